@@ -1,0 +1,151 @@
+# The contract of an emission, and the accumulation loop that emissions share.
+#
+#                          Emission
+#              log_density(tile)   accumulate(tile)
+#      ┌──────────────┬──────────────┬──────────────┐
+#  DiagGaussian  TiedGaussian  FullGaussian     Bernoulli
+#
+# An emission is built from its parameters for one pass over the rows, and is read-only during it.
+
+cdef class Emission:
+    """The density of a row given its component, on tiles of rows.
+
+    `accumulate` adds to `statistics_size` float64 numbers, whose order each class documents.
+    """
+
+    cdef readonly Py_ssize_t n_components
+    cdef readonly Py_ssize_t n_features
+    cdef readonly Py_ssize_t statistics_size
+    cdef readonly Py_ssize_t scratch_per_row    # reals
+    cdef Buffer centre                          # (n_features,) subtracted while packing
+
+    cdef void log_density(self, const Tile* tile) noexcept nogil:
+        """Write log p(row | component) to tile.responsibilities."""
+
+    cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
+        """Add the sufficient statistics of the rows, weighted by tile.responsibilities."""
+
+
+cdef Buffer as_buffer(const double[::1] values):
+    cdef Buffer buffer = Buffer(values.shape[0])
+    cdef Py_ssize_t i
+    for i in range(values.shape[0]):
+        buffer.data[i] = <real> values[i]
+    return buffer
+
+
+cdef inline void cross_products(
+    const vreal* a, Py_ssize_t stride_a,        # n_a adjacent columns of (vectors, stride_a)
+    const vreal* b, Py_ssize_t stride_b,        # n_b adjacent columns of (vectors, stride_b)
+    const int32_t* at, Py_ssize_t n_at,         # the vectors to sum over
+    Py_ssize_t n_a, Py_ssize_t n_b,
+    real* sums,                                 # OUT (n_a, n_b)
+) noexcept nogil:
+    """sums[i, j] = sum over rows of a_i b_j.
+
+    n_a n_b <= 16 are constants where this is called, so that the totals live in registers.
+    """
+    cdef vreal total[32]
+    cdef vreal av[4]
+    cdef vreal bv, lanes
+    cdef Py_ssize_t s, i, j, g
+    for i in range(n_a * n_b):
+        total[i] = splat(0)
+    for s in range(n_at):
+        for i in range(n_a):
+            av[i] = a[at[s] * stride_a + i]
+        for j in range(n_b):
+            bv = b[at[s] * stride_b + j]
+            for i in range(n_a):
+                total[i * n_b + j] = total[i * n_b + j] + av[i] * bv
+    if n_a * n_b < LANES:
+        for i in range(n_a * n_b):
+            sums[i] = <real> vsum(total[i])
+    else:
+        for g in range(n_a * n_b // LANES):
+            lanes = vreduce(total + g * LANES)
+            for i in range(LANES):
+                sums[g * LANES + i] = (<real*> &lanes)[i]
+
+
+cdef inline void add_cross_products(
+    const vreal* r, Py_ssize_t r_stride, const vreal* b, Py_ssize_t b_stride,
+    const int32_t* at, Py_ssize_t n_at, Py_ssize_t n_k, Py_ssize_t n_d,
+    double* out, Py_ssize_t D,
+) noexcept nogil:
+    cdef real sums[16]
+    cdef Py_ssize_t i, j
+    cross_products(r, r_stride, b, b_stride, at, n_at, n_k, n_d, sums)
+    for i in range(n_k):
+        for j in range(n_d):
+            out[i * D + j] += sums[i * n_d + j]
+
+
+cdef void accumulate_weighted_sums(
+    const Tile* tile,
+    const vreal* b,             # IN     (vectors, D), spaced as tile.x
+    Py_ssize_t D, Py_ssize_t K,
+    double* out,                # INOUT  (K, D)
+) noexcept nogil:
+    """out[k, d] += sum over rows of r_k b_d, where r_k is not negligible.
+
+    Features go in blocks that stay in the level-1 cache while the pairs of components pass by.
+    """
+    cdef Py_ssize_t d = 0, k, n_at, rs = tile.r_stride, bs = tile.x_stride
+    cdef const vreal* r
+    cdef const int32_t* at
+    cdef double* sums
+    while d < D:
+        for k from 0 <= k < K by 2:
+            r = tile.responsibilities + k
+            at = tile.active + k // 2 * tile.vectors
+            n_at = tile.n_active[k // 2]
+            sums = out + k * D + d
+            if D - d >= COLUMNS and k + 1 < K:
+                add_cross_products(r, rs, b + d, bs, at, n_at, 2, COLUMNS, sums, D)
+            elif D - d >= COLUMNS:
+                add_cross_products(r, rs, b + d, bs, at, n_at, 1, COLUMNS, sums, D)
+            elif k + 1 < K:
+                add_cross_products(r, rs, b + d, bs, at, n_at, 2, 1, sums, D)
+            else:
+                add_cross_products(r, rs, b + d, bs, at, n_at, 1, 1, sums, D)
+        d += COLUMNS if D - d >= COLUMNS else 1
+
+
+cdef Py_ssize_t triangle(Py_ssize_t n) noexcept nogil:
+    return n * (n + 1) // 2
+
+
+cdef void accumulate_scatter(
+    const vreal* a,              # IN     (vectors, D)
+    const vreal* b,              # IN     (vectors, D)
+    Py_ssize_t stride,           #        vectors from row to row of both
+    const int32_t* every, Py_ssize_t vectors, Py_ssize_t D,
+    double* scatter,             # INOUT  lower triangle by rows
+) noexcept nogil:
+    """scatter[i, j] += sum over rows of a_i b_j for j <= i: the triangle only, in blocks."""
+    cdef real sums[16]
+    cdef double* row
+    cdef Py_ssize_t i, j, s, t, n_i
+    for i from 0 <= i < D by 4:
+        n_i = min(<Py_ssize_t> 4, D - i)
+        for j from 0 <= j <= i by 4:
+            if n_i == 4:
+                cross_products(a + i, stride, b + j, stride, every, vectors, 4, 4, sums)
+            elif i > j:
+                for s in range(n_i):
+                    cross_products(a + i + s, stride, b + j, stride, every, vectors, 1, 4,
+                                   sums + 4 * s)
+            else:
+                for s in range(n_i):
+                    for t in range(s + 1):
+                        cross_products(a + i + s, stride, b + j + t, stride, every, vectors, 1, 1,
+                                       sums + 4 * s + t)
+            for s in range(n_i):
+                row = scatter + triangle(i + s) + j
+                if j < i:
+                    for t in range(4):
+                        row[t] += sums[4 * s + t]
+                else:
+                    for t in range(s + 1):
+                        row[t] += sums[4 * s + t]

@@ -1,0 +1,285 @@
+# The pass itself.
+#
+#   rows ──pack──> tile ──Emission.log_density──> ──Latent.respond──> ──Emission.accumulate──> statistics
+#
+# A tile stays in cache from first to last, so nothing of size rows x components exists unless the
+# caller asks for it. Tiles make up blocks; a block is the work of one thread at a time, and has
+# statistics of its own, which are added in a fixed tree. Blocks depend on the shape alone, hence
+# the same bits come out for any number of threads.
+
+cdef Py_ssize_t TILE_BYTES = 640 * 1024         # of one tile: well inside a level-2 cache
+cdef Py_ssize_t MAX_TILE_ROWS = 768
+cdef Py_ssize_t ROW_STEP = 64                   # VECTORS vectors in every build
+cdef Py_ssize_t MAX_BLOCKS = 64
+cdef Py_ssize_t PARTIAL_BYTES = 32 * 1024 * 1024
+
+
+cdef struct Outputs:
+    # What is written for every row; each may be NULL.
+    bint wanted
+    real* responsibilities      # (n_rows, n_components)
+    Py_ssize_t* assignments     # (n_rows,)
+    double* log_likelihoods     # (n_rows,)
+
+
+cdef class Workspace:
+    """Scratch memory of one thread."""
+
+    cdef Buffer x, weights, responsibilities, log_likelihoods, scratch
+    cdef object every, active, n_active
+    cdef Tile tile              # points into the buffers
+
+    def __cinit__(self, Emission emission, Py_ssize_t rows):
+        cdef Py_ssize_t vectors = rows // LANES, n_pairs = (emission.n_components + 1) // 2
+        cdef int32_t[::1] every, active
+        cdef Py_ssize_t[::1] n_active
+        self.tile.x_stride = odd_stride(emission.n_features)
+        self.tile.r_stride = odd_stride(emission.n_components)
+        self.x = Buffer(rows * self.tile.x_stride)
+        self.weights = Buffer(rows)
+        self.responsibilities = Buffer(rows * self.tile.r_stride)
+        self.log_likelihoods = Buffer(rows)
+        self.scratch = Buffer(rows * emission.scratch_per_row)
+        self.tile.x = <vreal*> self.x.data
+        self.tile.weights = <vreal*> self.weights.data
+        self.tile.responsibilities = <vreal*> self.responsibilities.data
+        self.tile.log_likelihoods = <vreal*> self.log_likelihoods.data
+        self.tile.scratch = <vreal*> self.scratch.data
+        self.every = every = array("i", range(vectors))
+        self.active = active = array("i", [0]) * ((vectors + 1) * n_pairs)
+        self.n_active = n_active = array("q", [0]) * n_pairs
+        self.tile.every = &every[0]
+        self.tile.active = &active[0]
+        self.tile.n_active = &n_active[0]
+
+
+def tile_rows(Emission emission):
+    """Rows of a tile: as many as fit in cache together, a multiple of 64 from 64 to 768."""
+    per_row = (emission.n_features + emission.n_components + emission.scratch_per_row) * sizeof(real)
+    rows = TILE_BYTES // per_row // ROW_STEP * ROW_STEP
+    return max(ROW_STEP, min(MAX_TILE_ROWS, rows))
+
+
+def block_rows(Emission emission, Py_ssize_t n_rows):
+    """Rows of a block: whole tiles, at most 64 blocks and 32 MiB of statistics in all.
+
+    Where the statistics of one block are so large that this leaves few blocks, they may take an
+    eighth of the memory of the rows.
+    """
+    tile = tile_rows(emission)
+    row_bytes = emission.n_features * sizeof(real)
+    budget = max(PARTIAL_BYTES, n_rows * row_bytes // 8)
+    size = (2 + emission.n_components + emission.statistics_size) * sizeof(double)
+    blocks = max(1, min(MAX_BLOCKS, budget // size))
+    return max(1, -(-n_rows // (blocks * tile))) * tile
+
+
+cdef void set_weights(Tile* tile, const double* weights, Py_ssize_t stride) noexcept nogil:
+    cdef real* out = <real*> tile.weights
+    cdef Py_ssize_t b
+    if weights == NULL:
+        for b in range(tile.rows):
+            out[b] = 1
+    else:
+        for b in range(tile.rows):
+            out[b] = <real> weights[(tile.first + b) * stride]
+    for b in range(tile.rows, tile.vectors * LANES):
+        out[b] = 0
+
+
+cdef double sum_of_weights(const Tile* tile) noexcept nogil:
+    cdef vreal total = splat(0)
+    cdef Py_ssize_t i
+    for i in range(tile.vectors):
+        total = total + tile.weights[i]
+    return vsum(total)
+
+
+cdef void write_outputs(const Tile* tile, const Outputs* outputs, Py_ssize_t K) noexcept nogil:
+    cdef const real* r
+    cdef Py_ssize_t b, k, best, row
+    for b in range(tile.rows):
+        row = tile.first + b
+        r = <const real*> (tile.responsibilities + b // LANES * tile.r_stride) + b % LANES
+        if outputs.responsibilities != NULL:
+            for k in range(K):
+                outputs.responsibilities[row * K + k] = r[k * LANES]
+        if outputs.assignments != NULL:
+            best = 0
+            for k in range(1, K):
+                if r[k * LANES] > r[best * LANES]:
+                    best = k
+            outputs.assignments[row] = best
+        if outputs.log_likelihoods != NULL:
+            outputs.log_likelihoods[row] = (<const real*> tile.log_likelihoods)[b]
+
+
+cdef Py_ssize_t pass_over_block(
+    Latent latent, Emission emission, Tile* tile, const Rows* rows,
+    const double* weights, Py_ssize_t weight_stride, const Labels* labels,
+    const Outputs* outputs, bint accumulate,
+    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step,
+    double* statistics,
+) noexcept nogil:
+    """Add the statistics of rows start..stop; return the first impossible row, or -1."""
+    cdef Py_ssize_t K = emission.n_components, first, row, impossible = -1
+    for first from start <= first < stop by step:
+        tile.first = first
+        tile.rows = min(step, stop - first)
+        tile.vectors = (tile.rows + VECTORS * LANES - 1) // (VECTORS * LANES) * VECTORS
+        pack(rows, emission.centre.data, emission.n_features, tile)
+        set_weights(tile, weights, weight_stride)
+        emission.log_density(tile)
+        row = latent.respond(tile, labels, &statistics[0], &statistics[2])
+        if impossible < 0:
+            impossible = row
+        statistics[1] += sum_of_weights(tile)
+        if outputs.wanted:
+            write_outputs(tile, outputs, K)
+        if accumulate:
+            emission.accumulate(tile, &statistics[2 + K])
+    return impossible
+
+
+cdef void merge(double[:, ::1] partial) noexcept nogil:
+    """Add the rows of `partial` into the first, as a binary tree."""
+    cdef Py_ssize_t step = 1, block, i
+    while step < partial.shape[0]:
+        for block from 0 <= block < partial.shape[0] - step by 2 * step:
+            for i in range(partial.shape[1]):
+                partial[block, i] += partial[block + step, i]
+        step *= 2
+
+
+def expectation(
+    Latent latent not None,
+    Emission emission not None,
+    rows not None,
+    double[:, ::1] partial not None,
+    Py_ssize_t block_rows,
+    int n_threads,
+    *,
+    const double[:] weights=None,
+    const int32_t[::1] component=None,
+    const unsigned char[:, ::1] allowed=None,
+    bint accumulate=True,
+    real[:, ::1] responsibilities=None,
+    Py_ssize_t[::1] assignments=None,
+    double[::1] log_likelihoods=None,
+):
+    """One E-step over `rows`; the statistics end up in ``partial[0]``.
+
+    Parameters
+    ----------
+    latent, emission : the model
+    rows : ndarray of shape (n_rows, n_features), of this build's precision or uint8
+    partial : ndarray of shape (n_blocks, 2 + n_components + emission.statistics_size), zeros
+        Log-likelihood in nats, sum of weights, sum of responsibilities of every component, then the
+        emission's statistics.
+    block_rows : int, a multiple of `tile_rows(emission)`
+    n_threads : int
+    weights : ndarray of shape (n_rows,), optional
+    component : ndarray of shape (n_rows,), optional; -1 where the label is missing
+    allowed : ndarray of shape (n_rows, n_components), optional
+    accumulate : bool, whether the emission's statistics are wanted
+    responsibilities, assignments, log_likelihoods : ndarrays, optional; written if given
+
+    Returns
+    -------
+    int
+        The first row of positive weight whose likelihood is zero under every component its label
+        allows, or -1.
+    """
+    cdef const real[:, :] reals
+    cdef const unsigned char[:, :] bytes_
+    cdef Rows source
+    cdef Labels labels
+    cdef Outputs outputs
+    cdef Py_ssize_t n_rows, n_features
+    if memoryview(rows).itemsize == 1:
+        bytes_ = rows
+        n_rows, n_features = bytes_.shape[0], bytes_.shape[1]
+        source = Rows(<const char*> &bytes_[0, 0], bytes_.strides[0], bytes_.strides[1], True)
+    else:
+        reals = rows
+        n_rows, n_features = reals.shape[0], reals.shape[1]
+        source = Rows(<const char*> &reals[0, 0], reals.strides[0], reals.strides[1], False)
+
+    cdef Py_ssize_t n_blocks = partial.shape[0], K = emission.n_components
+    if (n_features != emission.n_features or latent.n_components != K
+            or partial.shape[1] != 2 + K + emission.statistics_size
+            or n_blocks * block_rows < n_rows or block_rows < 1
+            or (weights is not None and weights.shape[0] != n_rows)
+            or (component is not None and component.shape[0] != n_rows)
+            or (allowed is not None and (allowed.shape[0] != n_rows or allowed.shape[1] != K))
+            or (responsibilities is not None
+                and (responsibilities.shape[0] != n_rows or responsibilities.shape[1] != K))
+            or (assignments is not None and assignments.shape[0] != n_rows)
+            or (log_likelihoods is not None and log_likelihoods.shape[0] != n_rows)):
+        raise ValueError("emcore.expectation: arguments of shapes that do not belong together")
+
+    labels = Labels(NULL, NULL)
+    outputs = Outputs(False, NULL, NULL, NULL)
+    cdef const double* weight_data = NULL
+    cdef Py_ssize_t weight_stride = 0
+    if weights is not None:
+        weight_data = <const double*> &weights[0]
+        weight_stride = weights.strides[0] // <Py_ssize_t> sizeof(double)
+    if component is not None:
+        labels.component = <const int32_t*> &component[0]
+    if allowed is not None:
+        labels.allowed = <const unsigned char*> &allowed[0, 0]
+    if responsibilities is not None:
+        outputs.responsibilities = &responsibilities[0, 0]
+    if assignments is not None:
+        outputs.assignments = &assignments[0]
+    if log_likelihoods is not None:
+        outputs.log_likelihoods = &log_likelihoods[0]
+
+    outputs.wanted = (responsibilities is not None or assignments is not None
+                      or log_likelihoods is not None)
+
+    cdef Py_ssize_t step = min(tile_rows(emission), block_rows)
+    cdef int team = <int> max(1, min(n_threads, n_blocks))
+    workspaces = [Workspace(emission, step) for _ in range(team)]
+    cdef Buffer tile_memory = Buffer(team * (sizeof(Tile) // sizeof(real) + 1))
+    cdef Tile* tiles = <Tile*> tile_memory.data
+    for i in range(team):
+        tiles[i] = (<Workspace> workspaces[i]).tile
+
+    impossible_rows = array("q", [-1]) * n_blocks
+    cdef long long[::1] impossible = impossible_rows
+    cdef Py_ssize_t block
+    with nogil, parallel(num_threads=team):
+        for block in prange(n_blocks, schedule="dynamic"):
+            impossible[block] = pass_over_block(
+                latent, emission, &tiles[threadid()], &source, weight_data, weight_stride,
+                &labels, &outputs, accumulate,
+                block * block_rows, min(n_rows, (block + 1) * block_rows), step,
+                &partial[block, 0])
+    with nogil:
+        merge(partial)
+    return min((row for row in impossible_rows if row >= 0), default=-1)
+
+
+def lane_exp(const real[::1] values, real[::1] out):
+    """exp of every value, by the vector code of the kernels; for tests."""
+    apply_lanes(&values[0], &out[0], values.shape[0], True)
+
+
+def lane_log(const real[::1] values, real[::1] out):
+    """log of every value, by the vector code of the kernels; for tests."""
+    apply_lanes(&values[0], &out[0], values.shape[0], False)
+
+
+cdef void apply_lanes(const real* values, real* out, Py_ssize_t n, bint exponential) noexcept nogil:
+    cdef vreal vector = splat(0)
+    cdef real threshold = -708 if sizeof(real) == 8 else -87
+    cdef real* lane = <real*> &vector
+    cdef Py_ssize_t i, j
+    for i from 0 <= i < n by LANES:
+        for j in range(min(<Py_ssize_t> LANES, n - i)):
+            lane[j] = values[i + j]
+        vector = vexp_above(vector, threshold) if exponential else vlog(vector)
+        for j in range(min(<Py_ssize_t> LANES, n - i)):
+            out[i + j] = lane[j]

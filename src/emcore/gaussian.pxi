@@ -1,0 +1,388 @@
+# Gaussian emissions: spherical and diagonal, tied, full.
+
+# Largest (mean - centre)^2 / variance at which second moments are taken about the centre: the
+# relative error of a variance stays below 1e-11 in double and 1e-5 in single precision.
+cdef double MAX_CANCELLATION = 1e4 if sizeof(real) == 8 else 64
+
+cdef void scaled_log_density(
+    const Tile* tile,            # OUT  responsibilities
+    const vreal* x,              # IN   (vectors, D), spaced as tile.x
+    const real* scaled,          # IN   (pairs of components, D, 4): s0, mu0 s0, s1, mu1 s1
+    const real* constants,       # IN   (K,)
+    Py_ssize_t D, Py_ssize_t K,
+) noexcept nogil:
+    """log p = constant - sum_d (x_d s_d - mu_d s_d)^2 with s_d = sqrt(precision_d / 2).
+
+    Two components at a time: two fused multiply-adds for each (row, component, feature), and every
+    vector of x loaded serves both.
+    """
+    cdef vreal acc0[VECTORS]
+    cdef vreal acc1[VECTORS]
+    cdef vreal t
+    cdef const real* w
+    cdef vreal* out = tile.responsibilities
+    cdef Py_ssize_t i, k, d, v, xs = tile.x_stride, rs = tile.r_stride
+    for i from 0 <= i < tile.vectors by VECTORS:
+        for k from 0 <= k < K by 2:
+            w = scaled + k * 2 * D
+            for v in range(VECTORS):
+                acc0[v] = splat(0)
+                acc1[v] = splat(0)
+            for d in range(D):
+                for v in range(VECTORS):
+                    t = x[v * xs + d] * w[0] - w[1]
+                    acc0[v] = acc0[v] + t * t
+                    t = x[v * xs + d] * w[2] - w[3]
+                    acc1[v] = acc1[v] + t * t
+                w += 4
+            for v in range(VECTORS):
+                out[v * rs + k] = splat(constants[k]) - acc0[v]
+            if k + 1 < K:
+                for v in range(VECTORS):
+                    out[v * rs + k + 1] = splat(constants[k + 1]) - acc1[v]
+        x += VECTORS * xs
+        out += VECTORS * rs
+
+
+cdef inline void moments_block(
+    const vreal* x, Py_ssize_t x_stride, const vreal* r, Py_ssize_t r_stride,
+    const int32_t* at, Py_ssize_t n_at, const real* mean, Py_ssize_t n_d,
+    double* first, double* second,
+) noexcept nogil:
+    cdef vreal acc1[4]
+    cdef vreal acc2[4]
+    cdef vreal t, rt, rv
+    cdef real mu[4]
+    cdef Py_ssize_t s, j
+    for j in range(n_d):
+        mu[j] = mean[j]
+        acc1[j] = splat(0)
+        acc2[j] = splat(0)
+    for s in range(n_at):
+        rv = r[at[s] * r_stride]
+        for j in range(n_d):
+            t = x[at[s] * x_stride + j] - mu[j]
+            rt = rv * t
+            acc1[j] = acc1[j] + rt
+            acc2[j] = acc2[j] + rt * t
+    for j in range(n_d):
+        first[j] += vsum(acc1[j])
+        second[j] += vsum(acc2[j])
+
+
+cdef void accumulate_central_moments(
+    const Tile* tile,
+    const real* means,           # IN     (K, D)
+    Py_ssize_t D, Py_ssize_t K,
+    double* first,               # INOUT  (K, D)
+    double* second,              # INOUT  (K, D)
+) noexcept nogil:
+    """first += sum r (x - mu), second += sum r (x - mu)^2, about the means of the model."""
+    cdef Py_ssize_t k, d, at, n_at
+    cdef const int32_t* active
+    cdef const vreal* r
+    for k in range(K):
+        r = tile.responsibilities + k
+        active = tile.active + k // 2 * tile.vectors
+        n_at = tile.n_active[k // 2]
+        for d from 0 <= d < D - 3 by 4:
+            moments_block(tile.x + d, tile.x_stride, r, tile.r_stride, active, n_at,
+                          means + k * D + d, 4, first + k * D + d, second + k * D + d)
+        for d in range(D // 4 * 4, D):
+            moments_block(tile.x + d, tile.x_stride, r, tile.r_stride, active, n_at,
+                          means + k * D + d, 1, first + k * D + d, second + k * D + d)
+
+
+cdef inline void whiten_rows(
+    const vreal* x, Py_ssize_t x_stride, const real* factor, Py_ssize_t columns,
+    vreal* y0, vreal* y1,
+) noexcept nogil:
+    """Rows 2i and 2i + 1 of y = P x - P mu for VECTORS vectors of rows.
+
+    factor holds (-P mu) and then P column by column, two rows of them adjacent.
+    """
+    cdef Py_ssize_t j, v
+    cdef vreal acc0[VECTORS]
+    cdef vreal acc1[VECTORS]
+    for v in range(VECTORS):
+        acc0[v] = splat(factor[0])
+        acc1[v] = splat(factor[1])
+    for j in range(columns):
+        factor += 2
+        for v in range(VECTORS):
+            acc0[v] = acc0[v] + x[v * x_stride + j] * factor[0]
+            acc1[v] = acc1[v] + x[v * x_stride + j] * factor[1]
+    for v in range(VECTORS):
+        y0[v] = acc0[v]
+        y1[v] = acc1[v]
+
+
+cdef Py_ssize_t packed_factor_size(Py_ssize_t n_features) noexcept nogil:
+    # Rows 2i and 2i + 1 hold two shifts and 2 min(2i + 2, n_features) entries.
+    cdef Py_ssize_t i, size = 0
+    for i from 0 <= i < n_features by 2:
+        size += 2 + 2 * min(i + 2, n_features)
+    return size
+
+
+cdef void pack_factor(const double* P, const double* mean, Py_ssize_t n_features, real* out) noexcept nogil:
+    """Lay a lower-triangular P out for whiten_rows, two rows at a time, zeros above the diagonal."""
+    cdef Py_ssize_t i, j, h, row
+    cdef double shift
+    for i from 0 <= i < n_features by 2:
+        for h in range(2):
+            row = i + h
+            shift = 0
+            if row < n_features:
+                for j in range(row + 1):
+                    shift += P[row * n_features + j] * mean[j]
+            out[h] = <real> -shift
+        out += 2
+        for j in range(min(i + 2, n_features)):
+            for h in range(2):
+                row = i + h
+                out[h] = <real> P[row * n_features + j] if row < n_features and j <= row else 0
+            out += 2
+
+
+cdef class DiagGaussian(Emission):
+    """Gaussian with a diagonal precision of its own for every component.
+
+    Parameters
+    ----------
+    centre : ndarray of shape (n_features,), subtracted from the rows first
+    means : ndarray of shape (n_components, n_features), less the centre
+    scales : ndarray of shape (n_components, n_features), square roots of the precisions
+    constants : ndarray of shape (n_components,), log-density at the mean
+
+    Statistics: first and second moments, (n_components, n_features) each, about the centre if
+    `about_centre` and else about the means. About the centre they cost two fused multiply-adds for
+    each (row, component, feature) instead of four operations, and lose to cancellation as much as
+    (mean - centre)^2 exceeds the variance: which is used depends on that ratio.
+    """
+
+    cdef Buffer means, scaled, constants
+    cdef readonly bint about_centre
+
+    def __init__(self, const double[::1] centre, const double[:, ::1] means,
+                 const double[:, ::1] scales, const double[::1] constants):
+        cdef Py_ssize_t k, d, K = means.shape[0], D = means.shape[1]
+        cdef double s, ratio = 0
+        cdef real* w
+        self.n_components, self.n_features = K, D
+        self.statistics_size = 2 * K * D
+        self.scratch_per_row = odd_stride(D)
+        self.centre = as_buffer(centre)
+        self.constants = as_buffer(constants)
+        self.means = Buffer(K * D)
+        self.scaled = Buffer((K + 1) // 2 * 4 * D)
+        for k in range(K):
+            for d in range(D):
+                self.means.data[k * D + d] = <real> means[k, d]
+                s = scales[k, d] * 0.7071067811865476
+                w = self.scaled.data + (k // 2 * D + d) * 4 + k % 2 * 2
+                w[0] = <real> s
+                w[1] = <real> (s * means[k, d])
+                ratio = max(ratio, (scales[k, d] * means[k, d]) ** 2)
+        self.about_centre = ratio <= MAX_CANCELLATION
+
+    cdef void log_density(self, const Tile* tile) noexcept nogil:
+        scaled_log_density(tile, tile.x, self.scaled.data, self.constants.data,
+                           self.n_features, self.n_components)
+
+    cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
+        cdef Py_ssize_t D = self.n_features, K = self.n_components, i
+        cdef vreal* square = tile.scratch       # of x
+        if not self.about_centre:
+            accumulate_central_moments(
+                tile, self.means.data, D, K, statistics, statistics + K * D)
+            return
+        for i in range(tile.vectors * tile.x_stride):
+            square[i] = tile.x[i] * tile.x[i]
+        accumulate_weighted_sums(tile, tile.x, D, K, statistics)
+        accumulate_weighted_sums(tile, square, D, K, statistics + K * D)
+
+
+cdef Py_ssize_t gather_component(
+    const Tile* tile, Py_ssize_t k, const real* mean, Py_ssize_t D,
+    vreal* z,                   # OUT  (at most vectors, D), spaced as tile.x
+    vreal* rz,                  # OUT  the same
+) noexcept nogil:
+    """z = x - mean and r_k z for the vectors of rows where r_k is not negligible; their number."""
+    cdef const vreal* x
+    cdef const int32_t* at = tile.active + k // 2 * tile.vectors
+    cdef Py_ssize_t stride = tile.x_stride, s, d, n = 0
+    cdef vreal r, zd
+    for s in range(tile.n_active[k // 2]):
+        r = tile.responsibilities[at[s] * tile.r_stride + k]
+        if not vany_positive(r):
+            continue
+        x = tile.x + at[s] * stride
+        for d in range(D):
+            zd = x[d] - mean[d]
+            z[n * stride + d] = zd
+            rz[n * stride + d] = r * zd
+        n += 1
+    return n
+
+
+cdef void add_column_sums(
+    const vreal* a, Py_ssize_t stride, Py_ssize_t vectors, Py_ssize_t D, double* out,
+) noexcept nogil:
+    """out[d] += sum over rows of a_d."""
+    cdef vreal total[4]
+    cdef Py_ssize_t d, i, j
+    for d from 0 <= d < D - 3 by 4:
+        for j in range(4):
+            total[j] = splat(0)
+        for i in range(vectors):
+            for j in range(4):
+                total[j] = total[j] + a[i * stride + d + j]
+        for j in range(4):
+            out[d + j] += vsum(total[j])
+    for d in range(D // 4 * 4, D):
+        total[0] = splat(0)
+        for i in range(vectors):
+            total[0] = total[0] + a[i * stride + d]
+        out[d] += vsum(total[0])
+
+
+cdef class FullGaussian(Emission):
+    """Gaussian with a precision matrix of its own for every component.
+
+    Parameters
+    ----------
+    centre : ndarray of shape (n_features,)
+    means : ndarray of shape (n_components, n_features), less the centre
+    factors : ndarray of shape (n_components, n_features, n_features), lower-triangular
+        P with P' P the precision
+    constants : ndarray of shape (n_components,)
+
+    Statistics: first moments about the means (n_components, n_features), then lower triangles by
+    rows of the second moments about the means (n_components, n_features (n_features + 1) / 2).
+    """
+
+    cdef Buffer means, factors, constants
+    cdef Py_ssize_t factor_size
+
+    def __init__(self, const double[::1] centre, const double[:, ::1] means,
+                 const double[:, :, ::1] factors, const double[::1] constants):
+        cdef Py_ssize_t k, K = means.shape[0], D = means.shape[1]
+        self.n_components, self.n_features = K, D
+        self.statistics_size = K * (D + triangle(D))
+        self.scratch_per_row = 2 * odd_stride(D)
+        self.centre = as_buffer(centre)
+        self.means = Buffer(K * D)
+        self.constants = as_buffer(constants)
+        self.factor_size = packed_factor_size(D)
+        self.factors = Buffer(K * self.factor_size)
+        for k in range(K):
+            for d in range(D):
+                self.means.data[k * D + d] = <real> means[k, d]
+            pack_factor(&factors[k, 0, 0], &means[k, 0], D,
+                        self.factors.data + k * self.factor_size)
+
+    cdef void log_density(self, const Tile* tile) noexcept nogil:
+        # log p = constant - 1/2 |P (x - mu)|^2
+        cdef Py_ssize_t D = self.n_features, K = self.n_components, k, i, row, v
+        cdef const real* factor
+        cdef vreal y0[VECTORS]
+        cdef vreal y1[VECTORS]
+        cdef vreal q[VECTORS]
+        for k in range(K):
+            for i from 0 <= i < tile.vectors by VECTORS:
+                factor = self.factors.data + k * self.factor_size
+                for v in range(VECTORS):
+                    q[v] = splat(0)
+                for row from 0 <= row < D by 2:
+                    whiten_rows(tile.x + i * tile.x_stride, tile.x_stride, factor, min(row + 2, D),
+                                y0, y1)
+                    factor += 2 + 2 * min(row + 2, D)
+                    for v in range(VECTORS):
+                        q[v] = q[v] + y0[v] * y0[v]
+                        q[v] = q[v] + y1[v] * y1[v]
+                for v in range(VECTORS):
+                    tile.responsibilities[(i + v) * tile.r_stride + k] = (
+                        splat(self.constants.data[k]) - q[v] * <real> 0.5)
+
+    cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
+        # z = x - mu where r is not negligible, then sum r z and the triangle of sum (r z) z'.
+        cdef Py_ssize_t D = self.n_features, K = self.n_components, k, n
+        cdef Py_ssize_t stride = tile.x_stride
+        cdef vreal* z = tile.scratch
+        cdef vreal* rz = tile.scratch + tile.vectors * stride
+        for k in range(K):
+            n = gather_component(tile, k, self.means.data + k * D, D, z, rz)
+            add_column_sums(rz, stride, n, D, statistics + k * D)
+            accumulate_scatter(rz, z, stride, tile.every, n, D,
+                               statistics + K * D + k * triangle(D))
+
+
+cdef class TiedGaussian(Emission):
+    """Gaussian with one precision matrix that all components share.
+
+    Parameters
+    ----------
+    centre : ndarray of shape (n_features,)
+    means : ndarray of shape (n_components, n_features), less the centre
+    factor : ndarray of shape (n_features, n_features), lower-triangular P with P' P the precision
+    constant : float
+
+    Statistics: first moments about the centre (n_components, n_features), then the lower triangle
+    by rows of the second moment of all rows about the centre, which no responsibility enters.
+    """
+
+    cdef Buffer scaled, factor, constants
+
+    def __init__(self, const double[::1] centre, const double[:, ::1] means,
+                 const double[:, ::1] factor, double constant):
+        cdef Py_ssize_t k, d, j, K = means.shape[0], D = means.shape[1]
+        cdef double whitened, half = 0.7071067811865476
+        cdef real* w
+        cdef Buffer origin = Buffer(2 * D)      # zeros, also when read as doubles
+        self.n_components, self.n_features = K, D
+        self.statistics_size = K * D + triangle(D)
+        self.scratch_per_row = odd_stride(D)
+        self.centre = as_buffer(centre)
+        self.constants = Buffer(K)
+        self.factor = Buffer(packed_factor_size(D))
+        pack_factor(&factor[0, 0], <double*> origin.data, D, self.factor.data)
+        self.scaled = Buffer((K + 1) // 2 * 4 * D)
+        for k in range(K):
+            self.constants.data[k] = <real> constant
+            for d in range(D):
+                whitened = 0
+                for j in range(d + 1):
+                    whitened += factor[d, j] * means[k, j]
+                w = self.scaled.data + (k // 2 * D + d) * 4 + k % 2 * 2
+                w[0] = <real> half
+                w[1] = <real> (half * whitened)
+
+    cdef void log_density(self, const Tile* tile) noexcept nogil:
+        # Whitened once, every row is at the distance |P x - P mu| from every mean.
+        cdef Py_ssize_t D = self.n_features, i, row, v
+        cdef vreal* y = tile.scratch
+        cdef const real* factor
+        cdef vreal y0[VECTORS]
+        cdef vreal y1[VECTORS]
+        for i from 0 <= i < tile.vectors by VECTORS:
+            factor = self.factor.data
+            for row from 0 <= row < D by 2:
+                whiten_rows(tile.x + i * tile.x_stride, tile.x_stride, factor, min(row + 2, D),
+                                y0, y1)
+                factor += 2 + 2 * min(row + 2, D)
+                for v in range(VECTORS):
+                    y[(i + v) * tile.x_stride + row] = y0[v]
+                    if row + 1 < D:
+                        y[(i + v) * tile.x_stride + row + 1] = y1[v]
+        scaled_log_density(tile, y, self.scaled.data, self.constants.data, D, self.n_components)
+
+    cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
+        cdef Py_ssize_t D = self.n_features, K = self.n_components, i, d
+        cdef Py_ssize_t stride = tile.x_stride
+        cdef vreal* weighted = tile.scratch
+        accumulate_weighted_sums(tile, tile.x, D, K, statistics)
+        for i in range(tile.vectors):
+            for d in range(D):
+                weighted[i * stride + d] = tile.x[i * stride + d] * tile.weights[i]
+        accumulate_scatter(weighted, tile.x, stride, tile.every, tile.vectors, D, statistics + K * D)

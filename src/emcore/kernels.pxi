@@ -1,0 +1,17 @@
+"""One pass over rows: log-densities, responsibilities and sufficient statistics, tile by tile.
+
+Built once for every instruction set and precision; `emcore.kernels` picks the build.
+"""
+
+from array import array
+
+from cython.parallel cimport parallel, prange, threadid
+from libc.math cimport INFINITY
+
+include "lanes.pxi"
+include "tile.pxi"
+include "emission.pxi"
+include "gaussian.pxi"
+include "bernoulli.pxi"
+include "mixture.pxi"
+include "expectation.pxi"

@@ -1,0 +1,45 @@
+# The C side of the kernels: see lanes.h.
+
+from libc.stdint cimport int32_t
+from libc.stdlib cimport free
+
+cdef extern from "lanes.h" nogil:
+    # `real` is float or double and `vreal` a vector of it, as the build says. Cython needs to
+    # know only that both are floating-point: C arithmetic on them is what it emits.
+    ctypedef double real
+    ctypedef double vreal
+    enum:
+        LANES
+        VECTORS
+        COLUMNS
+    real LOWEST
+    real NEGLIGIBLE
+    vreal splat(real)
+    vreal vmax(vreal, vreal)
+    vreal vwhere_greater(vreal condition, vreal threshold, vreal a, vreal b)
+    vreal vexp_above(vreal x, real threshold)
+    vreal vlog(vreal)
+    double vsum(vreal)
+    vreal vreduce(vreal*)
+    void vtranspose(vreal*)
+    int vany_positive(vreal)
+    vreal vload(const real*)
+    vreal vload_bytes(const unsigned char*)
+    void* lanes_alloc(size_t, void** handle)
+
+
+cdef class Buffer:
+    """Zeroed, cache-line aligned memory for `size` reals that lives as long as this object."""
+
+    cdef void* handle
+    cdef real* data
+    cdef readonly Py_ssize_t size
+
+    def __cinit__(self, Py_ssize_t size):
+        self.size = size
+        self.data = <real*> lanes_alloc(<size_t> size * sizeof(real), &self.handle)
+        if self.data == NULL:
+            raise MemoryError(f"no memory for {size} numbers")
+
+    def __dealloc__(self):
+        free(self.handle)
