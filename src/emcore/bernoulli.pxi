@@ -5,19 +5,22 @@ cdef class Bernoulli(Emission):
 
     Parameters
     ----------
+    reference : ndarray of shape (n_features,), 0 or 1, subtracted from the rows first
     logits : ndarray of shape (n_components, n_features), log p - log(1 - p)
-    constants : ndarray of shape (n_components,), sum over features of log(1 - p)
+    constants : ndarray of shape (n_components,), log-density of the reference
 
-    Statistics: sums of r x, (n_components, n_features).
+    Statistics: sums of r (x - reference), (n_components, n_features).
     """
 
     cdef Buffer logits, constants
 
-    def __init__(self, const double[:, ::1] logits, const double[::1] constants):
+    def __init__(self, const double[::1] reference, const double[:, ::1] logits,
+                 const double[::1] constants):
         cdef Py_ssize_t k, d, K = logits.shape[0], D = logits.shape[1]
         self.n_components, self.n_features = K, D
         self.statistics_size = K * D
-        self.centre = Buffer(D)
+        self.centre = as_buffer(reference)
+        self.about_centre = True
         self.constants = as_buffer(constants)
         self.logits = Buffer((K + 1) // 2 * 2 * D)
         for k in range(K):
@@ -25,7 +28,7 @@ cdef class Bernoulli(Emission):
                 self.logits.data[(k // 2 * D + d) * 2 + k % 2] = <real> logits[k, d]
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
-        # log p = sum_d log(1 - p_d) + sum_d x_d logit_d
+        # log p = constant + sum_d (x_d - reference_d) logit_d
         cdef Py_ssize_t D = self.n_features, K = self.n_components, k, i, d, v
         cdef Py_ssize_t xs = tile.x_stride, rs = tile.r_stride
         cdef const vreal* x

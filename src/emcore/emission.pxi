@@ -11,13 +11,19 @@ cdef class Emission:
     """The density of a row given its component, on tiles of rows.
 
     `accumulate` adds to `statistics_size` float64 numbers, whose order each class documents.
+    `about_centre` tells whether moments are taken about the centre or about the means.
     """
 
     cdef readonly Py_ssize_t n_components
     cdef readonly Py_ssize_t n_features
     cdef readonly Py_ssize_t statistics_size
     cdef readonly Py_ssize_t scratch_per_row    # reals
+    cdef readonly bint about_centre
     cdef Buffer centre                          # (n_features,) subtracted while packing
+
+    @property
+    def dtype(self):
+        return DTYPE
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         """Write log p(row | component) to tile.responsibilities."""

@@ -162,7 +162,6 @@ cdef class DiagGaussian(Emission):
     """
 
     cdef Buffer means, scaled, constants
-    cdef readonly bint about_centre
 
     def __init__(self, const double[::1] centre, const double[:, ::1] means,
                  const double[:, ::1] scales, const double[::1] constants):
@@ -341,6 +340,7 @@ cdef class TiedGaussian(Emission):
         cdef real* w
         cdef Buffer origin = Buffer(2 * D)      # zeros, also when read as doubles
         self.n_components, self.n_features = K, D
+        self.about_centre = True
         self.statistics_size = K * D + triangle(D)
         self.scratch_per_row = odd_stride(D)
         self.centre = as_buffer(centre)

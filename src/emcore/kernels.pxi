@@ -9,6 +9,9 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport INFINITY
 
 include "lanes.pxi"
+
+DTYPE = "float64" if sizeof(real) == 8 else "float32"
+
 include "tile.pxi"
 include "emission.pxi"
 include "gaussian.pxi"

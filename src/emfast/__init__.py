@@ -1,0 +1,10 @@
+"""Latent-variable models fitted by expectation-maximisation, at the speed of the machine."""
+
+from importlib.metadata import version
+
+from emfast.mixture import BernoulliMixture, GaussianMixture
+from emfast.versions import show_versions
+
+__all__ = ["BernoulliMixture", "GaussianMixture", "show_versions"]
+
+__version__ = version("emfast")

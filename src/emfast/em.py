@@ -1,0 +1,184 @@
+"""Expectation-maximisation: one loop for every model.
+
+A *problem* is anything with three methods::
+
+    statistics = problem.estep(model)
+    model      = problem.mstep(statistics, model)
+    objective  = problem.objective(statistics, model)
+
+`maximize` alternates them. The objective it records always belongs to the model it returns: each
+iteration is an M-step followed by the E-step that measures it.
+
+References
+----------
+Dempster, A. P., Laird, N. M. and Rubin, D. B. (1977). Maximum likelihood from incomplete data via
+the EM algorithm. Journal of the Royal Statistical Society B 39, 1-38.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from emfast.exceptions import ObjectiveDecreaseWarning
+
+Model = TypeVar("Model")
+
+
+class Problem(Protocol[Model]):
+    """What `maximize` needs to know of a model and its data."""
+
+    def estep(self, model: Model) -> Any:
+        """Expected sufficient statistics of the data under `model`."""
+
+    def mstep(self, statistics: Any, model: Model) -> Model:
+        """The model that maximises the expected complete-data objective."""
+
+    def objective(self, statistics: Any, model: Model) -> float:
+        """The objective of the model that `statistics` were computed with."""
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What an observer sees after each iteration."""
+
+    number: int
+    objective: float
+    gain: float
+    converged: bool
+
+
+@dataclass
+class Trace(Generic[Model]):
+    """How a run went.
+
+    Attributes
+    ----------
+    model : the last model
+    objective : float, the objective of `model`
+    objectives : list of float, the objective after every M-step
+    converged : bool
+    history : list of float, at most the last two objectives, from which a later run goes on
+    statistics : the expected sufficient statistics under `model`
+    """
+
+    model: Model
+    objective: float
+    statistics: Any
+    objectives: list[float] = field(default_factory=list)
+    converged: bool = False
+    history: list[float] = field(default_factory=list)
+
+    @property
+    def n_iter(self) -> int:
+        return len(self.objectives)
+
+
+def remaining_gain(history: Sequence[float]) -> float | None:
+    r"""Aitken's estimate of all gain still to come, from the last three objectives.
+
+    With gains :math:`g_t = l_t - l_{t-1}` that shrink geometrically by :math:`a = g_t / g_{t-1}`,
+    the objective tends to :math:`l_t + g_t a / (1 - a)`.
+
+    Returns
+    -------
+    float or None
+        None with fewer than three objectives, or where the ratio lies outside (0, 1).
+    """
+    if len(history) < 3:
+        return None
+    before, last = history[-2] - history[-3], history[-1] - history[-2]
+    if before == 0 or not 0 < last / before < 1:
+        return None
+    ratio = last / before
+    return last * ratio / (1 - ratio)
+
+
+def has_converged(history: Sequence[float], tol: float) -> bool:
+    """Whether the last gain and the estimated gain still to come are both below `tol`."""
+    if tol == 0 or len(history) < 2 or not history[-1] - history[-2] < tol:
+        return False
+    remaining = remaining_gain(history)
+    return remaining is None or remaining < tol
+
+
+def maximize(
+    problem: Problem[Model],
+    model: Model,
+    *,
+    tol: float = 1e-3,
+    max_iter: int = 100,
+    history: Sequence[float] = (),
+    observe: Callable[[Iteration], None] | None = None,
+) -> Trace[Model]:
+    """Run EM from `model` until convergence or `max_iter` M-steps.
+
+    Parameters
+    ----------
+    problem : Problem
+    model : where to start
+    tol : float, default=1e-3
+        Converged once the last gain of the objective and Aitken's estimate of the gain still to
+        come are both below. 0 runs exactly `max_iter` iterations.
+    max_iter : int, default=100
+        Most M-steps; there is one E-step more.
+    history : sequence of float, default=()
+        Objectives of an earlier run that led to `model`, without that of `model` itself.
+    observe : callable, optional
+        Called with an `Iteration` after each.
+
+    Returns
+    -------
+    Trace
+
+    Raises
+    ------
+    FloatingPointError
+        The objective is not a number, or infinite.
+
+    Warns
+    -----
+    ObjectiveDecreaseWarning
+        An iteration lowered the objective by more than rounding and by more than the problem's
+        ``slack(model)`` allows.
+    """
+    statistics = problem.estep(model)
+    trace = Trace(model, _finite(problem.objective(statistics, model)), statistics)
+    trace.history = [*history[-2:], trace.objective]
+    while trace.n_iter < max_iter and not trace.converged:
+        model = problem.mstep(trace.statistics, trace.model)
+        statistics = problem.estep(model)
+        objective = _finite(problem.objective(statistics, model))
+        _warn_of_decrease(problem, trace, model, objective)
+        trace.model, trace.objective, trace.statistics = model, objective, statistics
+        trace.objectives.append(objective)
+        trace.history = [*trace.history[-2:], objective]
+        trace.converged = has_converged(trace.history, tol)
+        if observe is not None:
+            gain = trace.history[-1] - trace.history[-2]
+            observe(Iteration(trace.n_iter, objective, gain, trace.converged))
+    return trace
+
+
+def _finite(objective: float) -> float:
+    if not math.isfinite(objective):
+        raise FloatingPointError(
+            f"the objective became {objective}: the data or parameters span more than "
+            "floating-point numbers can; rescale the data"
+        )
+    return objective
+
+
+def _warn_of_decrease(
+    problem: Problem[Model], trace: Trace[Model], model: Model, objective: float
+) -> None:
+    slack = getattr(problem, "slack", None)
+    rounding = getattr(problem, "rounding", 1e-11) * (1 + abs(objective))
+    fall = trace.objective - objective
+    if fall > rounding and fall > rounding + (slack(model) if slack else 0.0):
+        warnings.warn(
+            f"iteration {trace.n_iter + 1} lowered the objective by {fall:.3g} to {objective:.6g}",
+            ObjectiveDecreaseWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,81 @@
+"""The contract of an emission family.
+
+A family holds what does not change during a fit (the shape of a covariance, which groups are fixed).
+Its parameters are small immutable values in human units, component axis first; its statistics are
+float64 values of fixed size that add.
+"""
+
+from abc import ABC, abstractmethod
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+
+class Emission(ABC):
+    """p(x | z = k): a family of densities with its M-step.
+
+    Attributes
+    ----------
+    groups : tuple of str
+        The names of the parameter groups, each of which can be given and fixed as a whole.
+    fixed : frozenset of str
+    """
+
+    groups: tuple[str, ...] = ()
+    fixed: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def kernel(self, parameters: Any, kernels: ModuleType) -> Any:
+        """The compiled emission with these parameters."""
+
+    @abstractmethod
+    def statistics(
+        self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: Any
+    ) -> Any:
+        """Name the numbers that a pass with `kernel` has accumulated."""
+
+    @abstractmethod
+    def mstep(self, statistics: Any, parameters: Any) -> Any:
+        """The parameters that maximise the expected log-density; fixed groups stay as they are."""
+
+    @abstractmethod
+    def flat_start(self, X: np.ndarray, n_components: int) -> Any:
+        """The same broad density for every component: what is needed to take first statistics."""
+
+    def start(self, statistics: Any, parameters: Any) -> Any:
+        """Starting values from the statistics of assigned rows."""
+        return self.mstep(statistics, parameters)
+
+    @abstractmethod
+    def with_groups(self, parameters: Any, given: dict[str, np.ndarray]) -> Any:
+        """Replace whole groups by given values."""
+
+    @abstractmethod
+    def reseed(
+        self, parameters: Any, components: np.ndarray, rows: np.ndarray, healthy: np.ndarray
+    ) -> Any:
+        """Put empty `components` on given rows, as broad as the `healthy` components together."""
+
+    @abstractmethod
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """How many free parameters there are; fixed groups do not count."""
+
+    @abstractmethod
+    def draw(
+        self, parameters: Any, component: int, n_rows: int, random_state: np.random.RandomState
+    ) -> np.ndarray:
+        """Draw rows from one component."""
+
+    def slack(self, parameters: Any, weights: np.ndarray) -> float:
+        """How much an M-step of this family may lower the mean log-likelihood by design."""
+        return 0.0
+
+    def impossible_rows(self, X: np.ndarray, parameters: Any) -> np.ndarray | None:
+        """Which rows have density exactly zero under which component; None where none can have.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_components), bool, or None
+        """
+        return None

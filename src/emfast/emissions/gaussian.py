@@ -1,0 +1,370 @@
+r"""Gaussian emissions.
+
+With responsibilities :math:`r_{nk}` and moments taken about an origin :math:`o_k`,
+
+.. math::
+    F_k = \sum_n r_{nk} (x_n - o_k), \qquad S_k = \sum_n r_{nk} (x_n - o_k)(x_n - o_k)^T,
+
+the M-step is :math:`\mu_k = o_k + F_k / n_k` and
+:math:`\Sigma_k = S_k / n_k - (F_k / n_k)(F_k / n_k)^T` (Bishop, Pattern Recognition and Machine
+Learning, 2006, eqs. 9.24 and 9.25, moved to the origin). Where the means are fixed, the covariance is
+taken about them.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from scipy.linalg import lapack, solve_triangular
+
+from emfast.emissions.base import Emission
+from emfast.exceptions import SingularComponentError
+from emfast.latent.mixture import starved
+
+COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+
+# A standard deviation below this times the distance of the mean from the centre is rounding noise.
+NOISE = 8 * np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianParameters:
+    """Parameters of K Gaussians in D dimensions.
+
+    Attributes
+    ----------
+    means : ndarray of shape (K, D)
+    covariances : ndarray of shape (K, D, D), (D, D), (K, D) or (K,) for full, tied, diag, spherical
+    factors : ndarray of the shape of covariances
+        Lower-triangular P with P^T P the precision (full, tied), else square roots of the precisions.
+    """
+
+    means: np.ndarray
+    covariances: np.ndarray
+    factors: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianStatistics:
+    """Moments about an origin.
+
+    Attributes
+    ----------
+    covariance_type : str
+    counts : ndarray of shape (K,), sums of responsibilities
+    origin : ndarray of shape (K, D), what the moments are taken about; for tied one point for all
+    first : ndarray of shape (K, D)
+    second : ndarray of shape (K, D, D) for full, (K, D) for diag and spherical, and (D, D) for tied,
+        where it is the second moment of all rows together
+    """
+
+    covariance_type: str
+    counts: np.ndarray
+    origin: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+
+    def moved_to(self, origin: np.ndarray) -> "GaussianStatistics":
+        """The same statistics about another origin: algebra, no data needed."""
+        shift = self.origin - origin
+        n = self.counts[:, None]
+        first = self.first + n * shift
+        if self.covariance_type in ("diag", "spherical"):
+            second = self.second + shift * (self.first + first)
+        else:
+            # sum r (z + s)(z + s)' = sum r z z' + s (sum r z)' + (sum r z + n s) s'
+            outer = shift[:, :, None] * self.first[:, None, :]
+            outer = outer + first[:, :, None] * shift[:, None, :]
+            second = self.second + (
+                outer.sum(axis=0) if self.covariance_type == "tied" else outer
+            )
+        return replace(self, origin=origin, first=first, second=second)
+
+    def __add__(self, other: "GaussianStatistics") -> "GaussianStatistics":
+        if (self.covariance_type, self.first.shape) != (other.covariance_type, other.first.shape):
+            raise ValueError(
+                f"statistics of {self.covariance_type} Gaussians of shape {self.first.shape} and of "
+                f"{other.covariance_type} Gaussians of shape {other.first.shape} do not add"
+            )
+        other = other.moved_to(self.origin)
+        return replace(
+            self,
+            counts=self.counts + other.counts,
+            first=self.first + other.first,
+            second=self.second + other.second,
+        )
+
+
+class Gaussian(Emission):
+    """Gaussian with a covariance matrix of one of four shapes.
+
+    Parameters
+    ----------
+    covariance_type : {"full", "tied", "diag", "spherical"}
+    reg_covar : float, default=1e-6
+        Added to the variances in every M-step.
+    fixed : collection of "means" and "covariances"
+    """
+
+    groups = ("means", "covariances")
+
+    def __init__(self, covariance_type="full", *, reg_covar=1e-6, fixed=()):
+        self.covariance_type = covariance_type
+        self.reg_covar = reg_covar
+        self.fixed = frozenset(fixed)
+
+    def kernel(self, parameters: GaussianParameters, kernels: ModuleType) -> Any:
+        centre, means = _centred(parameters.means, kernels.DTYPE)
+        K, D = means.shape
+        constants = -0.5 * D * np.log(2 * np.pi) + self._log_determinants(parameters)
+        if self.covariance_type == "full":
+            return kernels.FullGaussian(centre, means, parameters.factors, constants)
+        if self.covariance_type == "tied":
+            return kernels.TiedGaussian(centre, means, parameters.factors, constants[0])
+        return kernels.DiagGaussian(centre, means, self._scales(parameters), constants)
+
+    def statistics(
+        self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: GaussianParameters
+    ) -> GaussianStatistics:
+        centre, means = _centred(parameters.means, kernel.dtype)
+        K, D = means.shape
+        first, second = flat[: K * D].reshape(K, D), flat[K * D :]
+        if self.covariance_type == "full":
+            second = _from_triangle(second.reshape(K, -1), D)
+        elif self.covariance_type == "tied":
+            second = _from_triangle(second, D)
+        else:
+            second = second.reshape(K, D)
+        if kernel.about_centre:
+            origin = np.tile(centre, (K, 1))
+        else:
+            origin = centre + means.astype(kernel.dtype)
+        return GaussianStatistics(self.covariance_type, counts, origin, first, second)
+
+    def mstep(
+        self, statistics: GaussianStatistics, parameters: GaussianParameters
+    ) -> GaussianParameters:
+        gone = starved(statistics.counts)
+        n = np.where(gone, 1.0, statistics.counts)
+        means = statistics.origin + statistics.first / n[:, None]
+        means[gone] = parameters.means[gone]
+        if "means" in self.fixed:
+            means = parameters.means
+        if "covariances" in self.fixed:
+            return replace(parameters, means=means)
+        moments = statistics.moved_to(means) if self.covariance_type != "tied" else statistics
+        covariances = self._covariances(moments, n, means)
+        if self.covariance_type != "tied":
+            covariances[gone] = parameters.covariances[gone]
+        noise = (NOISE * (means - statistics.origin)) ** 2
+        return self._checked(means, covariances, noise, gone)
+
+    def _covariances(
+        self, moments: GaussianStatistics, n: np.ndarray, means: np.ndarray
+    ) -> np.ndarray:
+        """Second moments about `means` over counts, with `reg_covar` on the diagonal."""
+        if self.covariance_type == "spherical":
+            return np.maximum(moments.second.mean(axis=1) / n, 0.0) + self.reg_covar
+        if self.covariance_type == "diag":
+            return np.maximum(moments.second / n[:, None], 0.0) + self.reg_covar
+        if self.covariance_type == "full":
+            covariances = moments.second / n[:, None, None]
+        else:
+            # sum_k sum_n r (x - mu_k)(x - mu_k)', from the scatter about one origin
+            shift = means - moments.origin
+            between = shift.T @ moments.first
+            between = between + between.T - (moments.counts[:, None] * shift).T @ shift
+            covariances = (moments.second - between) / moments.counts.sum()
+        diagonal = np.arange(covariances.shape[-1])
+        covariances[..., diagonal, diagonal] += self.reg_covar
+        return covariances
+
+    def _checked(
+        self, means: np.ndarray, covariances: np.ndarray, noise: np.ndarray, gone: np.ndarray
+    ) -> GaussianParameters:
+        """Parameters whose covariances are regular: above `noise`, the variances rounding explains.
+
+        With ``reg_covar > 0`` a covariance that is singular to rounding gets the smallest eigenvalues
+        that keep it regular; without, it is an error.
+        """
+        if self.covariance_type in ("diag", "spherical"):
+            floor = noise.max(axis=1) if self.covariance_type == "spherical" else noise
+            bad = ~(covariances > floor)
+            singular = bad if bad.ndim == 1 else bad.any(axis=1)
+            factors = 1 / np.sqrt(np.where(bad, 1.0, covariances))
+        else:
+            stack = covariances[None] if self.covariance_type == "tied" else covariances
+            floor = noise.max(axis=1) if self.covariance_type == "full" else [noise.max()]
+            factors, singular = np.zeros_like(stack), np.zeros(len(stack), bool)
+            for k in range(len(stack)):
+                factors[k], singular[k] = _inverse_cholesky(stack[k], floor[k])
+                if singular[k] and self.reg_covar > 0:
+                    stack[k] = _regular(stack[k], self.reg_covar)
+                    factors[k], singular[k] = _inverse_cholesky(stack[k], 0.0)
+            factors = factors[0] if self.covariance_type == "tied" else factors
+        if self.covariance_type != "tied":
+            singular &= ~gone
+        if singular.any():
+            self._raise_singular(np.flatnonzero(singular))
+        return GaussianParameters(means, covariances, factors)
+
+    def _raise_singular(self, components: np.ndarray) -> None:
+        which = (
+            "the covariance that all components share"
+            if self.covariance_type == "tied"
+            else f"the covariance of component(s) {components.tolist()}"
+        )
+        raise SingularComponentError(
+            f"{which} became singular with reg_covar={self.reg_covar}; fewer components, a simpler "
+            "covariance_type or reg_covar > 0 avoid it",
+            tuple(components.tolist()),
+        )
+
+    def parameters(self, means: np.ndarray, covariances: np.ndarray) -> GaussianParameters:
+        """Parameters in human units, with the factors of the precisions."""
+        nowhere = np.zeros(len(means), bool)
+        return self._checked(means, np.array(covariances), np.zeros_like(means), nowhere)
+
+    def flat_start(self, X: np.ndarray, n_components: int) -> GaussianParameters:
+        X = X.astype(np.float64)
+        mean = X.mean(axis=0)
+        variance = ((X - mean) ** 2).mean(axis=0)
+        variance[~(variance > 0)] = 1.0
+        means = np.tile(mean, (n_components, 1))
+        if self.covariance_type == "spherical":
+            return self.parameters(means, np.full(n_components, variance.mean()))
+        if self.covariance_type == "diag":
+            return self.parameters(means, np.tile(variance, (n_components, 1)))
+        if self.covariance_type == "tied":
+            return self.parameters(means, np.diag(variance))
+        return self.parameters(means, np.tile(np.diag(variance), (n_components, 1, 1)))
+
+    def with_groups(
+        self, parameters: GaussianParameters, given: dict[str, np.ndarray]
+    ) -> GaussianParameters:
+        if "means" in given:
+            parameters = replace(parameters, means=given["means"])
+        if "covariances" in given:
+            parameters = self.parameters(parameters.means, given["covariances"])
+        return parameters
+
+    def reseed(
+        self,
+        parameters: GaussianParameters,
+        components: np.ndarray,
+        rows: np.ndarray,
+        healthy: np.ndarray,
+    ) -> GaussianParameters:
+        means = parameters.means.copy()
+        if "means" not in self.fixed:
+            means[components] = rows
+        if self.covariance_type == "tied" or "covariances" in self.fixed:
+            return replace(parameters, means=means)
+        covariances = parameters.covariances.copy()
+        covariances[components] = covariances[healthy].mean(axis=0)
+        return self.parameters(means, covariances)
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        covariances = {
+            "full": n_components * n_features * (n_features + 1) // 2,
+            "tied": n_features * (n_features + 1) // 2,
+            "diag": n_components * n_features,
+            "spherical": n_components,
+        }[self.covariance_type]
+        means = 0 if "means" in self.fixed else n_components * n_features
+        return means + (0 if "covariances" in self.fixed else covariances)
+
+    def draw(
+        self,
+        parameters: GaussianParameters,
+        component: int,
+        n_rows: int,
+        random_state: np.random.RandomState,
+    ) -> np.ndarray:
+        D = parameters.means.shape[1]
+        normal = random_state.standard_normal((n_rows, D))
+        if self.covariance_type in ("diag", "spherical"):
+            return parameters.means[component] + normal / parameters.factors[component]
+        factors = parameters.factors
+        factor = factors if self.covariance_type == "tied" else factors[component]
+        return parameters.means[component] + solve_triangular(factor, normal.T, lower=True).T
+
+    def slack(self, parameters: GaussianParameters, weights: np.ndarray) -> float:
+        """reg_covar / 2 sum_k weights_k trace(precision_k)."""
+        if "covariances" in self.fixed:
+            return 0.0
+        squares = parameters.factors**2
+        if self.covariance_type == "spherical":
+            traces = squares * parameters.means.shape[1]
+        elif self.covariance_type == "tied":
+            traces = np.full(len(weights), squares.sum())
+        else:
+            traces = squares.reshape(len(weights), -1).sum(axis=1)
+        return 0.5 * self.reg_covar * float(weights @ traces)
+
+    def precisions(self, parameters: GaussianParameters) -> np.ndarray:
+        """Inverses of the covariances, in their shape."""
+        factors = parameters.factors
+        if self.covariance_type in ("diag", "spherical"):
+            return factors**2
+        return np.swapaxes(factors, -1, -2) @ factors
+
+    def _scales(self, parameters: GaussianParameters) -> np.ndarray:
+        """Square roots of the precisions as (K, D)."""
+        if self.covariance_type == "spherical":
+            return np.repeat(parameters.factors[:, None], parameters.means.shape[1], axis=1)
+        return np.ascontiguousarray(parameters.factors)
+
+    def _log_determinants(self, parameters: GaussianParameters) -> np.ndarray:
+        """log |precision| / 2 of every component, as a sum of logs."""
+        K = parameters.means.shape[0]
+        if self.covariance_type in ("diag", "spherical"):
+            return np.log(self._scales(parameters)).sum(axis=1)
+        diagonals = np.diagonal(parameters.factors, axis1=-2, axis2=-1)
+        return np.broadcast_to(np.log(diagonals).sum(axis=-1), K).copy()
+
+
+def _centred(means: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """A centre that the rows' precision can represent, amid the means, and the means less it.
+
+    The median component, column by column: one component far out does not move it.
+    """
+    centre = np.sort(means, axis=0)[means.shape[0] // 2].astype(dtype).astype(np.float64)
+    return centre, means - centre
+
+
+@lru_cache(maxsize=8)
+def _triangle_indices(n: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.tril_indices(n)
+
+
+def _from_triangle(packed: np.ndarray, n: int) -> np.ndarray:
+    """Symmetric matrices from their lower triangles by rows."""
+    rows, columns = _triangle_indices(n)
+    full = np.empty((*packed.shape[:-1], n, n))
+    full[..., rows, columns] = packed
+    full[..., columns, rows] = packed
+    return full
+
+
+def _inverse_cholesky(covariance: np.ndarray, floor: float) -> tuple[np.ndarray, bool]:
+    """(P, whether singular): lower-triangular P with P^T P the inverse of `covariance`."""
+    n = len(covariance)
+    cholesky, failed = lapack.dpotrf(covariance, lower=1, clean=1)
+    if failed or not np.all(np.isfinite(cholesky)):
+        return np.eye(n), True
+    pivots = np.diagonal(cholesky) ** 2
+    rounding = 10 * n * np.finfo(np.float64).eps * np.diagonal(covariance)
+    if np.any(pivots <= np.maximum(rounding, floor)):
+        return np.eye(n), True
+    return lapack.dtrtri(cholesky, lower=1)[0], False
+
+
+def _regular(covariance: np.ndarray, floor: float) -> np.ndarray:
+    """`covariance` with its eigenvalues raised to `floor`, or to what rounding can tell from zero."""
+    values, vectors = np.linalg.eigh(covariance)
+    epsilon = 100 * len(values) * np.finfo(np.float64).eps
+    values = np.maximum(values, max(floor, epsilon * values[-1]))
+    return (vectors * values) @ vectors.T

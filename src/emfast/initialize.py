@@ -1,0 +1,201 @@
+"""Where a run of EM starts.
+
+Rows are assigned to components, and the start is the M-step of the assigned rows: the same closed form
+as for labelled data. For many rows a subsample is assigned.
+"""
+
+import warnings
+
+import numpy as np
+from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.exceptions import ConvergenceWarning
+
+from emfast.data import Batch
+from emfast.emissions.base import Emission
+from emfast.labels import Labels
+from emfast.latent.mixture import MixtureWeights
+from emfast.problem import Model, expectation
+
+INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
+
+# Rows from which a start is taken, and at least so many for each component and feature.
+START_ROWS = 10_000
+START_ROWS_PER_MEAN = 20
+
+
+def start_size(n_components: int, n_features: int) -> int:
+    """How many rows are enough to start from."""
+    return max(START_ROWS, START_ROWS_PER_MEAN * n_components * min(n_features, 50))
+
+
+def start_model(
+    latent: MixtureWeights,
+    emission: Emission,
+    batch: Batch,
+    n_components: int,
+    init_params: str,
+    given: dict[str, np.ndarray],
+    random_state: np.random.RandomState,
+    n_threads: int,
+) -> Model:
+    """A model to start from: what is given, and the rest from rows assigned to components.
+
+    Parameters
+    ----------
+    latent, emission : the families
+    batch : Batch, rows to assign
+    n_components : int
+    init_params : {"kmeans", "k-means++", "random", "random_from_data"}
+    given : dict of ndarray
+        Groups with known starting values, "weights" among them. Where the locations of the components
+        are given, rows go to the nearest; `init_params` is not used.
+    random_state : RandomState
+    n_threads : int
+
+    Returns
+    -------
+    Model
+    """
+    locations = given.get(emission.groups[0])
+    assignment = _assign(batch, n_components, init_params, locations, random_state)
+    flat = emission.with_groups(emission.flat_start(batch.X, n_components), given)
+    model = Model(np.full(n_components, 1 / n_components), flat)
+    model = _model_of_assignment(latent, emission, model, batch, assignment, n_threads)
+    model = _reseed_empty(model, emission, batch, assignment, n_components, random_state)
+    weights = given.get("weights", model.latent)
+    return Model(weights, emission.with_groups(model.emission, given))
+
+
+def _assign(
+    batch: Batch,
+    n_components: int,
+    init_params: str,
+    locations: np.ndarray | None,
+    random_state: np.random.RandomState,
+) -> np.ndarray:
+    """The component of every row; labels are kept."""
+    known = batch.labels.known(batch.n_rows)
+    if locations is None and init_params == "random":
+        scores = random_state.random_sample((batch.n_rows, n_components))
+    else:
+        X = np.asarray(batch.X, dtype=np.float32 if batch.dtype == "float32" else np.float64)
+        if locations is None:
+            locations, assignment = _locations(X, batch, n_components, init_params, random_state)
+            if assignment is not None:
+                return assignment
+        scores = _distances(X, locations)
+    if batch.labels.allowed is not None:
+        scores = np.where(batch.labels.allowed, scores, np.inf)
+    return np.where(known >= 0, known, scores.argmin(axis=1)).astype(np.int32)
+
+
+def _locations(
+    X: np.ndarray,
+    batch: Batch,
+    n_components: int,
+    init_params: str,
+    random_state: np.random.RandomState,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A point for every component, and the assignment of rows where that follows at once."""
+    known = batch.labels.known(batch.n_rows)
+    if np.any(known >= 0):
+        centres = _centres_with_labels(X, batch.weights, known, n_components, random_state)
+        if init_params != "kmeans":
+            return centres, None
+        return _kmeans(X, batch.weights, n_components, centres, random_state)[0], None
+    if init_params == "kmeans":
+        centres, assignment = _kmeans(X, batch.weights, n_components, "k-means++", random_state)
+        return centres, assignment if batch.labels.allowed is None else None
+    if init_params == "k-means++":
+        centres, _ = kmeans_plusplus(
+            X, n_components, sample_weight=batch.weights, random_state=random_state
+        )
+        return centres, None
+    return X[random_state.choice(batch.n_rows, n_components, replace=False)], None
+
+
+def _kmeans(X, weights, n_components, init, random_state):
+    """Lloyd's algorithm; clusters that stay empty are seen to later."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        kmeans = KMeans(n_components, init=init, n_init=1, random_state=random_state)
+        kmeans.fit(X, sample_weight=weights)
+    return kmeans.cluster_centers_, kmeans.labels_.astype(np.int32)
+
+
+def _centres_with_labels(
+    X: np.ndarray,
+    weights: np.ndarray | None,
+    known: np.ndarray,
+    n_components: int,
+    random_state: np.random.RandomState,
+) -> np.ndarray:
+    """Means of the labelled rows; components without any are spread over the other rows.
+
+    They are drawn one by one with probability proportional to the squared distance from the nearest
+    centre so far, as k-means++ does (Arthur and Vassilvitskii, 2007).
+    """
+    weights = np.ones(len(X)) if weights is None else weights
+    centres = np.zeros((n_components, X.shape[1]), X.dtype)
+    totals = np.bincount(known[known >= 0], weights[known >= 0], n_components)
+    labelled = totals > 0
+    for k in np.flatnonzero(labelled):
+        centres[k] = np.average(X[known == k], axis=0, weights=weights[known == k])
+    candidates = np.flatnonzero((known < 0) & (weights > 0))
+    if candidates.size == 0:
+        candidates = np.flatnonzero(weights > 0)
+    for k in np.flatnonzero(~labelled):
+        nearest = _distances(X[candidates], centres[labelled]).min(axis=1) * weights[candidates]
+        total = nearest.sum()
+        odds = nearest / total if total > 0 else None
+        centres[k] = X[random_state.choice(candidates, p=odds)]
+        labelled[k] = True
+    return centres
+
+
+def _distances(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Squared distances of rows to centres, less a term that depends on the row alone where exact."""
+    middle = centres.mean(axis=0)
+    X, centres = X - middle, centres - middle
+    squares = (X**2).sum(axis=1)[:, None] - 2 * X @ centres.T + (centres**2).sum(axis=1)
+    return np.maximum(squares, 0)
+
+
+def _model_of_assignment(
+    latent: MixtureWeights,
+    emission: Emission,
+    model: Model,
+    batch: Batch,
+    assignment: np.ndarray,
+    n_threads: int,
+) -> Model:
+    """The M-step of labelled rows, taken twice so that moments are about the components' own means."""
+    labelled = Batch(batch.X, batch.weights, Labels(component=assignment))
+    for step in (emission.mstep, emission.start):
+        statistics = expectation(latent, emission, model, labelled, n_threads)
+        parameters = step(statistics.emission, model.emission)
+        model = Model(latent.mstep(statistics.counts, model.latent), parameters)
+    return model
+
+
+def _reseed_empty(
+    model: Model,
+    emission: Emission,
+    batch: Batch,
+    assignment: np.ndarray,
+    n_components: int,
+    random_state: np.random.RandomState,
+) -> Model:
+    """Put a component without rows on a row of its own, with the weight of one row."""
+    counts = np.bincount(assignment, batch.weights, n_components)
+    empty = np.flatnonzero(counts == 0)
+    if empty.size == 0:
+        return model
+    odds = None if batch.weights is None else batch.weights / batch.weights.sum()
+    rows = random_state.choice(batch.n_rows, empty.size, replace=empty.size > batch.n_rows, p=odds)
+    weights = counts / counts.sum()
+    weights[empty] = 1 / batch.n_rows
+    parameters = emission.reseed(
+        model.emission, empty, np.asarray(batch.X[rows], np.float64), counts > 0
+    )
+    return Model(weights / weights.sum(), parameters)

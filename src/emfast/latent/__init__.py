@@ -1,0 +1,5 @@
+"""Latent structures: how the component of a row is distributed."""
+
+from emfast.latent.mixture import MixtureWeights
+
+__all__ = ["MixtureWeights"]

@@ -1,0 +1,302 @@
+"""The public mixtures: each names its emission; the algorithms are elsewhere."""
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import validate_data
+
+from emfast.emissions.bernoulli import Bernoulli, BernoulliParameters
+from emfast.emissions.gaussian import COVARIANCE_TYPES, Gaussian, GaussianParameters
+from emfast.estimator import BaseMixture
+from emfast.validation import check_array_of, check_positive_definite, check_probabilities
+
+
+class GaussianMixture(BaseMixture):
+    """Gaussian mixture.
+
+    The parameters that scikit-learn's estimator has mean the same here.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
+    tol : float, default=1e-3
+        Converged once the last gain of the mean log-likelihood, and Aitken's estimate of all gain still
+        to come, are below. 0 runs exactly `max_iter` iterations.
+    reg_covar : float, default=1e-6
+        Added to the variances. With 0, a start whose covariances become singular fails.
+    max_iter : int, default=100
+        Most M-steps; 0 returns the start.
+    n_init : int, default=1
+        Starts, of which the best is kept. A complete given start is run once.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
+        How rows are assigned to components at the start; for many rows, a subsample of them.
+    restarts : {"auto", "full"}, default="auto"
+        How starts share the work. Every start runs on all rows.
+    random_state : int, RandomState instance or None, default=None
+    n_threads : int or None, default=None
+        None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend on it.
+    weights_init : array-like of shape (n_components,), optional
+    means_init : array-like of shape (n_components, n_features), optional
+    precisions_init, covariances_init : array-like, optional
+        At most one of them, in the shape that `covariance_type` says: (n_components, n_features,
+        n_features), (n_features, n_features), (n_components, n_features) or (n_components,).
+    fixed : collection of {"weights", "means", "covariances"}, optional
+        Groups that are known: they keep the values given above.
+    warm_start : bool, default=False
+        Go on from the last fit.
+    verbose : int, default=0
+    verbose_interval : int, default=10
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+    means_ : ndarray of shape (n_components, n_features)
+    covariances_, precisions_ : ndarray, in the shape that `covariance_type` says
+    precisions_cholesky_ : ndarray
+        Upper-triangular C with C C^T the precision; square roots of the precisions for "diag" and
+        "spherical".
+    converged_ : bool
+    n_iter_ : int
+    lower_bound_ : float
+        Mean log-likelihood of the fitted model, in nats; joint with the label for labelled rows.
+    lower_bounds_ : ndarray of shape (n_iter_,), the same after every iteration
+    restarts_ : list of Restart, how every start went
+    classes_ : ndarray, the names of the first components, where labels were names
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emfast import GaussianMixture
+    >>> X = np.array([[1.0], [1.2], [0.8], [9.0], [9.3], [8.7]])
+    >>> GaussianMixture(2, random_state=0).fit(X).means_.round(2).ravel().tolist()
+    [1.0, 9.0]
+
+    Two labelled rows are enough to say which component is which:
+
+    >>> labels = ["truck", None, None, "car", None, None]
+    >>> mixture = GaussianMixture(2, random_state=0).fit(X, labels=labels)
+    >>> mixture.classes_[mixture.predict([[1.1]])].item()
+    'truck'
+    """
+
+    _parameter_constraints = {
+        **BaseMixture._parameter_constraints,
+        "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "means_init": ["array-like", None],
+        "precisions_init": ["array-like", None],
+        "covariances_init": ["array-like", None],
+    }
+
+    def __init__(
+        self,
+        n_components=1,
+        *,
+        covariance_type="full",
+        tol=1e-3,
+        reg_covar=1e-6,
+        max_iter=100,
+        n_init=1,
+        init_params="kmeans",
+        restarts="auto",
+        random_state=None,
+        n_threads=None,
+        weights_init=None,
+        means_init=None,
+        precisions_init=None,
+        covariances_init=None,
+        fixed=None,
+        warm_start=False,
+        verbose=0,
+        verbose_interval=10,
+    ):
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.restarts = restarts
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.covariances_init = covariances_init
+        self.fixed = fixed
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+
+    def _emission(self) -> Gaussian:
+        return Gaussian(self.covariance_type, reg_covar=self.reg_covar)
+
+    def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
+        return validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
+
+    def _check_columns(self, X: np.ndarray) -> None:
+        if self.reg_covar > 0 or "covariances" in (self.fixed or ()):
+            return
+        constant = np.flatnonzero(X.max(axis=0) == X.min(axis=0))
+        if constant.size:
+            column = int(constant[0])
+            raise ValueError(
+                f"X: column {column} is constant ({X[0, column]}), so that every variance of it is 0; "
+                "expected columns that vary, or reg_covar > 0"
+            )
+
+    def _given(self, n_features: int) -> dict[str, np.ndarray]:
+        K, D = self.n_components, n_features
+        given = {}
+        if self.means_init is not None:
+            given["means"] = check_array_of(
+                "means_init", self.means_init, (K, D), "(n_components, n_features)"
+            )
+        if self.covariances_init is not None and self.precisions_init is not None:
+            raise ValueError(
+                "covariances_init and precisions_init: found both; expected at most one of them"
+            )
+        if self.covariances_init is not None:
+            given["covariances"] = check_positive_definite(
+                "covariances_init", self.covariances_init, self.covariance_type, K, D
+            )
+        elif self.precisions_init is not None:
+            precisions = check_positive_definite(
+                "precisions_init", self.precisions_init, self.covariance_type, K, D
+            )
+            diagonal = self.covariance_type in ("diag", "spherical")
+            given["covariances"] = 1 / precisions if diagonal else np.linalg.inv(precisions)
+        return given
+
+    def _attributes(self, parameters: GaussianParameters) -> dict[str, np.ndarray]:
+        factors = parameters.factors
+        if self.covariance_type in ("full", "tied"):
+            factors = np.swapaxes(factors, -1, -2)
+        return {
+            "means_": parameters.means,
+            "covariances_": parameters.covariances,
+            "precisions_cholesky_": factors,
+            "precisions_": self._emission().precisions(parameters),
+        }
+
+    def _parameters_of_attributes(self) -> GaussianParameters:
+        factors = np.asarray(self.precisions_cholesky_, np.float64)
+        if self.covariance_type in ("full", "tied"):
+            factors = np.swapaxes(factors, -1, -2)
+        return GaussianParameters(
+            np.asarray(self.means_, np.float64),
+            np.asarray(self.covariances_, np.float64),
+            np.ascontiguousarray(factors),
+        )
+
+
+class BernoulliMixture(BaseMixture):
+    """Mixture of independent binary features: latent class analysis of yes/no items.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+    tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
+    weights_init : array-like of shape (n_components,), optional
+    probabilities_init : array-like of shape (n_components, n_features), optional
+    fixed : collection of {"weights", "probabilities"}, optional
+    warm_start, verbose, verbose_interval : see `GaussianMixture`
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+    probabilities_ : ndarray of shape (n_components, n_features)
+        p(x_d = 1 | component); may be exactly 0 or 1.
+    converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
+feature_names_in_ : see `GaussianMixture`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emfast import BernoulliMixture
+    >>> X = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1], [0, 0, 1, 1]])
+    >>> mixture = BernoulliMixture(2, random_state=0).fit(X)
+    >>> labels = mixture.predict(X)
+    >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
+    True
+    """
+
+    _parameter_constraints = {
+        **BaseMixture._parameter_constraints,
+        "probabilities_init": ["array-like", None],
+    }
+
+    def __init__(
+        self,
+        n_components=1,
+        *,
+        tol=1e-3,
+        max_iter=100,
+        n_init=1,
+        init_params="kmeans",
+        restarts="auto",
+        random_state=None,
+        n_threads=None,
+        weights_init=None,
+        probabilities_init=None,
+        fixed=None,
+        warm_start=False,
+        verbose=0,
+        verbose_interval=10,
+    ):
+        self.n_components = n_components
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.restarts = restarts
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.weights_init = weights_init
+        self.probabilities_init = probabilities_init
+        self.fixed = fixed
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+
+    def _emission(self) -> Bernoulli:
+        return Bernoulli()
+
+    def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
+        dtypes = [np.float64, np.float32, np.uint8, np.bool_]
+        rows = validate_data(self, X, dtype=dtypes, reset=reset)
+        if rows.dtype == bool:
+            return rows.view(np.uint8)
+        step = max(1, 2**20 // rows.shape[1])
+        for start in range(0, rows.shape[0], step):
+            part = rows[start : start + step]
+            binary = (part == 0) | (part == 1)
+            if not binary.all():
+                row, column = np.argwhere(~binary)[0]
+                raise ValueError(
+                    f"X: found {part[row, column]} in row {start + row}, column {column}; "
+                    "expected only 0 and 1, or booleans"
+                )
+        return rows
+
+    def _given(self, n_features: int) -> dict[str, np.ndarray]:
+        if self.probabilities_init is None:
+            return {}
+        shape = (self.n_components, n_features)
+        return {
+            "probabilities": check_probabilities(
+                "probabilities_init", self.probabilities_init, shape
+            )
+        }
+
+    def _attributes(self, parameters: BernoulliParameters) -> dict[str, np.ndarray]:
+        return {"probabilities_": parameters.probabilities}
+
+    def _parameters_of_attributes(self) -> BernoulliParameters:
+        return BernoulliParameters(np.asarray(self.probabilities_, np.float64))

@@ -1,0 +1,163 @@
+"""A latent-variable model and the rows it is fitted to, as a problem for the driver in `em`.
+
+The model is a pair (latent structure, emission) of parameter values; what does not change during a fit
+- the families, their fixed groups, the rows - is held here.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import emcore
+from emfast.data import ArraySource, Batch
+from emfast.emissions.base import Emission
+from emfast.latent.mixture import MixtureWeights
+
+
+class Model(NamedTuple):
+    """Parameters of the latent structure and of the emission."""
+
+    latent: Any
+    emission: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Expected sufficient statistics of some rows; they add.
+
+    Attributes
+    ----------
+    log_likelihood : float, weighted, in nats
+    weight : float, sum of the weights of the rows
+    counts : ndarray of shape (n_components,), sums of responsibilities
+    emission : the emission's own statistics
+    impossible_row : int, a row of zero likelihood, or -1
+    """
+
+    log_likelihood: float
+    weight: float
+    counts: np.ndarray
+    emission: Any
+    impossible_row: int = -1
+
+    def __add__(self, other: "Statistics") -> "Statistics":
+        if self.counts.shape != other.counts.shape:
+            raise ValueError(
+                f"statistics of {self.counts.shape[0]} and of {other.counts.shape[0]} components "
+                "do not add"
+            )
+        return Statistics(
+            self.log_likelihood + other.log_likelihood,
+            self.weight + other.weight,
+            self.counts + other.counts,
+            self.emission + other.emission,
+            self.impossible_row if self.impossible_row >= 0 else other.impossible_row,
+        )
+
+
+def expectation(
+    latent: MixtureWeights, emission: Emission, model: Model, batch: Batch, n_threads: int
+) -> Statistics:
+    """The E-step on one batch."""
+    kernels = emcore.kernels(batch.dtype)
+    latent_kernel = latent.kernel(model.latent, kernels)
+    emission_kernel = emission.kernel(model.emission, kernels)
+    partial, impossible = _pass_over(kernels, latent_kernel, emission_kernel, batch, n_threads)
+    K = latent_kernel.n_components
+    return Statistics(
+        partial[0],
+        partial[1],
+        partial[2 : 2 + K],
+        emission.statistics(partial[2 + K :], partial[2 : 2 + K], emission_kernel, model.emission),
+        impossible,
+    )
+
+
+def posterior(
+    latent: MixtureWeights,
+    emission: Emission,
+    model: Model,
+    batch: Batch,
+    n_threads: int,
+    **outputs: np.ndarray,
+) -> None:
+    """Write ``responsibilities``, ``assignments`` or ``log_likelihoods`` of every row, as named."""
+    kernels = emcore.kernels(batch.dtype)
+    _pass_over(
+        kernels,
+        latent.kernel(model.latent, kernels),
+        emission.kernel(model.emission, kernels),
+        batch,
+        n_threads,
+        accumulate=False,
+        **outputs,
+    )
+
+
+def _pass_over(kernels, latent, emission, batch, n_threads, **options):
+    block_rows = kernels.block_rows(emission, batch.n_rows)
+    n_blocks = -(-batch.n_rows // block_rows)
+    partial = np.zeros((n_blocks, 2 + latent.n_components + emission.statistics_size))
+    impossible = kernels.expectation(
+        latent,
+        emission,
+        batch.X,
+        partial,
+        block_rows,
+        n_threads,
+        weights=batch.weights,
+        component=batch.labels.component,
+        allowed=batch.labels.allowed,
+        **options,
+    )
+    return partial[0].copy(), impossible
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureProblem:
+    """Fit (latent structure, emission) to the rows of a source.
+
+    Attributes
+    ----------
+    latent : MixtureWeights
+    emission : Emission
+    source : ArraySource
+    n_threads : int
+    """
+
+    latent: MixtureWeights
+    emission: Emission
+    source: ArraySource
+    n_threads: int
+
+    @property
+    def rounding(self) -> float:
+        """Relative decrease of the objective that rounding explains."""
+        return 1e-5 if self.source.dtype == "float32" else 1e-11
+
+    def estep(self, model: Model) -> Statistics:
+        total = None
+        for batch in self.source:
+            statistics = expectation(self.latent, self.emission, model, batch, self.n_threads)
+            total = statistics if total is None else total + statistics
+        if total.impossible_row >= 0:
+            raise ValueError(
+                f"row {total.impossible_row} of X has zero likelihood under every component that "
+                "its label allows; check the row, its label and the starting values"
+            )
+        return total
+
+    def mstep(self, statistics: Statistics, model: Model) -> Model:
+        return Model(
+            self.latent.mstep(statistics.counts, model.latent),
+            self.emission.mstep(statistics.emission, model.emission),
+        )
+
+    def objective(self, statistics: Statistics, model: Model) -> float:
+        """Log-likelihood in nats per unit of weight."""
+        return statistics.log_likelihood / statistics.weight
+
+    def slack(self, model: Model) -> float:
+        """How much a floor under the covariances may lower the objective in one iteration."""
+        return self.emission.slack(model.emission, self.latent.weights(model.latent))
