@@ -25,7 +25,7 @@ X86_64 = {
 }
 PLAIN = {"plain": (16, [])}
 # The blocks of the kernels have constant sizes only once they are inlined.
-INLINE = [] if sys.platform == "win32" else [("CYTHON_INLINE", "inline __attribute__((always_inline))")]
+ALWAYS_INLINE = ("CYTHON_INLINE", "inline __attribute__((always_inline))")
 OPTIMISE = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
 
 DIRECTIVES = {
@@ -85,7 +85,10 @@ def extensions():
                 f"emcore._{name}_{precision}",
                 [str(source)],
                 include_dirs=[str(SOURCES)],
-                define_macros=[("EMCORE_VECTOR", str(vector)), *INLINE]
+                define_macros=[
+                    ("EMCORE_VECTOR", str(vector)),
+                    *([] if is_msvc() else [ALWAYS_INLINE]),
+                ]
                 + ([("EMCORE_FLOAT32", None)] if precision == "float32" else []),
                 extra_compile_args=optimise + flags + compile_openmp,
                 extra_link_args=link_openmp,
@@ -126,7 +129,7 @@ class BuildKernels(build_ext):
                 raise PlatformError(
                     "emfast: a small OpenMP program could not be compiled and run with the "
                     f"flags {compile_flags + link_flags}. Install OpenMP for your compiler (macOS: "
-                    "libomp), or set EMFAST_BUILD_WITHOUT_OPENMP=1 to build single-threaded kernels."
+                    "libomp), or set EMFAST_BUILD_WITHOUT_OPENMP=1 for single-threaded kernels."
                 ) from error
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emfast.labels import Labels
+from emfast.labels import NOTHING_KNOWN, Labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Batch:
 
     X: np.ndarray
     weights: np.ndarray | None = None
-    labels: Labels = Labels()
+    labels: Labels = NOTHING_KNOWN
 
     @property
     def n_rows(self) -> int:
@@ -59,9 +59,7 @@ class ArraySource:
     def __iter__(self) -> Iterator[Batch]:
         yield self.batch
 
-    def sample(
-        self, n_rows: int, n_components: int, random_state: np.random.RandomState
-    ) -> Batch:
+    def sample(self, n_rows: int, n_components: int, random_state: np.random.RandomState) -> Batch:
         """About `n_rows` rows of positive weight, without replacement and in their order.
 
         Rows with a known component are few and precious: up to half the sample is theirs, the same

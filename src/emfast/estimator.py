@@ -6,7 +6,7 @@ arguments that give its starting values, and the attributes that show its parame
 
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
@@ -26,7 +26,7 @@ from emfast.exceptions import (
     StarvedComponentWarning,
 )
 from emfast.initialize import INIT_PARAMS, start_model, start_size
-from emfast.labels import Labels, encode_labels
+from emfast.labels import encode_labels
 from emfast.latent.mixture import MixtureWeights
 from emfast.problem import MixtureProblem, Model, posterior
 from emfast.threads import resolve_threads
@@ -297,9 +297,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         if iteration.converged:
             print(f"Initialization converged. Lower bound {iteration.objective:.6f}")
 
-    def _set_fitted(
-        self, problem: MixtureProblem, best: em.Trace, restarts: list[Restart]
-    ) -> None:
+    def _set_fitted(self, problem: MixtureProblem, best: em.Trace, restarts: list[Restart]) -> None:
         dtype = np.dtype(problem.source.dtype)
         self.weights_ = best.model.latent.astype(dtype)
         for name, value in self._attributes(best.model.emission).items():
@@ -323,15 +321,15 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         winner = max(restarts, key=lambda restart: restart.score)
         if not self.converged_ and self.tol > 0 and self.max_iter > 0:
             warnings.warn(
-                f"The best of {len(restarts)} start(s) did not converge in max_iter={self.max_iter} "
-                f"iterations (tol={self.tol}). Try another start, or increase max_iter or tol.",
+                f"The best of {len(restarts)} start(s) did not converge in {self.max_iter} "
+                f"iterations (tol={self.tol}). Try other starts, or increase max_iter or tol.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
         if winner.starved:
             warnings.warn(
-                f"component(s) {winner.starved} lost all their rows; their weight is 0 and their other "
-                "parameters are where they last were",
+                f"component(s) {winner.starved} lost all their rows; their weight is 0 and their "
+                "other parameters are where they last were",
                 StarvedComponentWarning,
                 stacklevel=4,
             )
@@ -452,8 +450,13 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         out = np.empty((len(rows), len(model.latent)), batch.dtype)
         threads = resolve_threads(self.n_threads)
         posterior(
-            MixtureWeights(), self._emission(), model, batch, threads,
-            responsibilities=out, log_likelihoods=scores,
+            MixtureWeights(),
+            self._emission(),
+            model,
+            batch,
+            threads,
+            responsibilities=out,
+            log_likelihoods=scores,
         )
         impossible = np.union1d(self._impossible(rows, scores), np.flatnonzero(scores == -np.inf))
         out[impossible] = model.latent
@@ -516,7 +519,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     def bic(self, X, *, sample_weight=None):
         """Bayesian information criterion, the lower the better.
 
-        -2 log-likelihood + p log n, with p free parameters and n the sum of weights (Schwarz, 1978).
+        -2 log-likelihood + p log n with p free parameters and n the sum of weights (Schwarz, 1978).
 
         Parameters
         ----------
@@ -547,8 +550,8 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     def icl(self, X, *, sample_weight=None):
         """Integrated completed likelihood, the lower the better.
 
-        BIC - 2 sum of the log-responsibilities of the most probable components: BIC with a penalty for
-        rows that lie between components (Biernacki, Celeux and Govaert, 2000).
+        BIC - 2 sum of the log-responsibilities of the most probable components: a penalty for rows
+        that lie between components (Biernacki, Celeux and Govaert, 2000).
 
         Parameters
         ----------

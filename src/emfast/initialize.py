@@ -1,7 +1,7 @@
 """Where a run of EM starts.
 
-Rows are assigned to components, and the start is the M-step of the assigned rows: the same closed form
-as for labelled data. For many rows a subsample is assigned.
+Rows are assigned to components, and the start is the M-step of the assigned rows: the same closed
+form as for labelled data. For many rows a subsample is assigned.
 """
 
 import warnings
@@ -47,8 +47,8 @@ def start_model(
     n_components : int
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}
     given : dict of ndarray
-        Groups with known starting values, "weights" among them. Where the locations of the components
-        are given, rows go to the nearest; `init_params` is not used.
+        Groups with known starting values, "weights" among them. Where the locations of the
+        components are given, rows go to the nearest; `init_params` is not used.
     random_state : RandomState
     n_threads : int
 
@@ -154,7 +154,7 @@ def _centres_with_labels(
 
 
 def _distances(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Squared distances of rows to centres, less a term that depends on the row alone where exact."""
+    """Squared distances of rows to centres."""
     middle = centres.mean(axis=0)
     X, centres = X - middle, centres - middle
     squares = (X**2).sum(axis=1)[:, None] - 2 * X @ centres.T + (centres**2).sum(axis=1)
@@ -169,7 +169,7 @@ def _model_of_assignment(
     assignment: np.ndarray,
     n_threads: int,
 ) -> Model:
-    """The M-step of labelled rows, taken twice so that moments are about the components' own means."""
+    """The M-step of labelled rows, taken twice: then moments are about the components' own means."""
     labelled = Batch(batch.X, batch.weights, Labels(component=assignment))
     for step in (emission.mstep, emission.start):
         statistics = expectation(latent, emission, model, labelled, n_threads)

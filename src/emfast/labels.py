@@ -44,15 +44,18 @@ class Labels:
         return np.full(n_rows, -1, np.int32)
 
 
+NOTHING_KNOWN = Labels()
+
+
 def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
     """Labels as component indices or as sets of allowed components.
 
     Parameters
     ----------
     labels : array-like of shape (n_rows,), or boolean array of shape (n_rows, n_components)
-        Integers (and integral floats) are component indices, -1 missing. Other hashables are sorted to
-        components 0, 1, ...; a categorical dtype keeps its order. None, NaN and pandas.NA are missing.
-        A boolean array holds the components each row may have.
+        Integers (and integral floats) are component indices, -1 missing. Other hashables are
+        sorted to components 0, 1, ...; a categorical dtype keeps its order. None, NaN and
+        pandas.NA are missing. A boolean array holds the components each row may have.
     n_rows, n_components : int
 
     Returns
@@ -68,7 +71,7 @@ def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
         Values that cannot be sorted to components.
     """
     if labels is None:
-        return Labels()
+        return NOTHING_KNOWN
     categories = _categories(labels)
     values = np.asarray(labels)
     if values.ndim == 2:
@@ -90,8 +93,9 @@ def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
 def _encode_mask(values: np.ndarray, n_rows: int, n_components: int) -> Labels:
     if values.dtype != bool or values.shape != (n_rows, n_components):
         raise ValueError(
-            f"labels: a two-dimensional array must be boolean of shape ({n_rows}, {n_components}), the "
-            f"components each row may have; found {values.dtype} of shape {values.shape}"
+            "labels: expected two dimensions to be a boolean array of shape "
+            f"({n_rows}, {n_components}), the components each row may have; "
+            f"found {values.dtype} of shape {values.shape}"
         )
     nothing = np.flatnonzero(~values.any(axis=1))
     if nothing.size:
@@ -172,4 +176,6 @@ def _sorted_classes(present: np.ndarray) -> np.ndarray:
         return np.unique(present)
     except TypeError as error:
         kinds = sorted({type(value).__name__ for value in present})
-        raise TypeError(f"labels: values of types {kinds} cannot be sorted to components") from error
+        raise TypeError(
+            f"labels: values of types {kinds} cannot be sorted to components"
+        ) from error

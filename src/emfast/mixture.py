@@ -23,8 +23,8 @@ class GaussianMixture(BaseMixture):
     n_components : int, default=1
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
     tol : float, default=1e-3
-        Converged once the last gain of the mean log-likelihood, and Aitken's estimate of all gain still
-        to come, are below. 0 runs exactly `max_iter` iterations.
+        Converged once the last gain of the mean log-likelihood, and Aitken's estimate of all gain
+        still to come, are below. 0 runs exactly `max_iter` iterations.
     reg_covar : float, default=1e-6
         Added to the variances. With 0, a start whose covariances become singular fails.
     max_iter : int, default=100
@@ -37,7 +37,8 @@ class GaussianMixture(BaseMixture):
         How starts share the work. Every start runs on all rows.
     random_state : int, RandomState instance or None, default=None
     n_threads : int or None, default=None
-        None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend on it.
+        None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend
+        on it.
     weights_init : array-like of shape (n_components,), optional
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init, covariances_init : array-like, optional
@@ -147,7 +148,7 @@ class GaussianMixture(BaseMixture):
         if constant.size:
             column = int(constant[0])
             raise ValueError(
-                f"X: column {column} is constant ({X[0, column]}), so that every variance of it is 0; "
+                f"X: column {column} is constant ({X[0, column]}), so that its variances are 0; "
                 "expected columns that vary, or reg_covar > 0"
             )
 

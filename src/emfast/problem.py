@@ -1,7 +1,7 @@
 """A latent-variable model and the rows it is fitted to, as a problem for the driver in `em`.
 
-The model is a pair (latent structure, emission) of parameter values; what does not change during a fit
-- the families, their fixed groups, the rows - is held here.
+The model is a pair (latent structure, emission) of parameter values; what does not change during a
+fit - the families, their fixed groups, the rows - is held here.
 """
 
 from dataclasses import dataclass

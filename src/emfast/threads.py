@@ -10,8 +10,8 @@ from emcore import usable_threads
 def resolve_threads(n_threads: int | None) -> int:
     """`n_threads` if given, else ``OMP_NUM_THREADS``, else the CPUs this process may use.
 
-    The last counts affinity and cgroup limits, and a limit set by `threadpoolctl`. In a forked child
-    it is always 1, because OpenMP's threads do not survive a fork.
+    The last counts affinity and cgroup limits, and a limit set by `threadpoolctl`. In a forked
+    child it is always 1, because OpenMP's threads do not survive a fork.
     """
     if n_threads is not None:
         return usable_threads(n_threads)

@@ -56,7 +56,9 @@ def check_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> np.nd
     return array
 
 
-def check_positive_definite(name: str, values: Any, covariance_type: str, K: int, D: int) -> np.ndarray:
+def check_positive_definite(
+    name: str, values: Any, covariance_type: str, K: int, D: int
+) -> np.ndarray:
     """Covariances or precisions of one of the four shapes, positive (definite) and symmetric."""
     shape, meaning = {
         "full": ((K, D, D), "(n_components, n_features, n_features)"),
@@ -64,7 +66,7 @@ def check_positive_definite(name: str, values: Any, covariance_type: str, K: int
         "diag": ((K, D), "(n_components, n_features)"),
         "spherical": ((K,), "(n_components,)"),
     }[covariance_type]
-    array = check_array_of(name, values, shape, f"{meaning} for covariance_type={covariance_type!r}")
+    array = check_array_of(name, values, shape, f"{meaning} for {covariance_type!r}")
     if covariance_type in ("diag", "spherical"):
         if np.any(array <= 0):
             raise ValueError(f"{name}: found {array.min()}; expected positive numbers")
@@ -72,11 +74,11 @@ def check_positive_definite(name: str, values: Any, covariance_type: str, K: int
     for k, matrix in enumerate(array if covariance_type == "full" else array[None]):
         which = f"{name}[{k}]" if covariance_type == "full" else name
         if not np.allclose(matrix, matrix.T, rtol=1e-6, atol=1e-12 * np.abs(matrix).max()):
-            raise ValueError(f"{which}: found a matrix that is not symmetric; expected a symmetric one")
+            raise ValueError(f"{which}: found an asymmetric matrix; expected a symmetric one")
         smallest = np.linalg.eigvalsh(matrix)[0]
         if smallest <= 0:
             raise ValueError(
-                f"{which}: found an eigenvalue of {smallest:.3g}; expected a positive-definite matrix"
+                f"{which}: found an eigenvalue of {smallest:.3g}; expected positive definiteness"
             )
     return array
 

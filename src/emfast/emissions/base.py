@@ -1,6 +1,6 @@
 """The contract of an emission family.
 
-A family holds what does not change during a fit (the shape of a covariance, which groups are fixed).
+A family holds what does not change during a fit: the shape of a covariance, which groups are fixed.
 Its parameters are small immutable values in human units, component axis first; its statistics are
 float64 values of fixed size that add.
 """
@@ -30,9 +30,7 @@ class Emission(ABC):
         """The compiled emission with these parameters."""
 
     @abstractmethod
-    def statistics(
-        self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: Any
-    ) -> Any:
+    def statistics(self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: Any) -> Any:
         """Name the numbers that a pass with `kernel` has accumulated."""
 
     @abstractmethod

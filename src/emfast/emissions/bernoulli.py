@@ -63,8 +63,8 @@ class Bernoulli(Emission):
         self.fixed = frozenset(fixed)
 
     def kernel(self, parameters: BernoulliParameters, kernels: ModuleType) -> Any:
-        # sum_d (x_d - c_d) logit_d + sum_d (1 - c_d) log(1 - p_d) + c_d log p_d: with the reference c_d
-        # at the likelier value, no large terms cancel where p is near 1.
+        # log p(x) = sum_d (x_d - c_d) logit_d + sum_d (1 - c_d) log(1 - p_d) + c_d log p_d.
+        # With the reference c_d at the likelier value, no large terms cancel where p is near 1.
         p = parameters.probabilities
         reference = _reference(p)
         with np.errstate(divide="ignore"):

@@ -7,8 +7,8 @@ With responsibilities :math:`r_{nk}` and moments taken about an origin :math:`o_
 
 the M-step is :math:`\mu_k = o_k + F_k / n_k` and
 :math:`\Sigma_k = S_k / n_k - (F_k / n_k)(F_k / n_k)^T` (Bishop, Pattern Recognition and Machine
-Learning, 2006, eqs. 9.24 and 9.25, moved to the origin). Where the means are fixed, the covariance is
-taken about them.
+Learning, 2006, eqs. 9.24 and 9.25, moved to the origin). Where the means are fixed, the covariance
+is taken about them.
 """
 
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ class GaussianParameters:
     means : ndarray of shape (K, D)
     covariances : ndarray of shape (K, D, D), (D, D), (K, D) or (K,) for full, tied, diag, spherical
     factors : ndarray of the shape of covariances
-        Lower-triangular P with P^T P the precision (full, tied), else square roots of the precisions.
+        Lower-triangular P with P^T P the precision (full, tied), or square roots of the precisions.
     """
 
     means: np.ndarray
@@ -56,8 +56,8 @@ class GaussianStatistics:
     counts : ndarray of shape (K,), sums of responsibilities
     origin : ndarray of shape (K, D), what the moments are taken about; for tied one point for all
     first : ndarray of shape (K, D)
-    second : ndarray of shape (K, D, D) for full, (K, D) for diag and spherical, and (D, D) for tied,
-        where it is the second moment of all rows together
+    second : ndarray of shape (K, D, D) for full, (K, D) for diag and spherical, (D, D) for tied
+        For tied, the second moment of all rows together.
     """
 
     covariance_type: str
@@ -77,16 +77,14 @@ class GaussianStatistics:
             # sum r (z + s)(z + s)' = sum r z z' + s (sum r z)' + (sum r z + n s) s'
             outer = shift[:, :, None] * self.first[:, None, :]
             outer = outer + first[:, :, None] * shift[:, None, :]
-            second = self.second + (
-                outer.sum(axis=0) if self.covariance_type == "tied" else outer
-            )
+            second = self.second + (outer.sum(axis=0) if self.covariance_type == "tied" else outer)
         return replace(self, origin=origin, first=first, second=second)
 
     def __add__(self, other: "GaussianStatistics") -> "GaussianStatistics":
         if (self.covariance_type, self.first.shape) != (other.covariance_type, other.first.shape):
             raise ValueError(
-                f"statistics of {self.covariance_type} Gaussians of shape {self.first.shape} and of "
-                f"{other.covariance_type} Gaussians of shape {other.first.shape} do not add"
+                f"statistics of {self.covariance_type} Gaussians of shape {self.first.shape} and "
+                f"of {other.covariance_type} Gaussians of shape {other.first.shape} do not add"
             )
         other = other.moved_to(self.origin)
         return replace(
@@ -117,7 +115,7 @@ class Gaussian(Emission):
 
     def kernel(self, parameters: GaussianParameters, kernels: ModuleType) -> Any:
         centre, means = _centred(parameters.means, kernels.DTYPE)
-        K, D = means.shape
+        D = means.shape[1]
         constants = -0.5 * D * np.log(2 * np.pi) + self._log_determinants(parameters)
         if self.covariance_type == "full":
             return kernels.FullGaussian(centre, means, parameters.factors, constants)
@@ -186,8 +184,8 @@ class Gaussian(Emission):
     ) -> GaussianParameters:
         """Parameters whose covariances are regular: above `noise`, the variances rounding explains.
 
-        With ``reg_covar > 0`` a covariance that is singular to rounding gets the smallest eigenvalues
-        that keep it regular; without, it is an error.
+        With ``reg_covar > 0`` a covariance that is singular to rounding gets the smallest
+        eigenvalues that keep it regular; without, it is an error.
         """
         if self.covariance_type in ("diag", "spherical"):
             floor = noise.max(axis=1) if self.covariance_type == "spherical" else noise
@@ -363,7 +361,7 @@ def _inverse_cholesky(covariance: np.ndarray, floor: float) -> tuple[np.ndarray,
 
 
 def _regular(covariance: np.ndarray, floor: float) -> np.ndarray:
-    """`covariance` with its eigenvalues raised to `floor`, or to what rounding can tell from zero."""
+    """`covariance` with eigenvalues raised to `floor`, or to what rounding can tell from zero."""
     values, vectors = np.linalg.eigh(covariance)
     epsilon = 100 * len(values) * np.finfo(np.float64).eps
     values = np.maximum(values, max(floor, epsilon * values[-1]))
