@@ -5,70 +5,31 @@ arguments that give its starting values, and the attributes that show its parame
 """
 
 import warnings
-from abc import ABCMeta, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from abc import abstractmethod
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from emfast import em
 from emfast.data import ArraySource, Batch
-from emfast.emissions.base import Emission
 from emfast.exceptions import (
     ConvergenceWarning,
-    SingularComponentError,
     StarvedComponentWarning,
 )
+from emfast.inference import FittedMixture
 from emfast.initialize import INIT_PARAMS, start_model, start_size
 from emfast.labels import encode_labels
 from emfast.latent.mixture import MixtureWeights
-from emfast.problem import MixtureProblem, Model, posterior
+from emfast.problem import MixtureProblem, Model
+from emfast.restarts import Restart, best_of
 from emfast.threads import resolve_threads
 from emfast.validation import check_mixture_weights, check_sample_weight
 
-# Rows whose responsibilities are held at a time where only a sum over them is wanted.
-CHUNK_ROWS = 65_536
 
-
-@dataclass
-class Restart:
-    """How one of the starts went.
-
-    Attributes
-    ----------
-    seed : int
-        ``random_state=seed, n_init=1`` repeats this start.
-    n_rows : int
-        Rows the start was run on.
-    lower_bounds : list of float
-        The objective after every iteration, in nats per unit of weight.
-    n_iter : int
-    converged : bool
-    score : float
-        The objective of the final model on all rows; -inf where the start failed.
-    starved : list of int
-        Components that lost all their rows.
-    error : str or None
-        Why the start failed.
-    """
-
-    seed: int
-    n_rows: int
-    lower_bounds: list[float] = field(default_factory=list)
-    n_iter: int = 0
-    converged: bool = False
-    score: float = -np.inf
-    starved: list[int] = field(default_factory=list)
-    error: str | None = None
-
-
-class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseMixture(FittedMixture):
     """A finite mixture fitted by expectation-maximisation."""
 
     _parameter_constraints: dict = {
@@ -87,32 +48,12 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
     }
 
-    # What a subclass says
-
-    @abstractmethod
-    def _emission(self) -> Emission:
-        """The emission family that the constructor's arguments describe."""
-
-    @abstractmethod
-    def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        """X as an array that the kernels take, or an error that says what is wrong with it."""
-
     @abstractmethod
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         """Starting values of the emission's groups that the user gave, validated."""
 
-    @abstractmethod
-    def _attributes(self, parameters: Any) -> dict[str, np.ndarray]:
-        """Fitted attributes that show the emission's parameters."""
-
-    @abstractmethod
-    def _parameters_of_attributes(self) -> Any:
-        """The emission's parameters, from the fitted attributes."""
-
     def _check_columns(self, X: np.ndarray) -> None:
         """Raise where a column cannot be fitted with these settings."""
-
-    # Fitting
 
     def fit(self, X, y=None, *, labels=None, sample_weight=None):
         """Fit the mixture by expectation-maximisation.
@@ -222,46 +163,22 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         return fixed
 
     def _run_starts(self, problem: MixtureProblem, given: dict) -> tuple[em.Trace, list[Restart]]:
-        """All starts, the best of them kept."""
+        """All starts; one where the start is given as a whole or goes on from the last fit."""
         history, model = self._previous(problem) if self.warm_start else ((), None)
-        complete = {"weights", *problem.emission.groups} <= given.keys()
-        n_init = 1 if model is not None or complete else self.n_init
-        best, restarts = None, []
-        for number, seed in enumerate(_seeds(self.random_state, n_init)):
-            restart = Restart(seed, problem.source.n_rows)
-            restarts.append(restart)
-            if self.verbose:
-                print(f"Initialization {number}")
-            try:
-                trace = em.maximize(
-                    problem,
-                    model or self._start(problem, given, complete, seed),
-                    tol=self.tol,
-                    max_iter=self.max_iter,
-                    history=history,
-                    observe=self._observe,
-                )
-            except SingularComponentError as error:
-                restart.error = str(error)
-                last_error = error
-                continue
-            restart.lower_bounds = trace.objectives
-            restart.n_iter = trace.n_iter
-            restart.converged = trace.converged
-            restart.score = trace.objective
-            restart.starved = np.flatnonzero(trace.model.latent == 0).tolist()
-            if best is None or trace.objective > best.objective:
-                best = trace
-        if best is None:
-            raise SingularComponentError(
-                f"all {n_init} start(s) failed; in the last one {last_error}", last_error.components
-            )
-        return best, restarts
-
-    def _start(self, problem: MixtureProblem, given: dict, complete: bool, seed: int) -> Model:
-        if complete:
+        if model is None and {"weights", *problem.emission.groups} <= given.keys():
             flat = problem.emission.flat_start(problem.source.batch.X[:1], self.n_components)
-            return Model(given["weights"], problem.emission.with_groups(flat, given))
+            model = Model(given["weights"], problem.emission.with_groups(flat, given))
+        return best_of(
+            problem,
+            _seeds(self.random_state, self.n_init if model is None else 1),
+            lambda seed: self._start(problem, given, seed) if model is None else model,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            history=history,
+            observe=self._observe,
+        )
+
+    def _start(self, problem: MixtureProblem, given: dict, seed: int) -> Model:
         random_state = check_random_state(seed)
         size = start_size(self.n_components, problem.source.n_features)
         return start_model(
@@ -279,18 +196,22 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         """The model of the last fit and the objectives that led to it, if there was one."""
         if not hasattr(self, "converged_"):
             return (), None
-        fitted = (len(self.weights_), self._n_features_fitted)
+        model = self._model()
+        fitted = problem.emission.shape(model.emission)
         wanted = (self.n_components, problem.source.n_features)
         if fitted != wanted:
             raise ValueError(
                 f"warm_start: the fitted model has (n_components, n_features) = {fitted}; "
                 f"expected {wanted}"
             )
-        return tuple(self._history[:-1]), self._model()
+        return tuple(self._history[:-1]), model
 
-    def _observe(self, iteration: em.Iteration) -> None:
+    def _observe(self, start: int, iteration: em.Iteration) -> None:
+        """Print progress as scikit-learn's mixtures do."""
         if not self.verbose:
             return
+        if iteration.number == 1:
+            print(f"Initialization {start}")
         if iteration.number % self.verbose_interval == 0:
             change = f"\t ll change {iteration.gain:.5f}" if self.verbose > 1 else ""
             print(f"  Iteration {iteration.number}{change}")
@@ -299,12 +220,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _set_fitted(self, problem: MixtureProblem, best: em.Trace, restarts: list[Restart]) -> None:
         dtype = np.dtype(problem.source.dtype)
-        self.weights_ = best.model.latent.astype(dtype)
-        for name, value in self._attributes(best.model.emission).items():
-            setattr(self, name, value.astype(dtype))
-        self._exact = best.model
-        self._shown = self._shown_now()
-        self._n_features_fitted = problem.source.n_features
+        self._show(best.model, dtype)
         self._history = best.history
         self.converged_ = best.converged
         self.n_iter_ = best.n_iter
@@ -333,243 +249,6 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
                 StarvedComponentWarning,
                 stacklevel=4,
             )
-
-    # The fitted model
-
-    def _shown_now(self) -> tuple:
-        """The fitted attributes that show the parameters, as the objects they are now."""
-        names = ["weights_", *self._attributes(self._exact.emission)]
-        return tuple(getattr(self, name) for name in names)
-
-    def _model(self) -> Model:
-        """The fitted model in float64, or what the attributes say if they were set by hand."""
-        check_is_fitted(self)
-        exact = getattr(self, "_exact", None)
-        if exact is not None and all(
-            now is then for now, then in zip(self._shown_now(), self._shown, strict=True)
-        ):
-            return exact
-        weights = np.asarray(self.weights_, np.float64)
-        return Model(weights, self._parameters_of_attributes())
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "weights_")
-
-    def _posterior(self, batch: Batch, **output: np.ndarray) -> np.ndarray:
-        """Fill the one array of `output`, named as `problem.posterior` names it, and return it."""
-        threads = resolve_threads(self.n_threads)
-        posterior(MixtureWeights(), self._emission(), self._model(), batch, threads, **output)
-        return next(iter(output.values()))
-
-    def _chunks(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        for start in range(0, len(rows), CHUNK_ROWS):
-            chunk = slice(start, start + CHUNK_ROWS)
-            yield chunk, rows[chunk]
-
-    def _impossible(self, rows: np.ndarray, log_likelihoods: np.ndarray) -> np.ndarray:
-        """Indices of rows whose density is exactly zero under every component.
-
-        Kernels keep log-probabilities finite; only rows as unlikely as that need a closer look.
-        """
-        emission, model = self._emission(), self._model()
-        unlikely = np.flatnonzero(log_likelihoods < -90)
-        if unlikely.size == 0 or emission.impossible_rows(rows[:1], model.emission) is None:
-            return unlikely[:0]
-        possible = np.zeros(unlikely.size, bool)
-        for chunk, at in self._chunks(unlikely):
-            zero = emission.impossible_rows(rows[at], model.emission)
-            possible[chunk] = (~zero & (model.latent > 0)).any(axis=1)
-        return unlikely[~possible]
-
-    # What people ask of it
-
-    def score_samples(self, X):
-        """Log-likelihood of every row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            log p(x) in nats; -inf for a row that no component can produce.
-        """
-        check_is_fitted(self)
-        return self._score_rows(self._validate_rows(X, reset=False))
-
-    def _score_rows(self, rows: np.ndarray) -> np.ndarray:
-        scores = self._posterior(Batch(rows), log_likelihoods=np.empty(len(rows)))
-        scores[self._impossible(rows, scores)] = -np.inf
-        return scores
-
-    def score(self, X, y=None, sample_weight=None):
-        """Mean log-likelihood of the rows, in nats.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : ignored
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        float
-        """
-        total, weight = self._total(X, sample_weight)
-        return total / weight
-
-    def _total(self, X, sample_weight) -> tuple[float, float]:
-        """Weighted log-likelihood of the rows, and the sum of weights."""
-        scores = self.score_samples(X)
-        weights = check_sample_weight(sample_weight, len(scores))
-        if weights is None:
-            return float(scores.sum()), float(len(scores))
-        return float(scores[weights > 0] @ weights[weights > 0]), float(weights.sum())
-
-    def predict_proba(self, X):
-        """Responsibilities: the probability of every component given the row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_components)
-            Rows sum to 1; a row that no component can produce has the mixture's weights.
-        """
-        check_is_fitted(self)
-        rows = self._validate_rows(X, reset=False)
-        return self._responsibilities(rows)
-
-    def _responsibilities(self, rows: np.ndarray) -> np.ndarray:
-        model = self._model()
-        batch = Batch(rows)
-        scores = np.empty(len(rows))
-        out = np.empty((len(rows), len(model.latent)), batch.dtype)
-        threads = resolve_threads(self.n_threads)
-        posterior(
-            MixtureWeights(),
-            self._emission(),
-            model,
-            batch,
-            threads,
-            responsibilities=out,
-            log_likelihoods=scores,
-        )
-        impossible = np.union1d(self._impossible(rows, scores), np.flatnonzero(scores == -np.inf))
-        out[impossible] = model.latent
-        return out
-
-    def predict(self, X):
-        """The most probable component of every row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), int
-        """
-        check_is_fitted(self)
-        rows = self._validate_rows(X, reset=False)
-        return self._posterior(Batch(rows), assignments=np.empty(len(rows), np.intp))
-
-    def sample(self, n_samples=1):
-        """Draw rows from the fitted mixture, component after component.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features)
-        y : ndarray of shape (n_samples,), int, the component of every row
-        """
-        model = self._model()
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples: found {n_samples!r}; expected an integer of at least 1")
-        random_state = check_random_state(self.random_state)
-        counts = random_state.multinomial(n_samples, model.latent / model.latent.sum())
-        emission = self._emission()
-        X = np.vstack(
-            [
-                emission.draw(model.emission, k, count, random_state)
-                for k, count in enumerate(counts)
-            ]
-        )
-        return X, np.repeat(np.arange(len(counts)), counts)
-
-    def _n_parameters(self) -> int:
-        """Free parameters: fixed groups do not count."""
-        fixed = frozenset(self.fixed or ())
-        emission = self._emission()
-        emission.fixed = fixed - {"weights"}
-        latent = MixtureWeights(fixed="weights" in fixed)
-        K, D = len(self.weights_), self._model_features()
-        return latent.n_parameters(K) + emission.n_parameters(K, D)
-
-    def _model_features(self) -> int:
-        shown = next(iter(self._attributes(self._model().emission).values()))
-        return shown.shape[1]
-
-    def bic(self, X, *, sample_weight=None):
-        """Bayesian information criterion, the lower the better.
-
-        -2 log-likelihood + p log n with p free parameters and n the sum of weights (Schwarz, 1978).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        float
-        """
-        total, weight = self._total(X, sample_weight)
-        return -2 * total + self._n_parameters() * np.log(weight)
-
-    def aic(self, X, *, sample_weight=None):
-        """Akaike information criterion, the lower the better: -2 log-likelihood + 2 p.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        float
-        """
-        return -2 * self._total(X, sample_weight)[0] + 2 * self._n_parameters()
-
-    def icl(self, X, *, sample_weight=None):
-        """Integrated completed likelihood, the lower the better.
-
-        BIC - 2 sum of the log-responsibilities of the most probable components: a penalty for rows
-        that lie between components (Biernacki, Celeux and Govaert, 2000).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        float
-        """
-        check_is_fitted(self)
-        rows = self._validate_rows(X, reset=False)
-        weights = check_sample_weight(sample_weight, len(rows))
-        certainty = 0.0
-        for chunk, part in self._chunks(rows):
-            largest = np.log(self._responsibilities(part).max(axis=1), dtype=np.float64)
-            certainty += float(largest.sum() if weights is None else largest @ weights[chunk])
-        return self.bic(X, sample_weight=sample_weight) - 2 * certainty
 
 
 def _seeds(random_state: Any, n_init: int) -> list[int]:

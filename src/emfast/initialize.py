@@ -169,7 +169,7 @@ def _model_of_assignment(
     assignment: np.ndarray,
     n_threads: int,
 ) -> Model:
-    """The M-step of labelled rows, taken twice: then moments are about the components' own means."""
+    """The M-step of labelled rows, taken twice: the second time about the components' means."""
     labelled = Batch(batch.X, batch.weights, Labels(component=assignment))
     for step in (emission.mstep, emission.start):
         statistics = expectation(latent, emission, model, labelled, n_threads)

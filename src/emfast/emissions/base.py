@@ -56,6 +56,10 @@ class Emission(ABC):
         """Put empty `components` on given rows, as broad as the `healthy` components together."""
 
     @abstractmethod
+    def shape(self, parameters: Any) -> tuple[int, int]:
+        """(n_components, n_features)."""
+
+    @abstractmethod
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """How many free parameters there are; fixed groups do not count."""
 

@@ -119,6 +119,9 @@ class Bernoulli(Emission):
         p[components] = 0.5 * (rows + p[healthy].mean(axis=0))
         return BernoulliParameters(p)
 
+    def shape(self, parameters: BernoulliParameters) -> tuple[int, int]:
+        return parameters.probabilities.shape
+
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return 0 if "probabilities" in self.fixed else n_components * n_features
 

@@ -264,6 +264,9 @@ class Gaussian(Emission):
         covariances[components] = covariances[healthy].mean(axis=0)
         return self.parameters(means, covariances)
 
+    def shape(self, parameters: GaussianParameters) -> tuple[int, int]:
+        return parameters.means.shape
+
     def n_parameters(self, n_components: int, n_features: int) -> int:
         covariances = {
             "full": n_components * n_features * (n_features + 1) // 2,

@@ -1,0 +1,271 @@
+"""What people ask of a fitted mixture: scores, responsibilities, criteria, samples."""
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from emfast.data import Batch
+from emfast.emissions.base import Emission
+from emfast.latent.mixture import MixtureWeights
+from emfast.problem import Model, posterior
+from emfast.threads import resolve_threads
+from emfast.validation import check_sample_weight
+
+# Rows whose responsibilities are held at a time where only a sum over them is wanted.
+CHUNK_ROWS = 65_536
+
+
+class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
+    """The methods of a mixture that need no fitting, once it has its parameters."""
+
+    @abstractmethod
+    def _emission(self) -> Emission:
+        """The emission family that the constructor's arguments describe."""
+
+    @abstractmethod
+    def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
+        """X as an array that the kernels take, or an error that says what is wrong with it."""
+
+    @abstractmethod
+    def _attributes(self, parameters: Any) -> dict[str, np.ndarray]:
+        """Fitted attributes that show the emission's parameters."""
+
+    @abstractmethod
+    def _parameters_of_attributes(self) -> Any:
+        """The emission's parameters, from the fitted attributes."""
+
+    def _show(self, model: Model, dtype: np.dtype) -> None:
+        """Keep the model in float64 and show it as fitted attributes of `dtype`."""
+        shown = {"weights_": model.latent, **self._attributes(model.emission)}
+        self._shown = {name: value.astype(dtype) for name, value in shown.items()}
+        for name, value in self._shown.items():
+            setattr(self, name, value)
+        self._exact = model
+
+    def _model(self) -> Model:
+        """The fitted model in float64, or what the attributes say if they were set by hand."""
+        check_is_fitted(self)
+        shown = getattr(self, "_shown", {"weights_": None})
+        if all(getattr(self, name) is value for name, value in shown.items()):
+            return self._exact
+        weights = np.asarray(self.weights_, np.float64)
+        return Model(weights, self._parameters_of_attributes())
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "weights_")
+
+    def _posterior(self, batch: Batch, **output: np.ndarray) -> np.ndarray:
+        """Fill the one array of `output`, named as `problem.posterior` names it, and return it."""
+        threads = resolve_threads(self.n_threads)
+        posterior(MixtureWeights(), self._emission(), self._model(), batch, threads, **output)
+        return next(iter(output.values()))
+
+    def _chunks(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        for start in range(0, len(rows), CHUNK_ROWS):
+            chunk = slice(start, start + CHUNK_ROWS)
+            yield chunk, rows[chunk]
+
+    def _impossible(self, rows: np.ndarray, log_likelihoods: np.ndarray) -> np.ndarray:
+        """Indices of rows whose density is exactly zero under every component.
+
+        Kernels keep log-probabilities finite; only rows as unlikely as that need a closer look.
+        """
+        emission, model = self._emission(), self._model()
+        unlikely = np.flatnonzero(log_likelihoods < -90)
+        if unlikely.size == 0 or emission.impossible_rows(rows[:1], model.emission) is None:
+            return unlikely[:0]
+        possible = np.zeros(unlikely.size, bool)
+        for chunk, at in self._chunks(unlikely):
+            zero = emission.impossible_rows(rows[at], model.emission)
+            possible[chunk] = (~zero & (model.latent > 0)).any(axis=1)
+        return unlikely[~possible]
+
+    # What people ask of it
+
+    def score_samples(self, X):
+        """Log-likelihood of every row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            log p(x) in nats; -inf for a row that no component can produce.
+        """
+        check_is_fitted(self)
+        rows = self._validate_rows(X, reset=False)
+        scores = self._posterior(Batch(rows), log_likelihoods=np.empty(len(rows)))
+        scores[self._impossible(rows, scores)] = -np.inf
+        return scores
+
+    def score(self, X, y=None, sample_weight=None):
+        """Mean log-likelihood of the rows, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        total, weight = self._total(X, sample_weight)
+        return total / weight
+
+    def _total(self, X, sample_weight) -> tuple[float, float]:
+        """Weighted log-likelihood of the rows, and the sum of weights."""
+        scores = self.score_samples(X)
+        weights = check_sample_weight(sample_weight, len(scores))
+        if weights is None:
+            return float(scores.sum()), float(len(scores))
+        return float(scores[weights > 0] @ weights[weights > 0]), float(weights.sum())
+
+    def predict_proba(self, X):
+        """Responsibilities: the probability of every component given the row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            Rows sum to 1; a row that no component can produce has the mixture's weights.
+        """
+        check_is_fitted(self)
+        rows = self._validate_rows(X, reset=False)
+        return self._responsibilities(rows)
+
+    def _responsibilities(self, rows: np.ndarray) -> np.ndarray:
+        model = self._model()
+        batch = Batch(rows)
+        scores = np.empty(len(rows))
+        out = np.empty((len(rows), len(model.latent)), batch.dtype)
+        threads = resolve_threads(self.n_threads)
+        posterior(
+            MixtureWeights(),
+            self._emission(),
+            model,
+            batch,
+            threads,
+            responsibilities=out,
+            log_likelihoods=scores,
+        )
+        impossible = np.union1d(self._impossible(rows, scores), np.flatnonzero(scores == -np.inf))
+        out[impossible] = model.latent
+        return out
+
+    def predict(self, X):
+        """The most probable component of every row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int
+        """
+        check_is_fitted(self)
+        rows = self._validate_rows(X, reset=False)
+        return self._posterior(Batch(rows), assignments=np.empty(len(rows), np.intp))
+
+    def sample(self, n_samples=1):
+        """Draw rows from the fitted mixture, component after component.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+        y : ndarray of shape (n_samples,), int, the component of every row
+        """
+        model = self._model()
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples: found {n_samples!r}; expected an integer of at least 1")
+        random_state = check_random_state(self.random_state)
+        counts = random_state.multinomial(n_samples, model.latent / model.latent.sum())
+        emission = self._emission()
+        X = np.vstack(
+            [
+                emission.draw(model.emission, k, count, random_state)
+                for k, count in enumerate(counts)
+            ]
+        )
+        return X, np.repeat(np.arange(len(counts)), counts)
+
+    def _n_parameters(self) -> int:
+        """Free parameters: fixed groups do not count."""
+        fixed = frozenset(self.fixed or ())
+        emission = self._emission()
+        emission.fixed = fixed - {"weights"}
+        latent = MixtureWeights(fixed="weights" in fixed)
+        K, D = emission.shape(self._model().emission)
+        return latent.n_parameters(K) + emission.n_parameters(K, D)
+
+    def bic(self, X, *, sample_weight=None):
+        """Bayesian information criterion, the lower the better.
+
+        -2 log-likelihood + p log n with p free parameters and n the sum of weights (Schwarz, 1978).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        total, weight = self._total(X, sample_weight)
+        return -2 * total + self._n_parameters() * np.log(weight)
+
+    def aic(self, X, *, sample_weight=None):
+        """Akaike information criterion, the lower the better: -2 log-likelihood + 2 p.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        return -2 * self._total(X, sample_weight)[0] + 2 * self._n_parameters()
+
+    def icl(self, X, *, sample_weight=None):
+        """Integrated completed likelihood, the lower the better.
+
+        BIC - 2 sum of the log-responsibilities of the most probable components: a penalty for rows
+        that lie between components (Biernacki, Celeux and Govaert, 2000).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        check_is_fitted(self)
+        rows = self._validate_rows(X, reset=False)
+        weights = check_sample_weight(sample_weight, len(rows))
+        certainty = 0.0
+        for chunk, part in self._chunks(rows):
+            largest = np.log(self._responsibilities(part).max(axis=1), dtype=np.float64)
+            certainty += float(largest.sum() if weights is None else largest @ weights[chunk])
+        return self.bic(X, sample_weight=sample_weight) - 2 * certainty
