@@ -80,7 +80,8 @@ def extensions():
     for name, (vector, flags) in instruction_sets().items():
         for precision in ("float32", "float64"):
             source = VARIANTS / f"_{name}_{precision}.pyx"
-            source.write_text('include "kernels.pxi"\n')
+            if not source.exists():
+                source.write_text('include "kernels.pxi"\n')
             yield Extension(
                 f"emcore._{name}_{precision}",
                 [str(source)],

@@ -1,5 +1,28 @@
 # Bernoulli emission: independent binary features.
 
+cdef inline void linear_forms(
+    const vreal* x, Py_ssize_t x_stride,
+    const real* w, const real* constants, Py_ssize_t D, Py_ssize_t K, Py_ssize_t n_k,
+    vreal* out, Py_ssize_t r_stride,
+) noexcept nogil:
+    """out[k] = constants[k] + sum_d x_d w[d, k] for n_k components and VECTORS vectors of rows."""
+    cdef vreal acc[4 * VECTORS]
+    cdef vreal xv
+    cdef Py_ssize_t d, v, h
+    for h in range(n_k):
+        for v in range(VECTORS):
+            acc[h * VECTORS + v] = splat(constants[h])
+    for d in range(D):
+        for v in range(VECTORS):
+            xv = x[v * x_stride + d]
+            for h in range(n_k):
+                acc[h * VECTORS + v] = acc[h * VECTORS + v] + xv * w[h]
+        w += K
+    for v in range(VECTORS):
+        for h in range(n_k):
+            out[v * r_stride + h] = acc[h * VECTORS + v]
+
+
 cdef class Bernoulli(Emission):
     """Independent binary features.
 
@@ -22,38 +45,35 @@ cdef class Bernoulli(Emission):
         self.centre = as_buffer(reference)
         self.about_centre = True
         self.constants = as_buffer(constants)
-        self.logits = Buffer((K + 1) // 2 * 2 * D)
+        self.logits = Buffer(K * D)
         for k in range(K):
             for d in range(D):
-                self.logits.data[(k // 2 * D + d) * 2 + k % 2] = <real> logits[k, d]
+                self.logits.data[d * K + k] = <real> logits[k, d]
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         # log p = constant + sum_d (x_d - reference_d) logit_d
-        cdef Py_ssize_t D = self.n_features, K = self.n_components, k, i, d, v
-        cdef Py_ssize_t xs = tile.x_stride, rs = tile.r_stride
+        cdef Py_ssize_t D = self.n_features, K = self.n_components, k, i
         cdef const vreal* x
         cdef const real* w
         cdef vreal* out
-        cdef vreal acc0[VECTORS]
-        cdef vreal acc1[VECTORS]
         for i from 0 <= i < tile.vectors by VECTORS:
-            x = tile.x + i * xs
-            out = tile.responsibilities + i * rs
-            for k from 0 <= k < K by 2:
-                w = self.logits.data + k * D
-                for v in range(VECTORS):
-                    acc0[v] = splat(self.constants.data[k])
-                    acc1[v] = splat(self.constants.data[min(k + 1, K - 1)])
-                for d in range(D):
-                    for v in range(VECTORS):
-                        acc0[v] = acc0[v] + x[v * xs + d] * w[0]
-                        acc1[v] = acc1[v] + x[v * xs + d] * w[1]
-                    w += 2
-                for v in range(VECTORS):
-                    out[v * rs + k] = acc0[v]
-                if k + 1 < K:
-                    for v in range(VECTORS):
-                        out[v * rs + k + 1] = acc1[v]
+            x = tile.x + i * tile.x_stride
+            k = 0
+            while k < K:
+                w = self.logits.data + k
+                out = tile.responsibilities + i * tile.r_stride + k
+                if K - k >= 4 and COLUMNS == 8:
+                    linear_forms(x, tile.x_stride, w, self.constants.data + k, D, K, 4,
+                                 out, tile.r_stride)
+                    k += 4
+                elif K - k >= 2:
+                    linear_forms(x, tile.x_stride, w, self.constants.data + k, D, K, 2,
+                                 out, tile.r_stride)
+                    k += 2
+                else:
+                    linear_forms(x, tile.x_stride, w, self.constants.data + k, D, K, 1,
+                                 out, tile.r_stride)
+                    k += 1
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
         accumulate_weighted_sums(tile, tile.x, self.n_features, self.n_components, statistics)

@@ -240,6 +240,7 @@ def expectation(
                       or log_likelihoods is not None)
 
     cdef Py_ssize_t step = min(tile_rows(emission), block_rows)
+    step = min(step, (n_rows + ROW_STEP - 1) // ROW_STEP * ROW_STEP)
     cdef int team = <int> max(1, min(n_threads, n_blocks))
     workspaces = [Workspace(emission, step) for _ in range(team)]
     cdef Buffer tile_memory = Buffer(team * (sizeof(Tile) // sizeof(real) + 1))

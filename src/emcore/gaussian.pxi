@@ -18,7 +18,7 @@ cdef void scaled_log_density(
     """
     cdef vreal acc0[VECTORS]
     cdef vreal acc1[VECTORS]
-    cdef vreal t
+    cdef vreal xv, t
     cdef const real* w
     cdef vreal* out = tile.responsibilities
     cdef Py_ssize_t i, k, d, v, xs = tile.x_stride, rs = tile.r_stride
@@ -30,9 +30,10 @@ cdef void scaled_log_density(
                 acc1[v] = splat(0)
             for d in range(D):
                 for v in range(VECTORS):
-                    t = x[v * xs + d] * w[0] - w[1]
+                    xv = x[v * xs + d]
+                    t = xv * w[0] - w[1]
                     acc0[v] = acc0[v] + t * t
-                    t = x[v * xs + d] * w[2] - w[3]
+                    t = xv * w[2] - w[3]
                     acc1[v] = acc1[v] + t * t
                 w += 4
             for v in range(VECTORS):
@@ -94,55 +95,81 @@ cdef void accumulate_central_moments(
 
 
 cdef inline void whiten_rows(
-    const vreal* x, Py_ssize_t x_stride, const real* factor, Py_ssize_t columns,
-    vreal* y0, vreal* y1,
+    const vreal* x, Py_ssize_t x_stride, const real* factor, Py_ssize_t columns, Py_ssize_t n_rows,
+    vreal* y,                    # OUT  (n_rows, VECTORS)
 ) noexcept nogil:
-    """Rows 2i and 2i + 1 of y = P x - P mu for VECTORS vectors of rows.
+    """Adjacent rows of y = P x - P mu for VECTORS vectors of rows.
 
-    factor holds (-P mu) and then P column by column, two rows of them adjacent.
+    factor holds (-P mu) and then P column by column, the n_rows entries of a column adjacent.
     """
-    cdef Py_ssize_t j, v
-    cdef vreal acc0[VECTORS]
-    cdef vreal acc1[VECTORS]
-    for v in range(VECTORS):
-        acc0[v] = splat(factor[0])
-        acc1[v] = splat(factor[1])
-    for j in range(columns):
-        factor += 2
+    cdef Py_ssize_t j, v, h
+    cdef vreal acc[4 * VECTORS]
+    cdef vreal xv
+    for h in range(n_rows):
         for v in range(VECTORS):
-            acc0[v] = acc0[v] + x[v * x_stride + j] * factor[0]
-            acc1[v] = acc1[v] + x[v * x_stride + j] * factor[1]
+            acc[h * VECTORS + v] = splat(factor[h])
+    for j in range(columns):
+        factor += n_rows
+        for v in range(VECTORS):
+            xv = x[v * x_stride + j]
+            for h in range(n_rows):
+                acc[h * VECTORS + v] = acc[h * VECTORS + v] + xv * factor[h]
+    for h in range(n_rows * VECTORS):
+        y[h] = acc[h]
+
+
+cdef inline void squared_distances(
+    const vreal* x, Py_ssize_t x_stride, const real* factor, Py_ssize_t D, Py_ssize_t n_rows,
+    vreal* q,                    # OUT  (VECTORS,)
+) noexcept nogil:
+    """q = |P x - P mu|^2 for VECTORS vectors of rows."""
+    cdef vreal y[4 * VECTORS]
+    cdef Py_ssize_t row, v, h
     for v in range(VECTORS):
-        y0[v] = acc0[v]
-        y1[v] = acc1[v]
+        q[v] = splat(0)
+    for row from 0 <= row < D by n_rows:
+        whiten_rows(x, x_stride, factor, min(row + n_rows, D), n_rows, y)
+        factor += n_rows + n_rows * min(row + n_rows, D)
+        for h in range(n_rows):
+            for v in range(VECTORS):
+                q[v] = q[v] + y[h * VECTORS + v] * y[h * VECTORS + v]
+
+
+cdef Py_ssize_t rows_at_a_time(Py_ssize_t n_features) noexcept nogil:
+    # Four rows of P use each vector of x four times, but waste more above the diagonal.
+    return 4 if COLUMNS == 8 and n_features >= 8 else 2
 
 
 cdef Py_ssize_t packed_factor_size(Py_ssize_t n_features) noexcept nogil:
-    # Rows 2i and 2i + 1 hold two shifts and 2 min(2i + 2, n_features) entries.
-    cdef Py_ssize_t i, size = 0
-    for i from 0 <= i < n_features by 2:
-        size += 2 + 2 * min(i + 2, n_features)
+    cdef Py_ssize_t i, size = 0, n_rows = rows_at_a_time(n_features)
+    for i from 0 <= i < n_features by n_rows:
+        size += n_rows + n_rows * min(i + n_rows, n_features)
     return size
 
 
-cdef void pack_factor(const double* P, const double* mean, Py_ssize_t n_features, real* out) noexcept nogil:
-    """Lay a lower-triangular P out for whiten_rows, two rows at a time, zeros above the diagonal."""
-    cdef Py_ssize_t i, j, h, row
+cdef void pack_factor(
+    const double* P,             # IN   (D, D), lower-triangular
+    const double* mean,          # IN   (D,)
+    Py_ssize_t D,
+    real* out,                   # OUT  (packed_factor_size(D),)
+) noexcept nogil:
+    """Lay P out for whiten_rows, some rows at a time, with zeros above the diagonal."""
+    cdef Py_ssize_t i, j, h, row, n_rows = rows_at_a_time(D)
     cdef double shift
-    for i from 0 <= i < n_features by 2:
-        for h in range(2):
+    for i from 0 <= i < D by n_rows:
+        for h in range(n_rows):
             row = i + h
             shift = 0
-            if row < n_features:
+            if row < D:
                 for j in range(row + 1):
-                    shift += P[row * n_features + j] * mean[j]
+                    shift += P[row * D + j] * mean[j]
             out[h] = <real> -shift
-        out += 2
-        for j in range(min(i + 2, n_features)):
-            for h in range(2):
+        out += n_rows
+        for j in range(min(i + n_rows, D)):
+            for h in range(n_rows):
                 row = i + h
-                out[h] = <real> P[row * n_features + j] if row < n_features and j <= row else 0
-            out += 2
+                out[h] = <real> P[row * D + j] if row < D and j <= row else 0
+            out += n_rows
 
 
 cdef class DiagGaussian(Emission):
@@ -283,26 +310,23 @@ cdef class FullGaussian(Emission):
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         # log p = constant - 1/2 |P (x - mu)|^2
-        cdef Py_ssize_t D = self.n_features, K = self.n_components, k, i, row, v
+        cdef Py_ssize_t D = self.n_features, K = self.n_components, k, i, v
         cdef const real* factor
-        cdef vreal y0[VECTORS]
-        cdef vreal y1[VECTORS]
+        cdef const vreal* x
+        cdef vreal constant
         cdef vreal q[VECTORS]
         for k in range(K):
+            factor = self.factors.data + k * self.factor_size
+            constant = splat(self.constants.data[k])
             for i from 0 <= i < tile.vectors by VECTORS:
-                factor = self.factors.data + k * self.factor_size
-                for v in range(VECTORS):
-                    q[v] = splat(0)
-                for row from 0 <= row < D by 2:
-                    whiten_rows(tile.x + i * tile.x_stride, tile.x_stride, factor, min(row + 2, D),
-                                y0, y1)
-                    factor += 2 + 2 * min(row + 2, D)
-                    for v in range(VECTORS):
-                        q[v] = q[v] + y0[v] * y0[v]
-                        q[v] = q[v] + y1[v] * y1[v]
+                x = tile.x + i * tile.x_stride
+                if rows_at_a_time(D) == 4:
+                    squared_distances(x, tile.x_stride, factor, D, 4, q)
+                else:
+                    squared_distances(x, tile.x_stride, factor, D, 2, q)
                 for v in range(VECTORS):
                     tile.responsibilities[(i + v) * tile.r_stride + k] = (
-                        splat(self.constants.data[k]) - q[v] * <real> 0.5)
+                        constant - q[v] * <real> 0.5)
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
         # z = x - mu where r is not negligible, then sum r z and the triangle of sum (r z) z'.
@@ -360,21 +384,23 @@ cdef class TiedGaussian(Emission):
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         # Whitened once, every row is at the distance |P x - P mu| from every mean.
-        cdef Py_ssize_t D = self.n_features, i, row, v
+        cdef Py_ssize_t D = self.n_features, n_rows = rows_at_a_time(D), i, row, v, h
         cdef vreal* y = tile.scratch
+        cdef const vreal* x
         cdef const real* factor
-        cdef vreal y0[VECTORS]
-        cdef vreal y1[VECTORS]
+        cdef vreal block[4 * VECTORS]
         for i from 0 <= i < tile.vectors by VECTORS:
+            x = tile.x + i * tile.x_stride
             factor = self.factor.data
-            for row from 0 <= row < D by 2:
-                whiten_rows(tile.x + i * tile.x_stride, tile.x_stride, factor, min(row + 2, D),
-                                y0, y1)
-                factor += 2 + 2 * min(row + 2, D)
-                for v in range(VECTORS):
-                    y[(i + v) * tile.x_stride + row] = y0[v]
-                    if row + 1 < D:
-                        y[(i + v) * tile.x_stride + row + 1] = y1[v]
+            for row from 0 <= row < D by n_rows:
+                if n_rows == 4:
+                    whiten_rows(x, tile.x_stride, factor, min(row + 4, D), 4, block)
+                else:
+                    whiten_rows(x, tile.x_stride, factor, min(row + 2, D), 2, block)
+                factor += n_rows + n_rows * min(row + n_rows, D)
+                for h in range(min(n_rows, D - row)):
+                    for v in range(VECTORS):
+                        y[(i + v) * tile.x_stride + row + h] = block[h * VECTORS + v]
         scaled_log_density(tile, y, self.scaled.data, self.constants.data, D, self.n_components)
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:

@@ -134,7 +134,7 @@ def maximize(
 
     Raises
     ------
-    FloatingPointError
+    ValueError
         The objective is not a number, or infinite.
 
     Warns
@@ -163,7 +163,7 @@ def maximize(
 
 def _finite(objective: float) -> float:
     if not math.isfinite(objective):
-        raise FloatingPointError(
+        raise ValueError(
             f"the objective became {objective}: the data or parameters span more than "
             "floating-point numbers can; rescale the data"
         )

@@ -16,6 +16,9 @@ from emfast.latent.mixture import starved
 # log p and log(1 - p) are not taken to be lower: a row that a component excludes stays comparable.
 LOG_FLOOR = -100.0
 
+# How far the probabilities of a start are moved towards their average over components.
+START_SHRINKAGE = 0.05
+
 
 @dataclass(frozen=True, eq=False)
 class BernoulliParameters:
@@ -93,12 +96,10 @@ class Bernoulli(Emission):
     def start(
         self, statistics: BernoulliStatistics, parameters: BernoulliParameters
     ) -> BernoulliParameters:
-        # A probability of 0 or 1 would never move again, so each component also counts one row of
-        # the average.
+        # A probability of 0 or 1 would never move again.
         p = self.mstep(statistics, parameters).probabilities
-        n = statistics.counts[:, None]
-        average = (n * p).sum(axis=0) / n.sum()
-        return BernoulliParameters((n * p + average) / (n + 1))
+        average = statistics.counts @ p / statistics.counts.sum()
+        return BernoulliParameters((1 - START_SHRINKAGE) * p + START_SHRINKAGE * average)
 
     def flat_start(self, X: np.ndarray, n_components: int) -> BernoulliParameters:
         return BernoulliParameters(np.full((n_components, X.shape[1]), 0.5))
