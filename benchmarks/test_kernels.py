@@ -1,0 +1,61 @@
+"""Every kernel against the best NumPy one can write, an iteration each.
+
+    pytest benchmarks
+
+`compare.py` prints the table; these cases are for pytest-benchmark's comparisons and histories.
+"""
+
+import pytest
+
+from emfast.baseline import numpy_em, numpy_em_bernoulli
+from emfast.data import ArraySource, Batch
+from emfast.emissions import Bernoulli, Gaussian
+from emfast.emissions.bernoulli import BernoulliParameters
+from emfast.latent import MixtureWeights
+from emfast.problem import MixtureProblem, Model
+from emfast.threads import resolve_threads
+from workloads import Workload
+
+WORKLOADS = [
+    Workload("spherical", 100_000, 16, 16),
+    Workload("diag", 100_000, 16, 16),
+    Workload("tied", 50_000, 32, 16),
+    Workload("full", 100_000, 8, 8),
+    Workload("full", 10_000, 64, 8),
+    Workload("bernoulli", 20_000, 256, 10),
+]
+
+
+@pytest.fixture(params=WORKLOADS, ids=str, scope="module")
+def workload(request):
+    X = request.param.rows()
+    return request.param, X, request.param.start(X)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_emfast(benchmark, workload, dtype):
+    workload, X, start = workload
+    benchmark.group = str(workload)
+    if workload.family == "bernoulli":
+        emission, parameters = Bernoulli(), BernoulliParameters(start[1])
+    else:
+        emission = Gaussian(workload.family)
+        parameters = emission.parameters(*start[1:])
+    source = ArraySource(Batch(X.astype(dtype)))
+    problem = MixtureProblem(MixtureWeights(), emission, source, resolve_threads(None))
+    model = Model(start[0], parameters)
+
+    def iteration():
+        return problem.mstep(problem.estep(model), model)
+
+    benchmark(iteration)
+
+
+def test_numpy(benchmark, workload):
+    workload, X, start = workload
+    benchmark.group = str(workload)
+    if workload.family == "bernoulli":
+        X = X.astype("float64")
+        benchmark(numpy_em_bernoulli, X, *start, 0)
+    else:
+        benchmark(numpy_em, X, *start, workload.family, 0)
