@@ -1,8 +1,8 @@
 """The peers: each runs EM from a given start and tells when every iteration ended.
 
 A peer is a function ``(workload, X, start, n_iter, n_threads)`` that returns the moments at which
-its E-steps ended, n_iter + 1 of them, and the mean log-likelihood of X after n_iter M-steps; or None
-where it has no such model.
+its E-steps ended, n_iter + 1 of them, and the mean log-likelihood of X after n_iter M-steps; or
+None where it has no such model.
 """
 
 import time
@@ -17,6 +17,7 @@ from emfast.emissions import Bernoulli, Gaussian
 from emfast.emissions.bernoulli import BernoulliParameters
 from emfast.latent import MixtureWeights
 from emfast.problem import MixtureProblem, Model
+from emfast.threads import single_threaded_blas
 
 REG_COVAR = 1e-6
 
@@ -28,7 +29,8 @@ def emfast(workload, X, start, n_iter, n_threads):
         emission = Gaussian(workload.family, reg_covar=REG_COVAR)
         parameters = emission.parameters(*start[1:])
     problem = _Timed(MixtureWeights(), emission, ArraySource(Batch(X)), n_threads)
-    trace = em.maximize(problem, Model(start[0], parameters), tol=0, max_iter=n_iter)
+    with single_threaded_blas():
+        trace = em.maximize(problem, Model(start[0], parameters), tol=0, max_iter=n_iter)
     return problem.moments, trace.objective
 
 

@@ -33,8 +33,9 @@ class Workload:
         return f"{self.family} {rows} x {self.n_features}, {self.n_components}"
 
     def scaled(self, scale: float) -> "Workload":
-        rows = max(20 * self.n_components, round(scale * self.n_samples))
-        return replace(self, n_samples=rows)
+        # With fewer rows covariances are so ill-conditioned that peers cannot agree.
+        least = min(self.n_samples, 20 * self.n_components * min(self.n_features, 128))
+        return replace(self, n_samples=max(least, round(scale * self.n_samples)))
 
     def rows(self) -> np.ndarray:
         """Rows of a mixture of as many components."""

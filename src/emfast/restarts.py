@@ -8,6 +8,7 @@ import numpy as np
 from emfast import em
 from emfast.exceptions import SingularComponentError
 from emfast.problem import MixtureProblem, Model
+from emfast.threads import single_threaded_blas
 
 
 @dataclass
@@ -72,14 +73,16 @@ def best_of(
         restart = Restart(seed, problem.source.n_rows)
         restarts.append(restart)
         try:
-            trace = em.maximize(
-                problem,
-                start(seed),
-                tol=tol,
-                max_iter=max_iter,
-                history=history,
-                observe=lambda iteration, number=number: observe(number, iteration),
-            )
+            model = start(seed)
+            with single_threaded_blas():
+                trace = em.maximize(
+                    problem,
+                    model,
+                    tol=tol,
+                    max_iter=max_iter,
+                    history=history,
+                    observe=lambda iteration, number=number: observe(number, iteration),
+                )
         except SingularComponentError as error:
             restart.error = str(error)
             last_error = error

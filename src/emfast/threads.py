@@ -1,8 +1,11 @@
 """How many threads a pass over the rows uses."""
 
 import os
+from contextlib import AbstractContextManager
+from functools import lru_cache
 
 import joblib
+from threadpoolctl import ThreadpoolController
 
 from emcore import usable_threads
 
@@ -19,3 +22,13 @@ def resolve_threads(n_threads: int | None) -> int:
     if os.environ.get("OMP_NUM_THREADS"):
         return openmp
     return max(1, min(openmp, joblib.cpu_count()))
+
+
+def single_threaded_blas() -> AbstractContextManager:
+    """Keep BLAS to one thread: M-steps are small, and its threads would fight with the kernels'."""
+    return _controller().limit(limits=1, user_api="blas")
+
+
+@lru_cache(maxsize=1)
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
