@@ -40,6 +40,7 @@ cdef class Bernoulli(Emission):
     def __init__(self, const double[::1] reference, const double[:, ::1] logits,
                  const double[::1] constants):
         cdef Py_ssize_t k, d, K = logits.shape[0], D = logits.shape[1]
+        require(reference.shape[0] == D and constants.shape[0] == K)
         self.n_components, self.n_features = K, D
         self.statistics_size = K * D
         self.centre = as_buffer(reference)

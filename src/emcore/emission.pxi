@@ -32,6 +32,11 @@ cdef class Emission:
         """Add the sufficient statistics of the rows, weighted by tile.responsibilities."""
 
 
+cdef int require(bint fits) except -1:
+    if not fits:
+        raise ValueError("emcore: parameters of shapes that do not belong together")
+
+
 cdef Buffer as_buffer(const double[::1] values):
     cdef Buffer buffer = Buffer(values.shape[0])
     cdef Py_ssize_t i

@@ -11,6 +11,7 @@ cdef Py_ssize_t TILE_BYTES = 640 * 1024         # of one tile: well inside a lev
 cdef Py_ssize_t MAX_TILE_ROWS = 768
 cdef Py_ssize_t ROW_STEP = 64                   # VECTORS vectors in every build
 cdef Py_ssize_t MAX_BLOCKS = 64
+cdef double WORK_OF_A_THREAD = 2e5              # rows x components x features, about 50 us
 cdef Py_ssize_t PARTIAL_BYTES = 32 * 1024 * 1024
 
 
@@ -74,7 +75,7 @@ def block_rows(Emission emission, Py_ssize_t n_rows):
     return max(1, -(-n_rows // (blocks * tile))) * tile
 
 
-cdef void set_weights(Tile* tile, const double* weights, Py_ssize_t stride) noexcept nogil:
+cdef void set_weights(Tile* tile, const char* weights, Py_ssize_t stride) noexcept nogil:
     cdef real* out = <real*> tile.weights
     cdef Py_ssize_t b
     if weights == NULL:
@@ -82,9 +83,18 @@ cdef void set_weights(Tile* tile, const double* weights, Py_ssize_t stride) noex
             out[b] = 1
     else:
         for b in range(tile.rows):
-            out[b] = <real> weights[(tile.first + b) * stride]
+            out[b] = <real> (<const double*> (weights + (tile.first + b) * stride))[0]
     for b in range(tile.rows, tile.vectors * LANES):
         out[b] = 0
+
+
+cdef void blank_rows_of_no_weight(Tile* tile, Py_ssize_t D) noexcept nogil:
+    """Rows of weight 0 become 0: whatever they hold, their statistics must not overflow."""
+    cdef Py_ssize_t b, d
+    for b in range(tile.rows):
+        if (<real*> tile.weights)[b] == 0:
+            for d in range(D):
+                (<real*> (tile.x + b // LANES * tile.x_stride + d))[b % LANES] = 0
 
 
 cdef double sum_of_weights(const Tile* tile) noexcept nogil:
@@ -116,7 +126,7 @@ cdef void write_outputs(const Tile* tile, const Outputs* outputs, Py_ssize_t K) 
 
 cdef Py_ssize_t pass_over_block(
     Latent latent, Emission emission, Tile* tile, const Rows* rows,
-    const double* weights, Py_ssize_t weight_stride, const Labels* labels,
+    const char* weights, Py_ssize_t weight_stride, const Labels* labels,
     const Outputs* outputs, bint accumulate,
     Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step,
     double* statistics,
@@ -129,6 +139,8 @@ cdef Py_ssize_t pass_over_block(
         tile.vectors = (tile.rows + VECTORS * LANES - 1) // (VECTORS * LANES) * VECTORS
         pack(rows, emission.centre.data, emission.n_features, tile)
         set_weights(tile, weights, weight_stride)
+        if weights != NULL:
+            blank_rows_of_no_weight(tile, emission.n_features)
         emission.log_density(tile)
         row = latent.respond(tile, labels, &statistics[0], &statistics[2])
         if impossible < 0:
@@ -176,7 +188,7 @@ def expectation(
     partial : ndarray of shape (n_blocks, 2 + n_components + emission.statistics_size), zeros
         Log-likelihood in nats, sum of weights, sum of responsibilities of every component, then the
         emission's statistics.
-    block_rows : int, a multiple of `tile_rows(emission)`
+    block_rows : int, as `block_rows` says
     n_threads : int
     weights : ndarray of shape (n_rows,), optional
     component : ndarray of shape (n_rows,), optional; -1 where the label is missing
@@ -220,11 +232,11 @@ def expectation(
 
     labels = Labels(NULL, NULL)
     outputs = Outputs(False, NULL, NULL, NULL)
-    cdef const double* weight_data = NULL
-    cdef Py_ssize_t weight_stride = 0
+    cdef const char* weight_data = NULL
+    cdef Py_ssize_t weight_stride = 0       # bytes
     if weights is not None:
-        weight_data = <const double*> &weights[0]
-        weight_stride = weights.strides[0] // <Py_ssize_t> sizeof(double)
+        weight_data = <const char*> &weights[0]
+        weight_stride = weights.strides[0]
     if component is not None:
         labels.component = <const int32_t*> &component[0]
     if allowed is not None:
@@ -240,9 +252,12 @@ def expectation(
                       or log_likelihoods is not None)
 
     cdef Py_ssize_t step = min(tile_rows(emission), block_rows)
-    step = min(step, (n_rows + ROW_STEP - 1) // ROW_STEP * ROW_STEP)
-    cdef int team = <int> max(1, min(n_threads, n_blocks))
-    workspaces = [Workspace(emission, step) for _ in range(team)]
+    step = min(step, max(1, n_rows))
+    # A thread more costs some microseconds, or milliseconds where CPUs are short.
+    cdef double work = <double> n_rows * K * (n_features + 10)
+    cdef int team = <int> max(1, min(n_threads, n_blocks, <Py_ssize_t> (work / WORK_OF_A_THREAD)))
+    room = (step + ROW_STEP - 1) // ROW_STEP * ROW_STEP
+    workspaces = [Workspace(emission, room) for _ in range(team)]
     cdef Buffer tile_memory = Buffer(team * (sizeof(Tile) // sizeof(real) + 1))
     cdef Tile* tiles = <Tile*> tile_memory.data
     for i in range(team):
@@ -263,14 +278,20 @@ def expectation(
     return min((row for row in impossible_rows if row >= 0), default=-1)
 
 
-def lane_exp(const real[::1] values, real[::1] out):
+def lane_exp(const real[::1] values not None, real[::1] out not None):
     """exp of every value, by the vector code of the kernels; for tests."""
-    apply_lanes(&values[0], &out[0], values.shape[0], True)
+    if values.shape[0] != out.shape[0]:
+        raise ValueError("emcore.lane_exp: arrays of different lengths")
+    if values.shape[0] > 0:
+        apply_lanes(&values[0], &out[0], values.shape[0], True)
 
 
-def lane_log(const real[::1] values, real[::1] out):
+def lane_log(const real[::1] values not None, real[::1] out not None):
     """log of every value, by the vector code of the kernels; for tests."""
-    apply_lanes(&values[0], &out[0], values.shape[0], False)
+    if values.shape[0] != out.shape[0]:
+        raise ValueError("emcore.lane_log: arrays of different lengths")
+    if values.shape[0] > 0:
+        apply_lanes(&values[0], &out[0], values.shape[0], False)
 
 
 cdef void apply_lanes(const real* values, real* out, Py_ssize_t n, bint exponential) noexcept nogil:

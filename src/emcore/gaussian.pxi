@@ -2,7 +2,7 @@
 
 # Largest (mean - centre)^2 / variance at which second moments are taken about the centre: the
 # relative error of a variance stays below 1e-11 in double and 1e-5 in single precision.
-cdef double MAX_CANCELLATION = 1e4 if sizeof(real) == 8 else 64
+cdef double MAX_CANCELLATION = 1e4 if sizeof(real) == 8 else 100
 
 cdef void scaled_log_density(
     const Tile* tile,            # OUT  responsibilities
@@ -195,6 +195,8 @@ cdef class DiagGaussian(Emission):
         cdef Py_ssize_t k, d, K = means.shape[0], D = means.shape[1]
         cdef double s, ratio = 0
         cdef real* w
+        require(centre.shape[0] == D and constants.shape[0] == K)
+        require(scales.shape[0] == K and scales.shape[1] == D)
         self.n_components, self.n_features = K, D
         self.statistics_size = 2 * K * D
         self.scratch_per_row = odd_stride(D)
@@ -294,6 +296,8 @@ cdef class FullGaussian(Emission):
     def __init__(self, const double[::1] centre, const double[:, ::1] means,
                  const double[:, :, ::1] factors, const double[::1] constants):
         cdef Py_ssize_t k, K = means.shape[0], D = means.shape[1]
+        require(centre.shape[0] == D and constants.shape[0] == K)
+        require(factors.shape[0] == K and factors.shape[1] == D and factors.shape[2] == D)
         self.n_components, self.n_features = K, D
         self.statistics_size = K * (D + triangle(D))
         self.scratch_per_row = 2 * odd_stride(D)
@@ -351,36 +355,44 @@ cdef class TiedGaussian(Emission):
     factor : ndarray of shape (n_features, n_features), lower-triangular P with P' P the precision
     constant : float
 
-    Statistics: first moments about the centre (n_components, n_features), then the lower triangle
-    by rows of the second moment of all rows about the centre, which no responsibility enters.
+    Statistics: first moments (n_components, n_features), then the lower triangle by rows of the
+    second moment, summed over components. About the centre, the latter is that of all rows, which no
+    responsibility enters. Where that would cancel, moments are about the means, at the cost of
+    `FullGaussian`.
     """
 
-    cdef Buffer scaled, factor, constants
+    cdef Buffer means, scaled, factor, constants
 
     def __init__(self, const double[::1] centre, const double[:, ::1] means,
                  const double[:, ::1] factor, double constant):
         cdef Py_ssize_t k, d, j, K = means.shape[0], D = means.shape[1]
-        cdef double whitened, half = 0.7071067811865476
+        cdef double whitened, distance, ratio = 0, half = 0.7071067811865476
         cdef real* w
         cdef Buffer origin = Buffer(2 * D)      # zeros, also when read as doubles
+        require(centre.shape[0] == D and factor.shape[0] == D and factor.shape[1] == D)
         self.n_components, self.n_features = K, D
-        self.about_centre = True
         self.statistics_size = K * D + triangle(D)
-        self.scratch_per_row = odd_stride(D)
+        self.scratch_per_row = 2 * odd_stride(D)
         self.centre = as_buffer(centre)
+        self.means = Buffer(K * D)
         self.constants = Buffer(K)
         self.factor = Buffer(packed_factor_size(D))
         pack_factor(&factor[0, 0], <double*> origin.data, D, self.factor.data)
         self.scaled = Buffer((K + 1) // 2 * 4 * D)
         for k in range(K):
             self.constants.data[k] = <real> constant
+            distance = 0
             for d in range(D):
+                self.means.data[k * D + d] = <real> means[k, d]
                 whitened = 0
                 for j in range(d + 1):
                     whitened += factor[d, j] * means[k, j]
                 w = self.scaled.data + (k // 2 * D + d) * 4 + k % 2 * 2
                 w[0] = <real> half
                 w[1] = <real> (half * whitened)
+                distance += whitened * whitened
+            ratio = max(ratio, distance)
+        self.about_centre = ratio <= MAX_CANCELLATION
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         # Whitened once, every row is at the distance |P x - P mu| from every mean.
@@ -404,11 +416,18 @@ cdef class TiedGaussian(Emission):
         scaled_log_density(tile, y, self.scaled.data, self.constants.data, D, self.n_components)
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
-        cdef Py_ssize_t D = self.n_features, K = self.n_components, i, d
+        cdef Py_ssize_t D = self.n_features, K = self.n_components, i, d, k, n
         cdef Py_ssize_t stride = tile.x_stride
-        cdef vreal* weighted = tile.scratch
+        cdef vreal* z = tile.scratch
+        cdef vreal* rz = tile.scratch + tile.vectors * stride
+        if not self.about_centre:
+            for k in range(K):
+                n = gather_component(tile, k, self.means.data + k * D, D, z, rz)
+                add_column_sums(rz, stride, n, D, statistics + k * D)
+                accumulate_scatter(rz, z, stride, tile.every, n, D, statistics + K * D)
+            return
         accumulate_weighted_sums(tile, tile.x, D, K, statistics)
         for i in range(tile.vectors):
             for d in range(D):
-                weighted[i * stride + d] = tile.x[i * stride + d] * tile.weights[i]
-        accumulate_scatter(weighted, tile.x, stride, tile.every, tile.vectors, D, statistics + K * D)
+                rz[i * stride + d] = tile.x[i * stride + d] * tile.weights[i]
+        accumulate_scatter(rz, tile.x, stride, tile.every, tile.vectors, D, statistics + K * D)

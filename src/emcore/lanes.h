@@ -28,7 +28,6 @@ typedef uint32_t ubits;
 #define LN2_HIGH 0.693359375f
 #define LN2_LOW (-2.12194440054690583e-4f)
 #define LOWEST (-3.0e38f)
-#define NEGLIGIBLE (-17.0f)                     /* exp of it is lost beside 1 */
 #else
 typedef double real;
 typedef int64_t bits;
@@ -40,7 +39,6 @@ typedef uint64_t ubits;
 #define LN2_HIGH 6.93147180369123816490e-01
 #define LN2_LOW 1.90821492927058770002e-10
 #define LOWEST (-1.0e308)
-#define NEGLIGIBLE (-37.0)
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -62,6 +60,10 @@ typedef bits vbits;
 enum { LANES = 1 };
 EMCORE_INLINE vreal splat(real a) { return a; }
 #endif
+
+/* exp of it is lost beside 1 in double precision. The same in single precision, where it is far below
+   rounding: a component of little weight may have nothing but such terms, and would starve. */
+#define NEGLIGIBLE REAL(-37.0)
 
 /* Vectors of rows that a log-density kernel holds in registers at a time. */
 enum { VECTORS = 4, ALIGNMENT = 64 };

@@ -26,7 +26,7 @@ from emfast.latent.mixture import MixtureWeights
 from emfast.problem import MixtureProblem, Model
 from emfast.restarts import Restart, best_of
 from emfast.threads import resolve_threads
-from emfast.validation import check_mixture_weights, check_sample_weight
+from emfast.validation import check_mixture_weights, check_sample_weight, near_one
 
 
 class BaseMixture(FittedMixture):
@@ -104,8 +104,7 @@ class BaseMixture(FittedMixture):
         """
         problem = self._fit(X, labels, sample_weight)
         batch = problem.source.batch
-        unweighted = Batch(batch.X, None, batch.labels)
-        return self._posterior(unweighted, assignments=np.empty(batch.n_rows, np.intp))
+        return self._posterior(batch, assignments=np.empty(batch.n_rows, np.intp))
 
     def _fit(self, X, labels, sample_weight) -> MixtureProblem:
         before = self.__dict__.copy()
@@ -127,17 +126,18 @@ class BaseMixture(FittedMixture):
         n_rows, n_features = rows.shape
         weights = check_sample_weight(sample_weight, n_rows)
         usable = n_rows if weights is None else int(np.count_nonzero(weights))
-        if usable < self.n_components:
+        n_components = int(self.n_components)
+        if usable < n_components:
             raise ValueError(
                 "X: Expected n_samples >= n_components but got "
-                f"n_components = {self.n_components}, n_samples = {usable}"
+                f"n_components = {n_components}, n_samples = {usable}"
                 + (" of positive weight" if usable < n_rows else "")
             )
-        encoded = encode_labels(labels, n_rows, self.n_components)
+        encoded = encode_labels(labels, n_rows, n_components)
         self._check_columns(rows if usable == n_rows else rows[weights > 0])
         given = self._given(n_features)
         if self.weights_init is not None:
-            given["weights"] = check_mixture_weights(self.weights_init, self.n_components)
+            given["weights"] = check_mixture_weights(self.weights_init, n_components)
         emission = self._emission()
         fixed = self._check_fixed(("weights", *emission.groups), given)
         emission.fixed = fixed - {"weights"}
@@ -145,17 +145,18 @@ class BaseMixture(FittedMixture):
             MixtureProblem(
                 MixtureWeights(fixed="weights" in fixed),
                 emission,
-                ArraySource(Batch(rows, weights, encoded)),
+                ArraySource(Batch(rows, near_one(weights), encoded)),
                 resolve_threads(self.n_threads),
             ),
             given,
         )
 
     def _check_fixed(self, groups: tuple[str, ...], given: dict) -> frozenset[str]:
-        fixed = frozenset(self.fixed or ())
-        for group in sorted(fixed, key=str):
+        for group in self.fixed or ():
             if group not in groups:
                 raise ValueError(f"fixed: found {group!r}; expected names among {groups}")
+        fixed = frozenset(self.fixed or ())
+        for group in sorted(fixed):
             if group not in given:
                 raise ValueError(
                     f"fixed: {group!r} needs the known values, but {group}_init is None"
@@ -164,9 +165,9 @@ class BaseMixture(FittedMixture):
 
     def _run_starts(self, problem: MixtureProblem, given: dict) -> tuple[em.Trace, list[Restart]]:
         """All starts; one where the start is given as a whole or goes on from the last fit."""
-        history, model = self._previous(problem) if self.warm_start else ((), None)
+        history, model = self._previous(problem, given) if self.warm_start else ((), None)
         if model is None and {"weights", *problem.emission.groups} <= given.keys():
-            flat = problem.emission.flat_start(problem.source.batch.X[:1], self.n_components)
+            flat = problem.emission.flat_start(problem.source.batch.X[:1], int(self.n_components))
             model = Model(given["weights"], problem.emission.with_groups(flat, given))
         return best_of(
             problem,
@@ -179,32 +180,38 @@ class BaseMixture(FittedMixture):
         )
 
     def _start(self, problem: MixtureProblem, given: dict, seed: int) -> Model:
-        random_state = check_random_state(seed)
-        size = start_size(self.n_components, problem.source.n_features)
+        random_state, n_components = check_random_state(seed), int(self.n_components)
+        size = start_size(n_components, problem.source.n_features)
         return start_model(
             problem.latent,
             problem.emission,
-            problem.source.sample(size, self.n_components, random_state),
-            self.n_components,
+            problem.source.sample(size, n_components, random_state),
+            n_components,
             self.init_params,
             given,
             random_state,
             problem.n_threads,
         )
 
-    def _previous(self, problem: MixtureProblem) -> tuple[tuple[float, ...], Model | None]:
+    def _previous(
+        self, problem: MixtureProblem, given: dict
+    ) -> tuple[tuple[float, ...], Model | None]:
         """The model of the last fit and the objectives that led to it, if there was one."""
         if not hasattr(self, "converged_"):
             return (), None
         model = self._model()
-        fitted = problem.emission.shape(model.emission)
-        wanted = (self.n_components, problem.source.n_features)
+        wanted = (problem.emission.kind, self.n_components, problem.source.n_features)
+        fitted = (self._fitted_kind, *problem.emission.shape(model.emission))
         if fitted != wanted:
             raise ValueError(
-                f"warm_start: the fitted model has (n_components, n_features) = {fitted}; "
+                f"warm_start: the last fit was of (emission, n_components, n_features) = {fitted}; "
                 f"expected {wanted}"
             )
-        return tuple(self._history[:-1]), model
+        known = {group: given[group] for group in problem.emission.fixed}
+        weights = given["weights"] if problem.latent.fixed else model.latent
+        return tuple(self._history[:-1]), Model(
+            weights, problem.emission.with_groups(model.emission, known)
+        )
 
     def _observe(self, start: int, iteration: em.Iteration) -> None:
         """Print progress as scikit-learn's mixtures do."""
@@ -221,6 +228,7 @@ class BaseMixture(FittedMixture):
     def _set_fitted(self, problem: MixtureProblem, best: em.Trace, restarts: list[Restart]) -> None:
         dtype = np.dtype(problem.source.dtype)
         self._show(best.model, dtype)
+        self._fitted_kind = problem.emission.kind
         self._history = best.history
         self.converged_ = best.converged
         self.n_iter_ = best.n_iter

@@ -24,6 +24,9 @@ CHUNK_ROWS = 65_536
 class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     """The methods of a mixture that need no fitting, once it has its parameters."""
 
+    # The fitted attributes that tell the whole model.
+    _told_by: tuple[str, ...] = ()
+
     @abstractmethod
     def _emission(self) -> Emission:
         """The emission family that the constructor's arguments describe."""
@@ -38,27 +41,38 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _parameters_of_attributes(self) -> Any:
-        """The emission's parameters, from the fitted attributes."""
+        """The emission's parameters, from the attributes in `_told_by`."""
 
     def _show(self, model: Model, dtype: np.dtype) -> None:
         """Keep the model in float64 and show it as fitted attributes of `dtype`."""
         shown = {"weights_": model.latent, **self._attributes(model.emission)}
-        self._shown = {name: value.astype(dtype) for name, value in shown.items()}
-        for name, value in self._shown.items():
-            setattr(self, name, value)
+        for name, value in shown.items():
+            setattr(self, name, value.astype(dtype))
         self._exact = model
+        self._shown = {name: getattr(self, name).copy() for name in self._told_by}
 
     def _model(self) -> Model:
-        """The fitted model in float64, or what the attributes say if they were set by hand."""
+        """The fitted model in float64, or what the attributes say if they were changed by hand."""
         check_is_fitted(self)
-        shown = getattr(self, "_shown", {"weights_": None})
-        if all(getattr(self, name) is value for name, value in shown.items()):
+        shown = getattr(self, "_shown", None)
+        if shown is not None and all(
+            np.array_equal(getattr(self, name), value) for name, value in shown.items()
+        ):
             return self._exact
         weights = np.asarray(self.weights_, np.float64)
         return Model(weights, self._parameters_of_attributes())
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
+
+    def _rows(self, X: Any) -> np.ndarray:
+        """X as rows that the fitted model can be asked about."""
+        check_is_fitted(self)
+        rows = self._validate_rows(X, reset=False)
+        n_features = self._emission().shape(self._model().emission)[1]
+        if rows.shape[1] != n_features:
+            raise ValueError(f"X: found {rows.shape[1]} features; expected {n_features} features")
+        return rows
 
     def _posterior(self, batch: Batch, **output: np.ndarray) -> np.ndarray:
         """Fill the one array of `output`, named as `problem.posterior` names it, and return it."""
@@ -100,8 +114,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         ndarray of shape (n_samples,)
             log p(x) in nats; -inf for a row that no component can produce.
         """
-        check_is_fitted(self)
-        rows = self._validate_rows(X, reset=False)
+        rows = self._rows(X)
         scores = self._posterior(Batch(rows), log_likelihoods=np.empty(len(rows)))
         scores[self._impossible(rows, scores)] = -np.inf
         return scores
@@ -142,8 +155,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         ndarray of shape (n_samples, n_components)
             Rows sum to 1; a row that no component can produce has the mixture's weights.
         """
-        check_is_fitted(self)
-        rows = self._validate_rows(X, reset=False)
+        rows = self._rows(X)
         return self._responsibilities(rows)
 
     def _responsibilities(self, rows: np.ndarray) -> np.ndarray:
@@ -176,8 +188,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         ndarray of shape (n_samples,), int
         """
-        check_is_fitted(self)
-        rows = self._validate_rows(X, reset=False)
+        rows = self._rows(X)
         return self._posterior(Batch(rows), assignments=np.empty(len(rows), np.intp))
 
     def sample(self, n_samples=1):
@@ -261,8 +272,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         float
         """
-        check_is_fitted(self)
-        rows = self._validate_rows(X, reset=False)
+        rows = self._rows(X)
         weights = check_sample_weight(sample_weight, len(rows))
         certainty = 0.0
         for chunk, part in self._chunks(rows):

@@ -15,6 +15,7 @@ from emfast.emissions.base import Emission
 from emfast.labels import Labels
 from emfast.latent.mixture import MixtureWeights
 from emfast.problem import Model, expectation
+from emfast.threads import limited_openmp
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 
@@ -57,7 +58,8 @@ def start_model(
     Model
     """
     locations = given.get(emission.groups[0])
-    assignment = _assign(batch, n_components, init_params, locations, random_state)
+    with limited_openmp(n_threads):
+        assignment = _assign(batch, n_components, init_params, locations, random_state)
     flat = emission.with_groups(emission.flat_start(batch.X, n_components), given)
     model = Model(np.full(n_components, 1 / n_components), flat)
     model = _model_of_assignment(latent, emission, model, batch, assignment, n_threads)
@@ -78,12 +80,15 @@ def _assign(
     if locations is None and init_params == "random":
         scores = random_state.random_sample((batch.n_rows, n_components))
     else:
-        X = np.asarray(batch.X, dtype=np.float32 if batch.dtype == "float32" else np.float64)
+        X = np.asarray(batch.X, dtype=batch.dtype)
+        # Distances are taken about the middle of the rows, wherever that is.
+        middle = X.mean(axis=0)
+        X = X - middle
         if locations is None:
-            locations, assignment = _locations(X, batch, n_components, init_params, random_state)
-            if assignment is not None:
-                return assignment
-        scores = _distances(X, locations)
+            centres = _locations(X, batch.weights, known, n_components, init_params, random_state)
+        else:
+            centres = locations - middle
+        scores = _squared_distances(X, centres)
     if batch.labels.allowed is not None:
         scores = np.where(batch.labels.allowed, scores, np.inf)
     return np.where(known >= 0, known, scores.argmin(axis=1)).astype(np.int32)
@@ -91,36 +96,30 @@ def _assign(
 
 def _locations(
     X: np.ndarray,
-    batch: Batch,
+    weights: np.ndarray | None,
+    known: np.ndarray,
     n_components: int,
     init_params: str,
     random_state: np.random.RandomState,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """A point for every component, and the assignment of rows where that follows at once."""
-    known = batch.labels.known(batch.n_rows)
+) -> np.ndarray:
+    """A point for every component."""
     if np.any(known >= 0):
-        centres = _centres_with_labels(X, batch.weights, known, n_components, random_state)
-        if init_params != "kmeans":
-            return centres, None
-        return _kmeans(X, batch.weights, n_components, centres, random_state)[0], None
-    if init_params == "kmeans":
-        centres, assignment = _kmeans(X, batch.weights, n_components, "k-means++", random_state)
-        return centres, assignment if batch.labels.allowed is None else None
-    if init_params == "k-means++":
+        centres = _centres_with_labels(X, weights, known, n_components, random_state)
+    elif init_params == "random_from_data":
+        centres = X[random_state.choice(len(X), n_components, replace=False)]
+    elif init_params == "k-means++":
         centres, _ = kmeans_plusplus(
-            X, n_components, sample_weight=batch.weights, random_state=random_state
+            X, n_components, sample_weight=weights, random_state=random_state
         )
-        return centres, None
-    return X[random_state.choice(batch.n_rows, n_components, replace=False)], None
-
-
-def _kmeans(X, weights, n_components, init, random_state):
-    """Lloyd's algorithm; clusters that stay empty are seen to later."""
+    else:
+        centres = "k-means++"
+    if init_params != "kmeans":
+        return centres
     with warnings.catch_warnings():
+        # Clusters that stay empty are seen to later.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        kmeans = KMeans(n_components, init=init, n_init=1, random_state=random_state)
-        kmeans.fit(X, sample_weight=weights)
-    return kmeans.cluster_centers_, kmeans.labels_.astype(np.int32)
+        kmeans = KMeans(n_components, init=centres, n_init=1, random_state=random_state)
+        return kmeans.fit(X, sample_weight=weights).cluster_centers_
 
 
 def _centres_with_labels(
@@ -145,7 +144,9 @@ def _centres_with_labels(
     if candidates.size == 0:
         candidates = np.flatnonzero(weights > 0)
     for k in np.flatnonzero(~labelled):
-        nearest = _distances(X[candidates], centres[labelled]).min(axis=1) * weights[candidates]
+        nearest = (
+            _squared_distances(X[candidates], centres[labelled]).min(axis=1) * weights[candidates]
+        )
         total = nearest.sum()
         odds = nearest / total if total > 0 else None
         centres[k] = X[random_state.choice(candidates, p=odds)]
@@ -153,10 +154,8 @@ def _centres_with_labels(
     return centres
 
 
-def _distances(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def _squared_distances(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Squared distances of rows to centres."""
-    middle = centres.mean(axis=0)
-    X, centres = X - middle, centres - middle
     squares = (X**2).sum(axis=1)[:, None] - 2 * X @ centres.T + (centres**2).sum(axis=1)
     return np.maximum(squares, 0)
 
@@ -169,9 +168,13 @@ def _model_of_assignment(
     assignment: np.ndarray,
     n_threads: int,
 ) -> Model:
-    """The M-step of labelled rows, taken twice: the second time about the components' means."""
+    """The M-step of labelled rows.
+
+    It is taken again about the means it has found, and once more with moments as precise as the
+    variances it has found need.
+    """
     labelled = Batch(batch.X, batch.weights, Labels(component=assignment))
-    for step in (emission.mstep, emission.start):
+    for step in (emission.mstep, emission.mstep, emission.start):
         statistics = expectation(latent, emission, model, labelled, n_threads)
         parameters = step(statistics.emission, model.emission)
         model = Model(latent.mstep(statistics.counts, model.latent), parameters)

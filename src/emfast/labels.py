@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -73,24 +73,40 @@ def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
     if labels is None:
         return NOTHING_KNOWN
     categories = _categories(labels)
-    values = np.asarray(labels)
+    values = _as_array(labels)
     if values.ndim == 2:
         return _encode_mask(values, n_rows, n_components)
-    if values.ndim != 1 or values.shape[0] != n_rows:
+    if values.shape != (n_rows,):
         raise ValueError(
             f"labels: expected one entry for each of the {n_rows} rows of X, or a boolean array of "
             f"shape ({n_rows}, {n_components}); found shape {values.shape}"
         )
     missing = _missing(values)
-    if categories is not None:
-        return _encode_classes(values, missing, categories, n_components)
-    indices = _as_integers(values, missing)
-    if indices is not None:
-        return _encode_indices(indices, n_components)
-    return _encode_classes(values, missing, _sorted_classes(values[~missing]), n_components)
+    if categories is None and _are_numbers(values, missing):
+        return _encode_indices(values, missing, n_components)
+    if categories is None:
+        categories = _sorted_classes(values[~missing])
+    return _encode_classes(values, missing, categories, n_components)
+
+
+def _as_array(labels: Any) -> np.ndarray:
+    """Labels as an array whose missing entries are still what they were."""
+    if isinstance(labels, list | tuple):
+        try:
+            values = np.asarray(labels, dtype=object)
+        except ValueError as error:
+            raise ValueError(
+                f"labels: expected one label for each row; found ragged lists ({error})"
+            ) from error
+        return values if values.ndim < 2 else np.asarray(labels)
+    values = np.asarray(labels)
+    # A string dtype with a missing value of its own.
+    return values.astype(object) if values.dtype.kind == "T" else values
 
 
 def _encode_mask(values: np.ndarray, n_rows: int, n_components: int) -> Labels:
+    if values.dtype.kind == "O" and all(isinstance(v, bool | np.bool_) for v in values.flat):
+        values = values.astype(bool)
     if values.dtype != bool or values.shape != (n_rows, n_components):
         raise ValueError(
             "labels: expected two dimensions to be a boolean array of shape "
@@ -103,14 +119,19 @@ def _encode_mask(values: np.ndarray, n_rows: int, n_components: int) -> Labels:
     return Labels(allowed=np.ascontiguousarray(values).view(np.uint8))
 
 
-def _encode_indices(indices: np.ndarray, n_components: int) -> Labels:
-    wrong = np.flatnonzero((indices < -1) | (indices >= n_components))
-    if wrong.size:
+def _encode_indices(values: np.ndarray, missing: np.ndarray, n_components: int) -> Labels:
+    present = np.flatnonzero(~missing)
+    indices = values[present].astype(np.float64)
+    right = (indices == np.rint(indices)) & (indices >= -1) & (indices < n_components)
+    if not right.all():
+        row = present[~right][0]
         raise ValueError(
-            f"labels: integers are component indices 0 to {n_components - 1} with -1 for missing; "
-            f"found {indices[wrong[0]]} in row {wrong[0]}"
+            f"labels: numbers are component indices: expected integers 0 to {n_components - 1}, or "
+            f"-1 for missing; found {values[row]} in row {row}"
         )
-    return Labels(component=np.ascontiguousarray(indices, np.int32))
+    component = np.full(values.shape[0], -1, np.int32)
+    component[present] = indices
+    return Labels(component=component)
 
 
 def _encode_classes(
@@ -118,9 +139,10 @@ def _encode_classes(
 ) -> Labels:
     if len(classes) > n_components:
         shown = ", ".join(repr(name) for name in classes[:5].tolist())
+        more = ", ..." if len(classes) > 5 else ""
         raise ValueError(
-            f"labels: found {len(classes)} classes ({shown}, ...) for n_components={n_components}; "
-            "expected at most one class for each component"
+            f"labels: found {len(classes)} classes ({shown}{more}) for n_components="
+            f"{n_components}; expected at most one class for each component"
         )
     code: dict[Hashable, int] = {name: i for i, name in enumerate(classes.tolist())}
     component = np.full(values.shape[0], -1, np.int32)
@@ -129,9 +151,22 @@ def _encode_classes(
 
 
 def _categories(labels: Any) -> np.ndarray | None:
-    """The categories, in their order, of a pandas categorical."""
+    """The categories, in their order, of a categorical dtype that has an order."""
     categories = getattr(getattr(labels, "dtype", None), "categories", None)
-    return None if categories is None else np.asarray(categories)
+    if categories is None:
+        return None
+    categories = np.asarray(categories)
+    return categories if categories.ndim == 1 else None
+
+
+def _missing(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    if values.dtype.kind == "O":
+        return np.fromiter((_is_missing(value) for value in values), bool, values.shape[0])
+    return np.zeros(values.shape[0], bool)
 
 
 def _is_missing(value: Any) -> bool:
@@ -140,42 +175,22 @@ def _is_missing(value: Any) -> bool:
     return isinstance(value, Real) and value != value
 
 
-def _missing(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == "f":
-        return np.isnan(values)
+def _are_numbers(values: np.ndarray, missing: np.ndarray) -> bool:
     if values.dtype.kind == "O":
-        return np.fromiter((_is_missing(value) for value in values), bool, values.shape[0])
-    return np.zeros(values.shape[0], bool)
-
-
-def _as_integers(values: np.ndarray, missing: np.ndarray) -> np.ndarray | None:
-    """Component indices, if that is what the values are, with -1 where missing."""
-    present = values[~missing]
-    if values.dtype.kind == "O":
-        if not all(_is_number(value) for value in present):
-            return None
-        present = present.astype(float)
-    elif values.dtype.kind not in "iuf":
-        return None
-    if not np.all(present == np.rint(present)):
-        raise ValueError(
-            "labels: numbers are component indices and must be integral; "
-            f"found {present[present != np.rint(present)][0]}"
+        return all(
+            isinstance(value, Real) and not isinstance(value, bool) for value in values[~missing]
         )
-    indices = np.full(values.shape[0], -1, np.int64)
-    indices[~missing] = np.clip(present, -(2.0**31), 2.0**31)
-    return indices
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Integral | float) and not isinstance(value, bool | np.bool_)
+    return values.dtype.kind in "iuf"
 
 
 def _sorted_classes(present: np.ndarray) -> np.ndarray:
+    kinds = sorted({type(value).__name__ for value in present})
+    if "tuple" in kinds:
+        raise TypeError("labels: found tuples; expected one name or number for each row")
     try:
-        return np.unique(present)
+        classes = sorted(set(present.tolist()))
     except TypeError as error:
-        kinds = sorted({type(value).__name__ for value in present})
         raise TypeError(
-            f"labels: values of types {kinds} cannot be sorted to components"
+            f"labels: expected values that can be sorted to components; found {kinds} ({error})"
         ) from error
+    return np.array(classes, dtype=str if kinds == ["str"] else present.dtype)

@@ -5,12 +5,18 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import validate_data
 
 from emfast.emissions.bernoulli import Bernoulli, BernoulliParameters
 from emfast.emissions.gaussian import COVARIANCE_TYPES, Gaussian, GaussianParameters
 from emfast.estimator import BaseMixture
-from emfast.validation import check_array_of, check_positive_definite, check_probabilities
+from emfast.validation import (
+    check_array_of,
+    check_positive_definite,
+    check_probabilities,
+    check_rows,
+    check_squares,
+    inverse,
+)
 
 
 class GaussianMixture(BaseMixture):
@@ -94,6 +100,8 @@ class GaussianMixture(BaseMixture):
         "covariances_init": ["array-like", None],
     }
 
+    _told_by = ("weights_", "means_", "precisions_cholesky_")
+
     def __init__(
         self,
         n_components=1,
@@ -139,9 +147,10 @@ class GaussianMixture(BaseMixture):
         return Gaussian(self.covariance_type, reg_covar=self.reg_covar)
 
     def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
+        return check_rows(self, X, [np.float64, np.float32], reset=reset)
 
     def _check_columns(self, X: np.ndarray) -> None:
+        check_squares(X)
         if self.reg_covar > 0 or "covariances" in (self.fixed or ()):
             return
         constant = np.flatnonzero(X.max(axis=0) == X.min(axis=0))
@@ -172,7 +181,7 @@ class GaussianMixture(BaseMixture):
                 "precisions_init", self.precisions_init, self.covariance_type, K, D
             )
             diagonal = self.covariance_type in ("diag", "spherical")
-            given["covariances"] = 1 / precisions if diagonal else np.linalg.inv(precisions)
+            given["covariances"] = 1 / precisions if diagonal else inverse(precisions)
         return given
 
     def _attributes(self, parameters: GaussianParameters) -> dict[str, np.ndarray]:
@@ -190,11 +199,7 @@ class GaussianMixture(BaseMixture):
         factors = np.asarray(self.precisions_cholesky_, np.float64)
         if self.covariance_type in ("full", "tied"):
             factors = np.swapaxes(factors, -1, -2)
-        return GaussianParameters(
-            np.asarray(self.means_, np.float64),
-            np.asarray(self.covariances_, np.float64),
-            np.ascontiguousarray(factors),
-        )
+        return self._emission().of_factors(np.array(self.means_, np.float64), factors)
 
 
 class BernoulliMixture(BaseMixture):
@@ -232,6 +237,8 @@ feature_names_in_ : see `GaussianMixture`
         **BaseMixture._parameter_constraints,
         "probabilities_init": ["array-like", None],
     }
+
+    _told_by = ("weights_", "probabilities_")
 
     def __init__(
         self,
@@ -271,7 +278,7 @@ feature_names_in_ : see `GaussianMixture`
 
     def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
         dtypes = [np.float64, np.float32, np.uint8, np.bool_]
-        rows = validate_data(self, X, dtype=dtypes, reset=reset)
+        rows = check_rows(self, X, dtypes, reset=reset)
         if rows.dtype == bool:
             return rows.view(np.uint8)
         step = max(1, 2**20 // rows.shape[1])

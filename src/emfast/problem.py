@@ -4,7 +4,7 @@ The model is a pair (latent structure, emission) of parameter values; what does 
 fit - the families, their fixed groups, the rows - is held here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ class Statistics:
     weight : float, sum of the weights of the rows
     counts : ndarray of shape (n_components,), sums of responsibilities
     emission : the emission's own statistics
-    impossible_row : int, a row of zero likelihood, or -1
+    impossible_row : int, a row of zero likelihood in a batch, or -1
     """
 
     log_likelihood: float
@@ -42,17 +42,13 @@ class Statistics:
     impossible_row: int = -1
 
     def __add__(self, other: "Statistics") -> "Statistics":
-        if self.counts.shape != other.counts.shape:
-            raise ValueError(
-                f"statistics of {self.counts.shape[0]} and of {other.counts.shape[0]} components "
-                "do not add"
-            )
+        # Refuses statistics of another kind or shape.
+        emission = self.emission + other.emission
         return Statistics(
             self.log_likelihood + other.log_likelihood,
             self.weight + other.weight,
             self.counts + other.counts,
-            self.emission + other.emission,
-            self.impossible_row if self.impossible_row >= 0 else other.impossible_row,
+            emission,
         )
 
 
@@ -82,13 +78,16 @@ def posterior(
     n_threads: int,
     **outputs: np.ndarray,
 ) -> None:
-    """Write ``responsibilities``, ``assignments`` or ``log_likelihoods`` of every row, as named."""
+    """Write ``responsibilities``, ``assignments`` or ``log_likelihoods`` of every row, as named.
+
+    The weights of the rows do not enter: they say how often a row counts, not what is known of it.
+    """
     kernels = emcore.kernels(batch.dtype)
     _pass_over(
         kernels,
         latent.kernel(model.latent, kernels),
         emission.kernel(model.emission, kernels),
-        batch,
+        replace(batch, weights=None),
         n_threads,
         accumulate=False,
         **outputs,
@@ -137,15 +136,16 @@ class MixtureProblem:
         return 1e-5 if self.source.dtype == "float32" else 1e-11
 
     def estep(self, model: Model) -> Statistics:
-        total = None
+        total, n_rows = None, 0
         for batch in self.source:
             statistics = expectation(self.latent, self.emission, model, batch, self.n_threads)
+            if statistics.impossible_row >= 0:
+                raise ValueError(
+                    f"X: row {n_rows + statistics.impossible_row} has zero likelihood under "
+                    "every component that its label allows; check the row, its label, the start"
+                )
             total = statistics if total is None else total + statistics
-        if total.impossible_row >= 0:
-            raise ValueError(
-                f"row {total.impossible_row} of X has zero likelihood under every component that "
-                "its label allows; check the row, its label and the starting values"
-            )
+            n_rows += batch.n_rows
         return total
 
     def mstep(self, statistics: Statistics, model: Model) -> Model:
@@ -156,8 +156,9 @@ class MixtureProblem:
 
     def objective(self, statistics: Statistics, model: Model) -> float:
         """Log-likelihood in nats per unit of weight."""
-        return statistics.log_likelihood / statistics.weight
+        return float(statistics.log_likelihood / statistics.weight)
 
     def slack(self, model: Model) -> float:
-        """How much a floor under the covariances may lower the objective in one iteration."""
-        return self.emission.slack(model.emission, self.latent.weights(model.latent))
+        """How much one iteration that led to `model` may have lowered the objective."""
+        epsilon = float(np.finfo(self.source.dtype).eps)
+        return self.emission.slack(model.emission, model.latent, epsilon)

@@ -29,6 +29,11 @@ def single_threaded_blas() -> AbstractContextManager:
     return _controller().limit(limits=1, user_api="blas")
 
 
+def limited_openmp(n_threads: int) -> AbstractContextManager:
+    """Keep other libraries' OpenMP to `n_threads`: in a forked child, more than one would hang."""
+    return _controller().limit(limits=n_threads, user_api="openmp")
+
+
 @lru_cache(maxsize=1)
 def _controller() -> ThreadpoolController:
     return ThreadpoolController()

@@ -1,8 +1,12 @@
 """Checks of what users give; every message names the argument, what was found, what is expected."""
 
+import re
 from typing import Any
 
 import numpy as np
+from scipy.linalg import lapack
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
 
 
 def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
@@ -26,7 +30,20 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
         raise ValueError(f"sample_weight: found {weights[row]} in row {row}; expected no negatives")
     if not np.any(weights > 0):
         raise ValueError("sample_weight: all weights are zero; expected at least one positive")
+    if weights.max() > np.finfo(np.float64).max / n_rows:
+        raise ValueError(
+            f"sample_weight: found {weights.max():g}; expected weights whose sum is finite"
+        )
     return weights
+
+
+def near_one(weights: np.ndarray | None) -> np.ndarray | None:
+    """Weights times the power of two that brings the largest between 1 and 2.
+
+    Only ratios of weights matter in a fit, and this keeps the ratios; very large or small weights
+    would overflow in single precision.
+    """
+    return None if weights is None else np.ldexp(weights, 1 - np.frexp(weights.max())[1])
 
 
 def check_array_of(name: str, values: Any, shape: tuple[int, ...], meaning: str) -> np.ndarray:
@@ -75,21 +92,76 @@ def check_positive_definite(
         which = f"{name}[{k}]" if covariance_type == "full" else name
         if not np.allclose(matrix, matrix.T, rtol=1e-6, atol=1e-12 * np.abs(matrix).max()):
             raise ValueError(f"{which}: found an asymmetric matrix; expected a symmetric one")
-        smallest = np.linalg.eigvalsh(matrix)[0]
-        if smallest <= 0:
+        if lapack.dpotrf(matrix, lower=1)[1]:
             raise ValueError(
-                f"{which}: found an eigenvalue of {smallest:.3g}; expected positive definiteness"
+                f"{which}: found the eigenvalue {np.linalg.eigvalsh(matrix)[0]:.3g}; "
+                "expected a positive-definite matrix"
             )
     return array
 
 
 def _as_floats(name: str, values: Any) -> np.ndarray:
+    """A float64 copy of numbers; dates, strings and complex numbers are none."""
     try:
-        return np.array(values, dtype=np.float64)
+        array = np.asarray(values)
+        if array.dtype.kind == "O":
+            array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: found values that are not numbers ({error})") from error
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: found values of type {array.dtype}; expected real numbers")
+    return array.astype(np.float64)
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name}: found {array[~np.isfinite(array)][0]}; expected finite numbers")
+
+
+def inverse(matrices: np.ndarray) -> np.ndarray:
+    """Inverses of positive-definite matrices, symmetric to the bit."""
+    factors = np.linalg.inv(np.linalg.cholesky(matrices))
+    return np.swapaxes(factors, -1, -2) @ factors
+
+
+def check_rows(estimator: BaseEstimator, X: Any, dtypes: list[type], *, reset: bool) -> np.ndarray:
+    """X as a two-dimensional array of one of `dtypes`, finite; sets the estimator's feature names.
+
+    Raises
+    ------
+    ValueError, TypeError
+        What scikit-learn's `validate_data` raises, with the name of the argument.
+    """
+    if isinstance(X, np.ndarray) and not X.dtype.isnative:
+        X = X.astype(X.dtype.newbyteorder("="))
+    if X is None:
+        raise ValueError("X: found None; expected a two-dimensional array of numbers")
+    for dtype in _dtypes(X):
+        if getattr(dtype, "kind", "") in ("M", "m"):
+            raise TypeError(f"X: found values of type {dtype}; expected numbers")
+    try:
+        return validate_data(estimator, X, dtype=dtypes, reset=reset)
+    except (TypeError, ValueError) as error:
+        if re.search(r"\bX\b", str(error)):
+            raise
+        raise type(error)(f"X: {error}") from error
+
+
+def _dtypes(X: Any) -> list:
+    dtypes = getattr(X, "dtypes", None)
+    return [getattr(X, "dtype", None)] if dtypes is None else list(dtypes)
+
+
+def check_squares(X: np.ndarray) -> None:
+    """Raise where numbers are so large that sums of their squares overflow."""
+    flat = X.ravel("K") if X.flags.forc else None
+    with np.errstate(over="ignore", invalid="ignore"):
+        if flat is not None and np.isfinite(np.dot(flat, flat)):
+            return
+    limit = 1e140 if X.dtype == np.float64 else 1e16
+    largest = max(X.max(), -X.min())
+    if largest > limit:
+        raise ValueError(
+            f"X: found {largest:.3g}; expected numbers below {limit:g}, so that sums of their "
+            f"squares do not overflow in {X.dtype}: rescale the columns"
+        )

@@ -12,16 +12,26 @@ from typing import Any
 import numpy as np
 
 
+def refuse_another_kind(statistics: Any, other: Any) -> None:
+    """Statistics add only to statistics of the same kind, which both name."""
+    if getattr(other, "kind", None) != statistics.kind:
+        found = getattr(other, "kind", type(other).__name__)
+        raise ValueError(f"statistics of a {statistics.kind} and of a {found} do not add")
+
+
 class Emission(ABC):
     """p(x | z = k): a family of densities with its M-step.
 
     Attributes
     ----------
+    kind : str
+        What it is, in words: models of one kind can stand in for each other.
     groups : tuple of str
         The names of the parameter groups, each of which can be given and fixed as a whole.
     fixed : frozenset of str
     """
 
+    kind: str = ""
     groups: tuple[str, ...] = ()
     fixed: frozenset[str] = frozenset()
 
@@ -69,8 +79,15 @@ class Emission(ABC):
     ) -> np.ndarray:
         """Draw rows from one component."""
 
-    def slack(self, parameters: Any, weights: np.ndarray) -> float:
-        """How much an M-step of this family may lower the mean log-likelihood by design."""
+    def slack(self, parameters: Any, weights: np.ndarray, epsilon: float) -> float:
+        """How much an M-step of this family may lower the objective, by design or by rounding.
+
+        Parameters
+        ----------
+        parameters : what the M-step has led to
+        weights : ndarray of shape (n_components,)
+        epsilon : float, machine epsilon of the precision the rows are computed in
+        """
         return 0.0
 
     def impossible_rows(self, X: np.ndarray, parameters: Any) -> np.ndarray | None:

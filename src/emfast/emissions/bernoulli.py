@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from emfast.emissions.base import Emission
+from emfast.emissions.base import Emission, refuse_another_kind
 from emfast.latent.mixture import starved
 
 # log p and log(1 - p) are not taken to be lower: a row that a component excludes stays comparable.
@@ -42,12 +42,12 @@ class BernoulliStatistics:
     reference: np.ndarray
     first: np.ndarray
 
+    @property
+    def kind(self) -> str:
+        return f"Bernoulli of shape {self.first.shape}"
+
     def __add__(self, other: "BernoulliStatistics") -> "BernoulliStatistics":
-        if self.first.shape != other.first.shape:
-            raise ValueError(
-                f"statistics of Bernoulli emissions of shapes {self.first.shape} and "
-                f"{other.first.shape} do not add"
-            )
+        refuse_another_kind(self, other)
         moved = other.first + other.counts[:, None] * (other.reference - self.reference)
         return replace(self, counts=self.counts + other.counts, first=self.first + moved)
 
@@ -60,6 +60,7 @@ class Bernoulli(Emission):
     fixed : collection of "probabilities"
     """
 
+    kind = "Bernoulli"
     groups = ("probabilities",)
 
     def __init__(self, *, fixed=()):

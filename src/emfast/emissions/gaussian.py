@@ -19,14 +19,20 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lapack, solve_triangular
 
-from emfast.emissions.base import Emission
+from emfast.emissions.base import Emission, refuse_another_kind
 from emfast.exceptions import SingularComponentError
 from emfast.latent.mixture import starved
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
-# A standard deviation below this times the distance of the mean from the centre is rounding noise.
-NOISE = 8 * np.finfo(np.float64).eps
+# Rounding of a row, in units of machine epsilon times its distance from the centre.
+NOISE = 8
+
+# Digits lost where moments cancel, in units of machine epsilon times (mean - origin)^2.
+LOST_DIGITS = 10
+
+# Least eigenvalue of a correlation matrix that is regular, in units of D times machine epsilon.
+RANK_DIGITS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +60,11 @@ class GaussianStatistics:
     ----------
     covariance_type : str
     counts : ndarray of shape (K,), sums of responsibilities
-    origin : ndarray of shape (K, D), what the moments are taken about; for tied one point for all
+    origin : ndarray of shape (K, D), what the moments are taken about
     first : ndarray of shape (K, D)
     second : ndarray of shape (K, D, D) for full, (K, D) for diag and spherical, (D, D) for tied
-        For tied, the second moment of all rows together.
+        For tied, the sum over components.
+    epsilon : float, machine epsilon of the precision the rows were computed in
     """
 
     covariance_type: str
@@ -65,6 +72,11 @@ class GaussianStatistics:
     origin: np.ndarray
     first: np.ndarray
     second: np.ndarray
+    epsilon: float = float(np.finfo(np.float64).eps)
+
+    @property
+    def kind(self) -> str:
+        return f"{self.covariance_type} Gaussian of shape {self.first.shape}"
 
     def moved_to(self, origin: np.ndarray) -> "GaussianStatistics":
         """The same statistics about another origin: algebra, no data needed."""
@@ -81,17 +93,14 @@ class GaussianStatistics:
         return replace(self, origin=origin, first=first, second=second)
 
     def __add__(self, other: "GaussianStatistics") -> "GaussianStatistics":
-        if (self.covariance_type, self.first.shape) != (other.covariance_type, other.first.shape):
-            raise ValueError(
-                f"statistics of {self.covariance_type} Gaussians of shape {self.first.shape} and "
-                f"of {other.covariance_type} Gaussians of shape {other.first.shape} do not add"
-            )
+        refuse_another_kind(self, other)
         other = other.moved_to(self.origin)
         return replace(
             self,
             counts=self.counts + other.counts,
             first=self.first + other.first,
             second=self.second + other.second,
+            epsilon=max(self.epsilon, other.epsilon),
         )
 
 
@@ -112,6 +121,10 @@ class Gaussian(Emission):
         self.covariance_type = covariance_type
         self.reg_covar = reg_covar
         self.fixed = frozenset(fixed)
+
+    @property
+    def kind(self) -> str:
+        return f"{self.covariance_type} Gaussian"
 
     def kernel(self, parameters: GaussianParameters, kernels: ModuleType) -> Any:
         centre, means = _centred(parameters.means, kernels.DTYPE)
@@ -139,7 +152,8 @@ class Gaussian(Emission):
             origin = np.tile(centre, (K, 1))
         else:
             origin = centre + means.astype(kernel.dtype)
-        return GaussianStatistics(self.covariance_type, counts, origin, first, second)
+        epsilon = float(np.finfo(kernel.dtype).eps)
+        return GaussianStatistics(self.covariance_type, counts, origin, first, second, epsilon)
 
     def mstep(
         self, statistics: GaussianStatistics, parameters: GaussianParameters
@@ -152,55 +166,64 @@ class Gaussian(Emission):
             means = parameters.means
         if "covariances" in self.fixed:
             return replace(parameters, means=means)
-        moments = statistics.moved_to(means) if self.covariance_type != "tied" else statistics
-        covariances = self._covariances(moments, n, means)
+        moments = statistics.moved_to(means)
+        unknown = LOST_DIGITS * statistics.epsilon * (means - statistics.origin) ** 2
+        covariances = self._covariances(moments, n, unknown)
         if self.covariance_type != "tied":
             covariances[gone] = parameters.covariances[gone]
-        noise = (NOISE * (means - statistics.origin)) ** 2
-        return self._checked(means, covariances, noise, gone)
+        return self._regular(means, covariances, statistics.epsilon, gone)
 
     def _covariances(
-        self, moments: GaussianStatistics, n: np.ndarray, means: np.ndarray
+        self, moments: GaussianStatistics, n: np.ndarray, unknown: np.ndarray
     ) -> np.ndarray:
-        """Second moments about `means` over counts, with `reg_covar` on the diagonal."""
+        """Second moments about the means over counts, with `reg_covar` on the diagonal.
+
+        A variance that the moments' cancellation leaves unknown is taken to be `unknown`: the next
+        pass takes its moments about the new means, and finds it.
+        """
+        second = moments.second
         if self.covariance_type == "spherical":
-            return np.maximum(moments.second.mean(axis=1) / n, 0.0) + self.reg_covar
-        if self.covariance_type == "diag":
-            return np.maximum(moments.second / n[:, None], 0.0) + self.reg_covar
-        if self.covariance_type == "full":
-            covariances = moments.second / n[:, None, None]
+            variances = second.mean(axis=1) / n
+            unknown = unknown.max(axis=1)
+        elif self.covariance_type == "diag":
+            variances = second / n[:, None]
         else:
-            # sum_k sum_n r (x - mu_k)(x - mu_k)', from the scatter about one origin
-            shift = means - moments.origin
-            between = shift.T @ moments.first
-            between = between + between.T - (moments.counts[:, None] * shift).T @ shift
-            covariances = (moments.second - between) / moments.counts.sum()
+            counts = n[:, None, None] if self.covariance_type == "full" else moments.counts.sum()
+            covariances = second / counts
+            variances = np.diagonal(covariances, axis1=-2, axis2=-1)
+            unknown = unknown if self.covariance_type == "full" else unknown.max(axis=0)
+        floor = np.where(unknown > 1e-4 * variances, unknown, 0.0) + self.reg_covar
+        if self.covariance_type in ("spherical", "diag"):
+            return np.maximum(variances, 0.0) + floor
         diagonal = np.arange(covariances.shape[-1])
-        covariances[..., diagonal, diagonal] += self.reg_covar
+        covariances[..., diagonal, diagonal] += floor
         return covariances
 
-    def _checked(
-        self, means: np.ndarray, covariances: np.ndarray, noise: np.ndarray, gone: np.ndarray
+    def _regular(
+        self, means: np.ndarray, covariances: np.ndarray, epsilon: float, gone: np.ndarray
     ) -> GaussianParameters:
-        """Parameters whose covariances are regular: above `noise`, the variances rounding explains.
+        """Parameters with regular covariances.
 
         With ``reg_covar > 0`` a covariance that is singular to rounding gets the smallest
         eigenvalues that keep it regular; without, it is an error.
         """
+        # Rows are rounded where they lie: variances below this are nothing but that.
+        noise = (NOISE * epsilon * (means - np.sort(means, axis=0)[len(means) // 2])) ** 2
+        if self.covariance_type == "spherical":
+            noise = noise.max(axis=1)
         if self.covariance_type in ("diag", "spherical"):
-            floor = noise.max(axis=1) if self.covariance_type == "spherical" else noise
-            bad = ~(covariances > floor)
+            bad = ~(covariances > (noise if self.reg_covar == 0 else 0.0))
             singular = bad if bad.ndim == 1 else bad.any(axis=1)
             factors = 1 / np.sqrt(np.where(bad, 1.0, covariances))
         else:
             stack = covariances[None] if self.covariance_type == "tied" else covariances
-            floor = noise.max(axis=1) if self.covariance_type == "full" else [noise.max()]
+            noise = noise if self.covariance_type == "full" else noise.max(axis=0)[None]
             factors, singular = np.zeros_like(stack), np.zeros(len(stack), bool)
             for k in range(len(stack)):
-                factors[k], singular[k] = _inverse_cholesky(stack[k], floor[k])
+                factors[k], singular[k] = _inverse_cholesky(stack[k], noise[k])
                 if singular[k] and self.reg_covar > 0:
-                    stack[k] = _regular(stack[k], self.reg_covar)
-                    factors[k], singular[k] = _inverse_cholesky(stack[k], 0.0)
+                    stack[k] = _with_regular_correlations(stack[k])
+                    factors[k], singular[k] = _inverse_cholesky(stack[k], np.zeros(len(stack[k])))
             factors = factors[0] if self.covariance_type == "tied" else factors
         if self.covariance_type != "tied":
             singular &= ~gone
@@ -222,8 +245,15 @@ class Gaussian(Emission):
 
     def parameters(self, means: np.ndarray, covariances: np.ndarray) -> GaussianParameters:
         """Parameters in human units, with the factors of the precisions."""
-        nowhere = np.zeros(len(means), bool)
-        return self._checked(means, np.array(covariances), np.zeros_like(means), nowhere)
+        return self._regular(means, np.array(covariances), 0.0, np.zeros(len(means), bool))
+
+    def of_factors(self, means: np.ndarray, factors: np.ndarray) -> GaussianParameters:
+        """Parameters from factors of the precisions."""
+        if self.covariance_type in ("diag", "spherical"):
+            return GaussianParameters(means, 1 / factors**2, factors)
+        inverse = np.linalg.inv(factors)
+        covariances = inverse @ np.swapaxes(inverse, -1, -2)
+        return GaussianParameters(means, covariances, np.ascontiguousarray(factors))
 
     def flat_start(self, X: np.ndarray, n_components: int) -> GaussianParameters:
         X = X.astype(np.float64)
@@ -292,18 +322,25 @@ class Gaussian(Emission):
         factor = factors if self.covariance_type == "tied" else factors[component]
         return parameters.means[component] + solve_triangular(factor, normal.T, lower=True).T
 
-    def slack(self, parameters: GaussianParameters, weights: np.ndarray) -> float:
-        """reg_covar / 2 sum_k weights_k trace(precision_k)."""
+    def slack(self, parameters: GaussianParameters, weights: np.ndarray, epsilon: float) -> float:
+        """What `reg_covar` and rounding may cost, per unit of weight.
+
+        An error E_k in the covariances changes the objective by at most
+        1/2 sum_k weights_k trace(precision_k |E_k|): by design E_k is reg_covar I, and by rounding
+        some epsilons times the variances.
+        """
         if "covariances" in self.fixed:
             return 0.0
-        squares = parameters.factors**2
-        if self.covariance_type == "spherical":
-            traces = squares * parameters.means.shape[1]
-        elif self.covariance_type == "tied":
-            traces = np.full(len(weights), squares.sum())
+        K, D = parameters.means.shape
+        if self.covariance_type in ("spherical", "diag"):
+            precisions = self._scales(parameters) ** 2
+            variances = 1 / precisions
         else:
-            traces = squares.reshape(len(weights), -1).sum(axis=1)
-        return 0.5 * self.reg_covar * float(weights @ traces)
+            precisions = np.broadcast_to((parameters.factors**2).sum(axis=-2), (K, D))
+            diagonals = np.diagonal(parameters.covariances, axis1=-2, axis2=-1)
+            variances = np.broadcast_to(diagonals, (K, D))
+        errors = self.reg_covar + RANK_DIGITS * D * epsilon * variances
+        return 0.5 * float(weights @ (precisions * errors).sum(axis=1))
 
     def precisions(self, parameters: GaussianParameters) -> np.ndarray:
         """Inverses of the covariances, in their shape."""
@@ -350,8 +387,12 @@ def _from_triangle(packed: np.ndarray, n: int) -> np.ndarray:
     return full
 
 
-def _inverse_cholesky(covariance: np.ndarray, floor: float) -> tuple[np.ndarray, bool]:
-    """(P, whether singular): lower-triangular P with P^T P the inverse of `covariance`."""
+def _inverse_cholesky(covariance: np.ndarray, floor: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(P, whether singular): lower-triangular P with P^T P the inverse of `covariance`.
+
+    Singular is a matrix that leaves some feature, given those before it, a variance that rounding
+    explains or that is below `floor`.
+    """
     n = len(covariance)
     cholesky, failed = lapack.dpotrf(covariance, lower=1, clean=1)
     if failed or not np.all(np.isfinite(cholesky)):
@@ -363,9 +404,10 @@ def _inverse_cholesky(covariance: np.ndarray, floor: float) -> tuple[np.ndarray,
     return lapack.dtrtri(cholesky, lower=1)[0], False
 
 
-def _regular(covariance: np.ndarray, floor: float) -> np.ndarray:
-    """`covariance` with eigenvalues raised to `floor`, or to what rounding can tell from zero."""
-    values, vectors = np.linalg.eigh(covariance)
-    epsilon = 100 * len(values) * np.finfo(np.float64).eps
-    values = np.maximum(values, max(floor, epsilon * values[-1]))
-    return (vectors * values) @ vectors.T
+def _with_regular_correlations(covariance: np.ndarray) -> np.ndarray:
+    """`covariance` with its correlations' eigenvalues raised to what rounding can tell from 0."""
+    scales = np.sqrt(np.diagonal(covariance))
+    values, vectors = np.linalg.eigh(covariance / np.outer(scales, scales))
+    least = RANK_DIGITS * len(values) * np.finfo(np.float64).eps
+    correlations = (vectors * np.maximum(values, least)) @ vectors.T
+    return correlations * np.outer(scales, scales)

@@ -30,9 +30,6 @@ class MixtureWeights:
         with np.errstate(divide="ignore"):
             return kernels.MixtureWeights(np.log(weights))
 
-    def weights(self, weights: np.ndarray) -> np.ndarray:
-        return weights
-
     def mstep(self, counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """weights[k] = sum of the responsibilities of k / sum of all; 0 for a starved component."""
         if self.fixed:

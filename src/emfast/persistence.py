@@ -1,0 +1,353 @@
+"""Fitted mixtures as files: NumPy arrays with a JSON header, never pickle.
+
+A file is an ``.npz`` archive. Its entry ``header`` is JSON in UTF-8, as bytes; its other entries
+are the parameters of the model in float64 and, named ``parameter.<name>``, those arguments of the
+constructor that are arrays. Reading one executes nothing: only the classes below are made, only
+their own arguments and attributes are set, and every array is checked against the others.
+
+A `RandomState` among the arguments is a stream and not a value: it is stored as None.
+"""
+
+import json
+import os
+import secrets
+import zipfile
+from dataclasses import asdict, fields
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from emfast.emissions.bernoulli import BernoulliParameters
+from emfast.emissions.gaussian import GaussianParameters
+from emfast.estimator import BaseMixture
+from emfast.mixture import BernoulliMixture, GaussianMixture
+from emfast.problem import Model
+from emfast.restarts import Restart
+
+FORMAT = "emfast"
+FORMAT_VERSION = 1
+# The classes that are stored, and the parameters of their emissions.
+CLASSES: dict[str, tuple[type[BaseMixture], type]] = {
+    "GaussianMixture": (GaussianMixture, GaussianParameters),
+    "BernoulliMixture": (BernoulliMixture, BernoulliParameters),
+}
+
+# Fitted attributes that are plain values.
+SCALARS = {"converged_": bool, "n_iter_": int, "lower_bound_": float, "n_features_in_": int}
+
+
+def save(estimator: BaseMixture, path: str | os.PathLike) -> None:
+    """Write a fitted mixture to a file.
+
+    The file appears as a whole or not at all; one of that name is replaced.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture or BernoulliMixture
+    path : str or path-like
+        Taken as it is: no extension is added.
+
+    Raises
+    ------
+    TypeError
+        An estimator of another class, or arguments or class names that cannot be stored.
+    ValueError
+        The parameters are not those of a model, or of another one than the arguments describe.
+    sklearn.exceptions.NotFittedError
+    OSError
+        The file cannot be written. There is none then, or still the old one.
+    """
+    entries = _entries(estimator)
+    target = check_writable(path)
+    temporary = target.with_name(f".emfast-{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            np.savez(file, **entries)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | os.PathLike) -> BaseMixture:
+    """Read a fitted mixture that `save` has written.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    GaussianMixture or BernoulliMixture
+        Predicts the same bits as the one saved. Tuples and sets among the constructor's arguments
+        have become lists.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, of another kind, or of a newer format.
+    OSError
+        The file cannot be read.
+    """
+    with open(path, "rb") as file:
+        header, arrays = _read(file, path)
+        if header["format_version"] > FORMAT_VERSION:
+            raise ValueError(
+                f"{path}: written in format version {header['format_version']}; this emfast reads "
+                f"up to {FORMAT_VERSION}, a newer one is needed"
+            )
+        try:
+            return _estimator(header, arrays)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: not a valid emfast model ({_line(error)})") from error
+
+
+def check_writable(path: str | os.PathLike) -> Path:
+    """The file that writing to `path` would replace or make.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, and why.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; expected the name of a file")
+    if target.exists() and not target.is_file():
+        raise FileExistsError(f"{path}: is not a regular file and would be replaced")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {target.parent}")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"{path}: the folder {target.parent} cannot be written to")
+    return target
+
+
+# Writing
+
+
+def _entries(estimator: BaseMixture) -> dict[str, np.ndarray]:
+    """The entries of the archive."""
+    name = type(estimator).__name__
+    if name not in CLASSES or CLASSES[name][0] is not type(estimator):
+        raise TypeError(f"cannot store {type(estimator)!r}; expected one of {sorted(CLASSES)}")
+    arrays = _arrays(estimator)
+    parameters = {}
+    for key, value in estimator.get_params(deep=False).items():
+        if hasattr(value, "__array__") and np.ndim(value) > 0:
+            arrays[f"parameter.{key}"] = _numbers(key, value)
+        else:
+            parameters[key] = _plain(key, value)
+    header = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "class": name,
+        "parameters": parameters,
+        "dtype": estimator.weights_.dtype.name,
+        "attributes": _described(estimator),
+    }
+    text = json.dumps(header, allow_nan=False, default=_python_number).encode()
+    return {"header": np.frombuffer(text, np.uint8), **arrays}
+
+
+def _arrays(estimator: BaseMixture) -> dict[str, np.ndarray]:
+    """The parameters of the model, which have to be those of the estimator's arguments."""
+    model = estimator._model()
+    kind = estimator._emission().kind
+    if getattr(estimator, "_fitted_kind", kind) != kind:
+        raise ValueError(
+            f"cannot store a model that was fitted as {estimator._fitted_kind} and whose arguments "
+            f"have been changed to {kind} since"
+        )
+    return _checked_arrays(estimator, {"weights": model.latent, **vars(model.emission)})
+
+
+def _described(estimator: BaseMixture) -> dict[str, Any]:
+    """Fitted attributes besides the parameters, as JSON can hold them."""
+    attributes: dict[str, Any] = {
+        name: kind(getattr(estimator, name))
+        for name, kind in SCALARS.items()
+        if hasattr(estimator, name)
+    }
+    if hasattr(estimator, "lower_bounds_"):
+        attributes["lower_bounds_"] = estimator.lower_bounds_.tolist()
+        attributes["history"] = list(estimator._history)
+        attributes["restarts_"] = [_restart_as_dict(restart) for restart in estimator.restarts_]
+    if hasattr(estimator, "feature_names_in_"):
+        attributes["feature_names_in_"] = [str(name) for name in estimator.feature_names_in_]
+    if hasattr(estimator, "classes_"):
+        classes = estimator.classes_
+        attributes["classes_"] = {
+            "dtype": classes.dtype.str,
+            "values": [_plain("classes_", value, classes=True) for value in classes.tolist()],
+        }
+    return attributes
+
+
+def _python_number(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"cannot store {value!r} of {type(value)}")
+
+
+def _restart_as_dict(restart: Restart) -> dict[str, Any]:
+    """JSON has no infinity: the score of a failed start is null."""
+    values = asdict(restart)
+    if not np.isfinite(restart.score):
+        values["score"] = None
+    return values
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: cannot store an array of {array.dtype}; expected numbers")
+    return array
+
+
+def _plain(name: str, value: Any, classes: bool = False) -> Any:
+    """The value as JSON has it."""
+    if isinstance(value, np.random.RandomState):
+        return None
+    if hasattr(value, "__array__") and np.ndim(value) == 0:
+        value = np.asarray(value).item()
+    if isinstance(value, str | bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real) and np.isfinite(value):
+        return float(value)
+    if not classes:
+        if value is None:
+            return value
+        if isinstance(value, list | tuple):
+            return [_plain(name, item) for item in value]
+        if isinstance(value, set | frozenset):
+            return sorted(_plain(name, item) for item in value)
+    expected = "strings or numbers" if classes else "None, strings, numbers, lists or arrays"
+    raise TypeError(f"{name}: cannot store {value!r} of {type(value)}; expected {expected}")
+
+
+# Reading
+
+
+def _read(file: BinaryIO, path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of an archive, or an error that names the file."""
+    if not zipfile.is_zipfile(file):
+        raise ValueError(f"{path}: not an emfast model, or a damaged one: no .npz archive")
+    file.seek(0)
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            header = json.loads(archive["header"].tobytes()) if "header" in archive else {}
+            ours = isinstance(header, dict) and header.get("format") == FORMAT
+            arrays = {name: archive[name] for name in archive.files if ours}
+    except Exception as error:
+        # Whatever zipfile, zlib, NumPy and json raise for damaged bytes; the list is long and open.
+        raise ValueError(f"{path}: a damaged file ({_line(error)})") from error
+    if not ours:
+        raise ValueError(f"{path}: an .npz archive, but not an emfast model")
+    if type(header.get("format_version")) is not int:
+        raise ValueError(f"{path}: not a valid emfast model (no format version)")
+    return header, arrays
+
+
+def _line(error: Exception) -> str:
+    """The error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> BaseMixture:
+    name = header["class"]
+    if name not in CLASSES:
+        raise ValueError(f"class {name!r}; expected one of {sorted(CLASSES)}")
+    kind, parameters_of = CLASSES[name]
+    given = [key.removeprefix("parameter.") for key in arrays if key.startswith("parameter.")]
+    parameters = {**header["parameters"], **{key: arrays[f"parameter.{key}"] for key in given}}
+    unknown = sorted(parameters.keys() - set(kind._get_param_names()))
+    if unknown:
+        raise ValueError(f"unknown parameters {unknown}")
+    estimator = kind(**parameters)
+    # covariance_type decides on the shapes below.
+    estimator._validate_params()
+    groups = _checked_arrays(estimator, arrays)
+    dtype = header["dtype"]
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype {dtype!r}; expected float32 or float64")
+    model = Model(groups.pop("weights"), parameters_of(**groups))
+    estimator._show(model, np.dtype(dtype))
+    _set_described(estimator, header["attributes"])
+    return estimator
+
+
+def _checked_arrays(estimator: BaseMixture, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The parameters, in shapes that agree, for the kernels trust them."""
+    gaussian = isinstance(estimator, GaussianMixture)
+    weights, located = arrays["weights"], arrays["means" if gaussian else "probabilities"]
+    if weights.ndim != 1 or located.ndim != 2:
+        raise ValueError(f"weights of {weights.shape} with means of {located.shape}")
+    shapes = _gaussian_shapes if gaussian else _bernoulli_shapes
+    K, D = len(weights), located.shape[1]
+    checked = {}
+    for name, shape in {"weights": (K,), **shapes(estimator, K, D)}.items():
+        array = arrays[name]
+        if array.dtype != np.float64 or array.shape != shape or array.size == 0:
+            raise ValueError(
+                f"{name} is {array.dtype} of shape {array.shape}; expected float64 of {shape}"
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} is not finite")
+        checked[name] = np.ascontiguousarray(array)
+    if np.any(checked["weights"] < 0):
+        raise ValueError("weights are negative")
+    if not gaussian and np.any(abs(checked["probabilities"] - 0.5) > 0.5):
+        raise ValueError("probabilities are not between 0 and 1")
+    return checked
+
+
+def _gaussian_shapes(mixture: GaussianMixture, K: int, D: int) -> dict[str, tuple[int, ...]]:
+    shapes = {"full": (K, D, D), "tied": (D, D), "diag": (K, D), "spherical": (K,)}
+    shape = shapes[mixture.covariance_type]
+    return {"means": (K, D), "covariances": shape, "factors": shape}
+
+
+def _bernoulli_shapes(mixture: BernoulliMixture, K: int, D: int) -> dict[str, tuple[int, ...]]:
+    return {"probabilities": (K, D)}
+
+
+def _set_described(estimator: BaseMixture, attributes: dict[str, Any]) -> None:
+    for name, kind in SCALARS.items():
+        if name in attributes:
+            setattr(estimator, name, kind(attributes[name]))
+    if "lower_bounds_" in attributes:
+        estimator.lower_bounds_ = np.array(attributes["lower_bounds_"], np.float64)
+        estimator._fitted_kind = estimator._emission().kind
+        estimator._history = [float(objective) for objective in attributes["history"]]
+        estimator.restarts_ = [_restart(values) for values in attributes["restarts_"]]
+    if "feature_names_in_" in attributes:
+        estimator.feature_names_in_ = _objects([str(n) for n in attributes["feature_names_in_"]])
+    if "classes_" in attributes:
+        estimator.classes_ = _classes(**attributes["classes_"])
+
+
+def _restart(values: dict[str, Any]) -> Restart:
+    restart = Restart(**{f.name: values[f.name] for f in fields(Restart) if f.name in values})
+    if restart.score is None:
+        restart.score = -np.inf
+    return restart
+
+
+def _classes(dtype: str, values: list) -> np.ndarray:
+    if np.dtype(dtype).kind == "O":
+        return _objects(values)
+    if np.dtype(dtype).kind not in "Ubiuf":
+        raise ValueError(f"classes_ of dtype {dtype!r}")
+    return np.array(values, dtype)
+
+
+def _objects(values: list) -> np.ndarray:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array

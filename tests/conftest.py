@@ -1,0 +1,18 @@
+"""Settings for every test."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Examples are the same in every run, so that a failure is one for everybody.
+# HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=12,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("explore", deadline=None, max_examples=100)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))

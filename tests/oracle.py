@@ -1,0 +1,146 @@
+"""The slow truth: mixtures in plain NumPy, straight from the formulas.
+
+One density at a time, float64 (sums in long double), nothing shared with the package. Parameters
+are in human units: means, covariances of the shape that the covariance type says, probabilities.
+"""
+
+import mpmath
+import numpy as np
+
+LOG_FLOOR = -100.0  # log p and log(1 - p) of a Bernoulli feature are clipped there
+
+
+# Densities
+
+
+def gaussian_log_density(X, mean, covariance):
+    """log N(x | mean, covariance) of every row; covariance is (D, D)."""
+    X = np.asarray(X, np.float64)
+    cholesky = np.linalg.cholesky(covariance)
+    whitened = np.linalg.solve(cholesky, (X - mean).T)
+    log_determinant = 2 * np.log(np.diag(cholesky)).sum()
+    return -0.5 * (len(mean) * np.log(2 * np.pi) + log_determinant + (whitened**2).sum(axis=0))
+
+
+def covariance_of(covariances, covariance_type, k, n_features):
+    """The (D, D) covariance of component k."""
+    if covariance_type == "spherical":
+        return np.eye(n_features) * covariances[k]
+    if covariance_type == "diag":
+        return np.diag(covariances[k])
+    if covariance_type == "tied":
+        return np.asarray(covariances)
+    return np.asarray(covariances[k])
+
+
+def gaussian_log_densities(X, means, covariances, covariance_type):
+    """(n, K) log-densities."""
+    K, D = np.shape(means)
+    columns = [
+        gaussian_log_density(X, means[k], covariance_of(covariances, covariance_type, k, D))
+        for k in range(K)
+    ]
+    return np.stack(columns, axis=1)
+
+
+def bernoulli_log_densities(X, probabilities):
+    """(n, K) log-densities with both logarithms clipped at -100."""
+    X = np.asarray(X, np.float64)
+    columns = []
+    for p in np.asarray(probabilities):
+        with np.errstate(divide="ignore"):
+            log_one = np.maximum(np.log(p), LOG_FLOOR)
+            log_zero = np.maximum(np.log1p(-p), LOG_FLOOR)
+        columns.append(np.where(X == 1, log_one, log_zero).sum(axis=1))
+    return np.stack(columns, axis=1)
+
+
+def exact_gaussian_log_density(x, mean, covariance, digits=60):
+    """log N(x | mean, covariance) of one row, in as many digits as asked."""
+    with mpmath.workdps(digits):
+        covariance = mpmath.matrix(np.asarray(covariance).tolist())
+        shift = mpmath.matrix(
+            [mpmath.mpf(float(a)) - mpmath.mpf(float(b)) for a, b in zip(x, mean, strict=True)]
+        )
+        distance = (shift.T * mpmath.inverse(covariance) * shift)[0]
+        constant = len(mean) * mpmath.log(2 * mpmath.pi) + mpmath.log(mpmath.det(covariance))
+        return float(-(constant + distance) / 2)
+
+
+# E-step
+
+
+def allowed_by(component, K):
+    """A component index per row, -1 where missing, as a boolean (n, K) array."""
+    component = np.asarray(component)
+    return (component[:, None] < 0) | (component[:, None] == np.arange(K))
+
+
+def respond(log_densities, mixture_weights, allowed=None):
+    """(responsibilities, log-likelihoods) of every row.
+
+    A component that is not allowed has probability zero: the log-likelihood of a labelled row is
+    joint with its label. A row that nothing allows has responsibilities of zero and -inf.
+    """
+    with np.errstate(divide="ignore"):
+        joint = log_densities + np.log(mixture_weights)
+    if allowed is not None:
+        joint = np.where(allowed, joint, -np.inf)
+    largest = joint.max(axis=1, keepdims=True)
+    possible = np.isfinite(largest[:, 0])
+    terms = np.exp(joint - np.where(possible[:, None], largest, 0.0))
+    totals = terms.sum(axis=1)
+    log_likelihoods = np.full(len(joint), -np.inf)
+    log_likelihoods[possible] = largest[possible, 0] + np.log(totals[possible])
+    responsibilities = np.zeros_like(terms)
+    responsibilities[possible] = terms[possible] / totals[possible, None]
+    return responsibilities, log_likelihoods
+
+
+# Sufficient statistics: r holds weighted responsibilities
+
+
+def first_moments(X, r, origins):
+    """sum_n r_nk (x_n - origin_k), (K, D)."""
+    X, r = np.asarray(X, np.longdouble), np.asarray(r, np.longdouble)
+    return np.stack(
+        [(r[:, k, None] * (X - origins[k])).sum(axis=0) for k in range(r.shape[1])]
+    ).astype(np.float64)
+
+
+def second_moments(X, r, origins):
+    """sum_n r_nk (x_n - origin_k) (x_n - origin_k)', (K, D, D)."""
+    X, r = np.asarray(X, np.longdouble), np.asarray(r, np.longdouble)
+    moments = []
+    for k in range(r.shape[1]):
+        z = X - origins[k]
+        moments.append((r[:, k, None] * z).T @ z)
+    return np.stack(moments).astype(np.float64)
+
+
+# M-step
+
+
+def mixture_weights(r):
+    return r.sum(axis=0) / r.sum()
+
+
+def weighted_means(X, r):
+    X, r = np.asarray(X, np.longdouble), np.asarray(r, np.longdouble)
+    return ((r.T @ X) / r.sum(axis=0)[:, None]).astype(np.float64)
+
+
+def gaussian_covariances(X, r, covariance_type, reg_covar=0.0, means=None):
+    """Covariances about the weighted means, or about known ones."""
+    means = weighted_means(X, r) if means is None else means
+    scatter = second_moments(X, r, means)
+    counts = r.sum(axis=0)
+    D = scatter.shape[-1]
+    if covariance_type == "full":
+        return scatter / counts[:, None, None] + reg_covar * np.eye(D)
+    if covariance_type == "tied":
+        return scatter.sum(axis=0) / counts.sum() + reg_covar * np.eye(D)
+    variances = np.diagonal(scatter, axis1=1, axis2=2) / counts[:, None]
+    if covariance_type == "diag":
+        return variances + reg_covar
+    return variances.mean(axis=1) + reg_covar

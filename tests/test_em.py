@@ -1,0 +1,266 @@
+"""The driver on its own, with problems of a few lines."""
+
+import math
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from emfast import em
+from emfast.exceptions import ObjectiveDecreaseWarning
+
+
+class Linkage:
+    """Dempster, Laird and Rubin (1977): animals in four cells of probability
+    (2 + t, 1 - t, 1 - t, t) / 4, the first of which mixes two cells 2/4 and t/4."""
+
+    y = (125, 18, 20, 34)
+
+    def estep(self, t):
+        return self.y[0] * t / (2 + t)
+
+    def mstep(self, hidden, t):
+        return (hidden + self.y[3]) / (hidden + self.y[1] + self.y[2] + self.y[3])
+
+    def objective(self, hidden, t):
+        cells = (2 + t, 1 - t, 1 - t, t)
+        return sum(n * math.log(cell / 4) for n, cell in zip(self.y, cells, strict=True))
+
+
+LINKAGE_ITERATES = (0.608247423, 0.624321050, 0.626488879, 0.626777322, 0.626815632)
+LINKAGE_LIMIT = 0.626821497871
+
+
+@dataclass
+class Script:
+    """A problem that runs through given objectives: model i has objectives[i]."""
+
+    objectives: list
+    calls: list = field(default_factory=list)
+
+    def estep(self, model):
+        self.calls.append(("E", model))
+        return model
+
+    def mstep(self, statistics, model):
+        # Statistics and the model they were computed with arrive together.
+        assert statistics == model
+        self.calls.append(("M", model))
+        return model + 1
+
+    def objective(self, statistics, model):
+        assert statistics == model
+        return self.objectives[model]
+
+
+def gains(start, *steps):
+    return np.cumsum([start, *steps]).tolist()
+
+
+# The linkage example
+
+
+@pytest.mark.parametrize("iterations", range(1, 6))
+def test_linkage_iterates(iterations):
+    trace = em.maximize(Linkage(), 0.5, tol=0, max_iter=iterations)
+    assert trace.model == pytest.approx(LINKAGE_ITERATES[iterations - 1], abs=5e-10)
+
+
+def test_linkage_limit():
+    trace = em.maximize(Linkage(), 0.5, tol=1e-14, max_iter=1000)
+    assert trace.converged
+    assert trace.n_iter < 100
+    assert trace.model == pytest.approx(LINKAGE_LIMIT, abs=1e-7)
+    assert em.maximize(Linkage(), 0.5, tol=0, max_iter=60).model == pytest.approx(
+        LINKAGE_LIMIT, abs=1e-11
+    )
+
+
+def test_linkage_objective_belongs_to_the_model():
+    trace = em.maximize(Linkage(), 0.5, tol=1e-6)
+    assert trace.objective == Linkage().objective(None, trace.model)
+    assert trace.statistics == Linkage().estep(trace.model)
+    assert trace.objectives[-1] == trace.objective
+
+
+# Iterations
+
+
+@pytest.mark.parametrize("max_iter", [0, 1, 2, 7])
+def test_at_most_max_iter_m_steps_and_one_e_step_more(max_iter):
+    script = Script(gains(0.0, *[1.0] * 10))
+    trace = em.maximize(script, 0, tol=1e-3, max_iter=max_iter)
+    kinds = [kind for kind, _ in script.calls]
+    assert kinds == ["E"] + ["M", "E"] * max_iter
+    assert trace.model == trace.n_iter == max_iter
+    assert trace.objectives == script.objectives[1 : max_iter + 1]
+    assert not trace.converged
+
+
+def test_max_iter_0_returns_the_start():
+    script = Script([-3.0])
+    trace = em.maximize(script, 0, tol=1e-3, max_iter=0)
+    assert (trace.model, trace.objective, trace.n_iter) == (0, -3.0, 0)
+    assert trace.statistics == 0
+    assert trace.objectives == []
+    assert trace.history == [-3.0]
+    assert not trace.converged
+
+
+def test_tol_0_runs_exactly_max_iter_even_when_nothing_moves():
+    trace = em.maximize(Script([1.0] * 9), 0, tol=0, max_iter=8)
+    assert trace.n_iter == 8
+    assert not trace.converged
+
+
+def test_stops_at_once_when_converged():
+    script = Script([*gains(0.0, 1.0, 1e-9), math.nan])
+    trace = em.maximize(script, 0, tol=1e-3, max_iter=100)
+    assert trace.converged
+    assert trace.n_iter == 2
+    assert script.calls[-1] == ("E", 2)
+
+
+# Convergence
+
+
+def test_gain_alone_decides_before_there_are_three_objectives():
+    trace = em.maximize(Script(gains(0.0, 1e-4)), 0, tol=1e-3, max_iter=1)
+    assert trace.converged
+
+
+def test_gain_of_tol_is_not_below_tol():
+    trace = em.maximize(Script([0.0, 0.5]), 0, tol=0.5, max_iter=1)
+    assert not trace.converged
+
+
+@pytest.mark.parametrize(
+    ("ratio", "tol", "converged"),
+    [
+        # last gain 1e-4; still to come: 1e-4 ratio / (1 - ratio)
+        (0.5, 1.5e-4, True),
+        (0.9, 8e-4, False),
+        (0.9, 9.5e-4, True),
+        (0.99, 9e-3, False),
+        (0.99, 1e-2, True),
+    ],
+)
+def test_remaining_gain_must_be_below_tol_too(ratio, tol, converged):
+    objectives = gains(0.0, 1e-4 / ratio, 1e-4)
+    assert em.remaining_gain(objectives) == pytest.approx(1e-4 * ratio / (1 - ratio), rel=1e-9)
+    assert em.has_converged(objectives, tol) is converged
+
+
+@pytest.mark.parametrize(
+    "steps", [(1e-5, 1e-4), (1e-4, 1e-4), (-1e-5, 1e-4), (1e-4, 0.0), (0.0, 1e-4)]
+)
+def test_ratio_outside_0_and_1_leaves_the_gain_alone(steps):
+    # On powers of two, so that equal steps are equal gains.
+    objectives = gains(0.0, *(round(step * 2**30) / 2**30 for step in steps))
+    assert em.remaining_gain(objectives) is None
+    assert em.has_converged(objectives, 1e-3)
+    assert not em.has_converged(objectives, min(steps[1], 1e-4) / 2) or steps[1] == 0
+
+
+def test_aitken_is_exact_for_a_geometric_series():
+    limit = 5.0
+    objectives = [limit - 0.7**i for i in range(3)]
+    assert objectives[-1] + em.remaining_gain(objectives) == pytest.approx(limit, abs=1e-12)
+
+
+def test_slow_progress_is_not_convergence():
+    """Gains that shrink by a hundredth each: the gain is below tol 400 iterations too soon."""
+    steps = [2e-3 * 0.99**i for i in range(2000)]
+    script = Script(gains(-1.0, *steps))
+    trace = em.maximize(script, 0, tol=1e-3, max_iter=2000)
+    assert trace.converged
+    assert steps[trace.n_iter - 1] < 1e-3 / 90
+    still_to_come = script.objectives[-1] - trace.objective
+    assert 0.9e-3 < still_to_come < 1e-3
+
+
+# History
+
+
+def test_history_is_carried_on():
+    """A run in two parts stops where the run in one part does."""
+    steps = [0.5**i for i in range(1, 30)]
+    whole = em.maximize(Script(gains(0.0, *steps)), 0, tol=1e-4, max_iter=30)
+    assert whole.converged
+    for cut in range(1, whole.n_iter):
+        script = Script(gains(0.0, *steps))
+        first = em.maximize(script, 0, tol=1e-4, max_iter=cut)
+        assert first.history == script.objectives[max(0, cut - 2) : cut + 1]
+        second = em.maximize(script, first.model, tol=1e-4, max_iter=30, history=first.history[:-1])
+        assert (second.model, second.converged) == (whole.model, True)
+        assert first.n_iter + second.n_iter == whole.n_iter
+        assert second.history == whole.history
+
+
+def test_history_makes_the_first_gain_subject_to_aitken():
+    objectives = gains(0.0, 1e-4 / 0.99, 1e-4)
+    carried = em.maximize(Script(objectives), 1, tol=1e-3, max_iter=1, history=objectives[:1])
+    fresh = em.maximize(Script(objectives), 1, tol=1e-3, max_iter=1)
+    assert not carried.converged
+    assert fresh.converged
+
+
+def test_history_does_not_make_the_start_converged():
+    trace = em.maximize(Script([1.0, 1.0, 1.0, 2.0]), 2, tol=1e-3, max_iter=0, history=[1.0, 1.0])
+    assert not trace.converged
+    assert trace.n_iter == 0
+
+
+# Observer
+
+
+def test_observer_sees_every_iteration():
+    seen = []
+    script = Script(gains(-10.0, 4.0, 2.0, 1e-9))
+    em.maximize(script, 0, tol=1e-3, max_iter=10, observe=seen.append)
+    assert [each.number for each in seen] == [1, 2, 3]
+    assert [each.objective for each in seen] == script.objectives[1:]
+    assert [each.gain for each in seen] == pytest.approx([4.0, 2.0, 1e-9], abs=1e-14)
+    assert [each.converged for each in seen] == [False, False, True]
+
+
+# What must not happen
+
+
+def test_decrease_warns_with_its_iteration():
+    with pytest.warns(ObjectiveDecreaseWarning, match=r"iteration 2 lowered .* by 0\.5 to 0\.5"):
+        em.maximize(Script([0.0, 1.0, 0.5, 2.0]), 0, tol=0, max_iter=3)
+
+
+def test_decrease_within_rounding_does_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        em.maximize(Script([0.0, 1.0, 1.0 - 1e-13]), 0, tol=0, max_iter=2)
+
+
+@pytest.mark.parametrize(("slack", "warned"), [(0.4, True), (0.6, False)])
+def test_slack_of_the_problem_allows_a_decrease(slack, warned):
+    script = Script([0.0, 1.0, 0.5])
+    script.slack = lambda model: slack
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        em.maximize(script, 0, tol=0, max_iter=2)
+    assert [each.category for each in caught] == [ObjectiveDecreaseWarning] * warned
+
+
+def test_rounding_of_the_problem_allows_a_decrease():
+    script = Script([0.0, 1000.0, 999.9])
+    script.rounding = 1e-3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        em.maximize(script, 0, tol=0, max_iter=2)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("at", [0, 2])
+def test_objective_that_is_not_finite_is_an_error(bad, at):
+    objectives = [0.0, 1.0, 2.0, 3.0]
+    objectives[at] = bad
+    with pytest.raises(ValueError, match=str(bad)):
+        em.maximize(Script(objectives), 0, tol=0, max_iter=3)
