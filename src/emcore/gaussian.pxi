@@ -200,6 +200,8 @@ cdef class DiagGaussian(Emission):
         self.n_components, self.n_features = K, D
         self.statistics_size = 2 * K * D
         self.scratch_per_row = odd_stride(D)
+        if is_wide(D):
+            self.scratch_per_row = max(self.scratch_per_row, scratch_for_moments(D))
         self.centre = as_buffer(centre)
         self.constants = as_buffer(constants)
         self.means = Buffer(K * D)
@@ -225,6 +227,9 @@ cdef class DiagGaussian(Emission):
             accumulate_central_moments(
                 tile, self.means.data, D, K, statistics, statistics + K * D)
             return
+        if is_wide(D) and 2 * tile.n_positive < tile.rows * K:
+            accumulate_moments_of_rows(tile, D, K, statistics, statistics + K * D)
+            return
         for i in range(tile.vectors * tile.x_stride):
             square[i] = tile.x[i] * tile.x[i]
         accumulate_weighted_sums(tile, tile.x, D, K, statistics)
@@ -243,7 +248,7 @@ cdef Py_ssize_t gather_component(
     cdef vreal r, zd
     for s in range(tile.n_active[k // 2]):
         r = tile.responsibilities[at[s] * tile.r_stride + k]
-        if not vany_positive(r):
+        if vcount_positive(r) == 0:
             continue
         x = tile.x + at[s] * stride
         for d in range(D):
@@ -275,6 +280,56 @@ cdef void add_column_sums(
         out[d] += vsum(total[0])
 
 
+cdef Py_ssize_t scratch_for_scatter(Py_ssize_t D) noexcept nogil:
+    # Rows and two gathered copies of them, or two copies with rows in the lanes.
+    return 3 * row_vectors(D) * LANES if is_wide(D) else 2 * odd_stride(D)
+
+
+cdef void accumulate_component(
+    const Tile* tile, Py_ssize_t k,
+    const vreal* mean,           # IN     (row_vectors(D),)
+    Py_ssize_t D,
+    double* first,               # INOUT  (D,)
+    double* second,              # INOUT  lower triangle by rows
+) noexcept nogil:
+    """first += sum r_k z and second += sum r_k z z' with z = x - mean, where r_k is not negligible."""
+    cdef Py_ssize_t n, n_v = row_vectors(D), stride = tile.x_stride
+    cdef vreal* z = tile.scratch
+    cdef vreal* rz = tile.scratch + tile.vectors * stride
+    if is_wide(D):
+        z = tile.scratch + tile.vectors * LANES * n_v
+        rz = z + tile.vectors * LANES * n_v
+        n = gather_rows(tile, k, mean, tile.scratch, n_v, z, rz)
+        add_sums_of_rows(rz, n_v, n, D, first)
+        accumulate_scatter_of_rows(rz, z, n_v, n, D, second)
+    else:
+        n = gather_component(tile, k, <const real*> mean, D, z, rz)
+        add_column_sums(rz, stride, n, D, first)
+        accumulate_scatter(rz, z, stride, tile.every, n, D, second)
+
+
+cdef void accumulate_scatter_of_all(
+    const Tile* tile, Py_ssize_t D,
+    double* second,              # INOUT  lower triangle by rows
+) noexcept nogil:
+    """second += sum over rows of weight x x', about the centre."""
+    cdef Py_ssize_t i, d, n_v = row_vectors(D), stride = tile.x_stride
+    cdef Py_ssize_t rows = tile.vectors * LANES
+    cdef vreal* weighted = tile.scratch
+    if is_wide(D):
+        weighted = tile.scratch + rows * n_v
+        rows_of_tile(tile, D, row_vectors(D), tile.scratch)
+        for i in range(rows):
+            for d in range(n_v):
+                weighted[i * n_v + d] = tile.scratch[i * n_v + d] * (<real*> tile.weights)[i]
+        accumulate_scatter_of_rows(weighted, tile.scratch, n_v, rows, D, second)
+        return
+    for i in range(tile.vectors):
+        for d in range(D):
+            weighted[i * stride + d] = tile.x[i * stride + d] * tile.weights[i]
+    accumulate_scatter(weighted, tile.x, stride, tile.every, tile.vectors, D, second)
+
+
 cdef class FullGaussian(Emission):
     """Gaussian with a precision matrix of its own for every component.
 
@@ -300,15 +355,15 @@ cdef class FullGaussian(Emission):
         require(factors.shape[0] == K and factors.shape[1] == D and factors.shape[2] == D)
         self.n_components, self.n_features = K, D
         self.statistics_size = K * (D + triangle(D))
-        self.scratch_per_row = 2 * odd_stride(D)
+        self.scratch_per_row = scratch_for_scatter(D)
         self.centre = as_buffer(centre)
-        self.means = Buffer(K * D)
+        self.means = Buffer(K * row_vectors(D) * LANES)
         self.constants = as_buffer(constants)
         self.factor_size = packed_factor_size(D)
         self.factors = Buffer(K * self.factor_size)
         for k in range(K):
             for d in range(D):
-                self.means.data[k * D + d] = <real> means[k, d]
+                self.means.data[k * row_vectors(D) * LANES + d] = <real> means[k, d]
             pack_factor(&factors[k, 0, 0], &means[k, 0], D,
                         self.factors.data + k * self.factor_size)
 
@@ -333,16 +388,12 @@ cdef class FullGaussian(Emission):
                         constant - q[v] * <real> 0.5)
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
-        # z = x - mu where r is not negligible, then sum r z and the triangle of sum (r z) z'.
-        cdef Py_ssize_t D = self.n_features, K = self.n_components, k, n
-        cdef Py_ssize_t stride = tile.x_stride
-        cdef vreal* z = tile.scratch
-        cdef vreal* rz = tile.scratch + tile.vectors * stride
+        cdef Py_ssize_t D = self.n_features, K = self.n_components, k
+        if is_wide(D):
+            rows_of_tile(tile, D, row_vectors(D), tile.scratch)
         for k in range(K):
-            n = gather_component(tile, k, self.means.data + k * D, D, z, rz)
-            add_column_sums(rz, stride, n, D, statistics + k * D)
-            accumulate_scatter(rz, z, stride, tile.every, n, D,
-                               statistics + K * D + k * triangle(D))
+            accumulate_component(tile, k, <const vreal*> self.means.data + k * row_vectors(D), D,
+                                 statistics + k * D, statistics + K * D + k * triangle(D))
 
 
 cdef class TiedGaussian(Emission):
@@ -372,9 +423,9 @@ cdef class TiedGaussian(Emission):
         require(centre.shape[0] == D and factor.shape[0] == D and factor.shape[1] == D)
         self.n_components, self.n_features = K, D
         self.statistics_size = K * D + triangle(D)
-        self.scratch_per_row = 2 * odd_stride(D)
+        self.scratch_per_row = scratch_for_scatter(D)
         self.centre = as_buffer(centre)
-        self.means = Buffer(K * D)
+        self.means = Buffer(K * row_vectors(D) * LANES)
         self.constants = Buffer(K)
         self.factor = Buffer(packed_factor_size(D))
         pack_factor(&factor[0, 0], <double*> origin.data, D, self.factor.data)
@@ -383,7 +434,7 @@ cdef class TiedGaussian(Emission):
             self.constants.data[k] = <real> constant
             distance = 0
             for d in range(D):
-                self.means.data[k * D + d] = <real> means[k, d]
+                self.means.data[k * row_vectors(D) * LANES + d] = <real> means[k, d]
                 whitened = 0
                 for j in range(d + 1):
                     whitened += factor[d, j] * means[k, j]
@@ -416,18 +467,13 @@ cdef class TiedGaussian(Emission):
         scaled_log_density(tile, y, self.scaled.data, self.constants.data, D, self.n_components)
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
-        cdef Py_ssize_t D = self.n_features, K = self.n_components, i, d, k, n
-        cdef Py_ssize_t stride = tile.x_stride
-        cdef vreal* z = tile.scratch
-        cdef vreal* rz = tile.scratch + tile.vectors * stride
+        cdef Py_ssize_t D = self.n_features, K = self.n_components, k
         if not self.about_centre:
+            if is_wide(D):
+                rows_of_tile(tile, D, row_vectors(D), tile.scratch)
             for k in range(K):
-                n = gather_component(tile, k, self.means.data + k * D, D, z, rz)
-                add_column_sums(rz, stride, n, D, statistics + k * D)
-                accumulate_scatter(rz, z, stride, tile.every, n, D, statistics + K * D)
+                accumulate_component(tile, k, <const vreal*> self.means.data + k * row_vectors(D),
+                                     D, statistics + k * D, statistics + K * D)
             return
         accumulate_weighted_sums(tile, tile.x, D, K, statistics)
-        for i in range(tile.vectors):
-            for d in range(D):
-                rz[i * stride + d] = tile.x[i * stride + d] * tile.weights[i]
-        accumulate_scatter(rz, tile.x, stride, tile.every, tile.vectors, D, statistics + K * D)
+        accumulate_scatter_of_all(tile, D, statistics + K * D)

@@ -14,6 +14,7 @@ DTYPE = "float64" if sizeof(real) == 8 else "float32"
 
 include "tile.pxi"
 include "emission.pxi"
+include "wide.pxi"
 include "gaussian.pxi"
 include "bernoulli.pxi"
 include "mixture.pxi"

@@ -249,26 +249,26 @@ EMCORE_INLINE double vsum(vreal a)
     return lane[0];
 }
 
-/* 1 if any lane of a is positive, else 0. */
-EMCORE_INLINE int vany_positive(vreal a)
+/* How many lanes of a are positive. */
+EMCORE_INLINE int vcount_positive(vreal a)
 {
 #if EMCORE_HAS_VECTORS
     vbits mask = VGREATER(a, splat(0));
 #if defined(__AVX512DQ__) && EMCORE_VECTOR == 64
 #ifdef EMCORE_FLOAT32
-    return _mm512_movepi32_mask((__m512i)mask) != 0;
+    return __builtin_popcount(_mm512_movepi32_mask((__m512i)mask));
 #else
-    return _mm512_movepi64_mask((__m512i)mask) != 0;
+    return __builtin_popcount(_mm512_movepi64_mask((__m512i)mask));
 #endif
 #elif defined(__AVX__) && EMCORE_VECTOR == 32
-    return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+    return __builtin_popcount(_mm256_movemask_epi8((__m256i)mask)) / (int)sizeof(real);
 #elif defined(__SSE2__) && EMCORE_VECTOR == 16
-    return _mm_movemask_epi8((__m128i)mask) != 0;
+    return __builtin_popcount(_mm_movemask_epi8((__m128i)mask)) / (int)sizeof(real);
 #else
-    bits any = 0;
+    bits count = 0;
     for (int i = 0; i < LANES; i++)
-        any |= mask[i];
-    return any != 0;
+        count -= mask[i];
+    return (int)count;
 #endif
 #else
     return a > 0;

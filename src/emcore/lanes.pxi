@@ -22,7 +22,7 @@ cdef extern from "lanes.h" nogil:
     double vsum(vreal)
     vreal vreduce(vreal*)
     void vtranspose(vreal*)
-    int vany_positive(vreal)
+    int vcount_positive(vreal)
     vreal vload(const real*)
     vreal vload_bytes(const unsigned char*)
     void* lanes_alloc(size_t, void** handle)

@@ -61,7 +61,8 @@ cdef class MixtureWeights(Latent):
         cdef const real* log_weights = self.log_weights.data
         cdef Py_ssize_t* n_active = tile.n_active
         cdef int32_t* active = tile.active
-        cdef int any_of_pair
+        cdef int of_pair
+        cdef Py_ssize_t n_positive = 0
         if labels.component != NULL or labels.allowed != NULL:
             restrict_to_labels(tile, labels, K)
         for k in range((K + 1) // 2):
@@ -84,15 +85,17 @@ cdef class MixtureWeights(Latent):
             tile.log_likelihoods[i] = row
             ll = ll + vwhere_greater(m, lowest, row, zero) * tile.weights[i]
             scale = tile.weights[i] / total
-            any_of_pair = 0
+            of_pair = 0
             for k in range(K):
                 term = a[k] * scale
                 a[k] = term
-                any_of_pair |= vany_positive(term)
+                of_pair += vcount_positive(term)
                 if k % 2 == 1 or k == K - 1:
                     active[k // 2 * tile.vectors + n_active[k // 2]] = <int32_t> i
-                    n_active[k // 2] += any_of_pair
-                    any_of_pair = 0
+                    n_active[k // 2] += of_pair > 0
+                    n_positive += of_pair
+                    of_pair = 0
+        tile.n_positive = n_positive
         for b in range(tile.rows):
             if not (<real*> tile.log_likelihoods)[b] > LOWEST:
                 (<real*> tile.log_likelihoods)[b] = <real> -INFINITY

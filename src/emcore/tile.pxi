@@ -11,6 +11,7 @@ ctypedef struct Tile:
     vreal* responsibilities   # (vectors, n_components)   log-densities until normalised
     vreal* log_likelihoods    # (vectors,)
     vreal* scratch            # what the emission asked for
+    Py_ssize_t n_positive     # how many responsibilities are not negligible
     int32_t* every            # (vectors,)                0, 1, 2, ...
     int32_t* active           # (n_pairs, vectors)        vectors in which a pair of components
     Py_ssize_t* n_active      # (n_pairs,)                has any responsibility
