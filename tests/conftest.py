@@ -5,7 +5,7 @@ import os
 # scikit-learn checks array input of other libraries only if this is set before SciPy is imported.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
-from hypothesis import HealthCheck, settings  # noqa: E402
+from hypothesis import HealthCheck, settings
 
 # Examples are the same in every run, so that a failure is one for everybody.
 # HYPOTHESIS_PROFILE=explore looks for new ones.

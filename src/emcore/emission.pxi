@@ -130,7 +130,7 @@ cdef Py_ssize_t triangle(Py_ssize_t n) noexcept nogil:
 cdef void accumulate_scatter(
     const vreal* a,              # IN     (vectors, D)
     const vreal* b,              # IN     (vectors, D)
-    Py_ssize_t stride,           #        vectors from row to row of both
+    Py_ssize_t stride,           # IN     vectors from row to row of both
     const int32_t* every, Py_ssize_t vectors, Py_ssize_t D,
     double* scatter,             # INOUT  lower triangle by rows
 ) noexcept nogil:
