@@ -130,6 +130,8 @@ def fit(
     ] = None,
 ) -> None:
     """Fit a mixture to the columns of a table and print it."""
+    import numpy as np
+
     from emfast import persistence, report
     from emfast.tables import read_table
 
@@ -151,6 +153,7 @@ def fit(
     mixture.fit(X, labels=labels, sample_weight=weights)
     report.print_fit(report.console(), mixture, X, names, weights, labelled=labels is not None)
     if output is not None:
+        mixture.feature_names_in_ = np.array(names, dtype=object)
         persistence.save(mixture, output)
 
 
