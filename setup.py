@@ -109,9 +109,17 @@ class BuildKernels(build_ext):
     """build_ext that first proves that OpenMP compiles, links and runs."""
 
     def build_extensions(self):
+        # Objects compiled with other flags must not be linked with these.
+        flags = repr(
+            [(extension.name, extension.extra_compile_args) for extension in self.extensions]
+        )
+        stamp = Path("build/flags.txt")
+        self.force = self.force or not stamp.exists() or stamp.read_text() != flags
         if not WITHOUT_OPENMP:
             self.probe_openmp()
         super().build_extensions()
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.write_text(flags)
 
     def probe_openmp(self):
         compile_flags, link_flags = openmp_flags()

@@ -11,7 +11,7 @@ cdef Py_ssize_t TILE_BYTES = 640 * 1024         # of one tile: well inside a lev
 cdef Py_ssize_t MAX_TILE_ROWS = 768
 cdef Py_ssize_t ROW_STEP = 64                   # VECTORS vectors in every build
 cdef Py_ssize_t MAX_BLOCKS = 64
-cdef double WORK_OF_A_THREAD = 2e5              # rows x components x features, about 50 us
+cdef double WORK_OF_A_THREAD = 1e6              # rows x components x features, some 200 us
 cdef Py_ssize_t PARTIAL_BYTES = 32 * 1024 * 1024
 
 
