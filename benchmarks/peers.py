@@ -17,7 +17,7 @@ from emfast.emissions import Bernoulli, Gaussian
 from emfast.emissions.bernoulli import BernoulliParameters
 from emfast.latent import MixtureWeights
 from emfast.problem import MixtureProblem, Model
-from emfast.threads import single_threaded_blas
+from emfast.threads import SingleThreadedBlas
 
 REG_COVAR = 1e-6
 
@@ -29,7 +29,7 @@ def emfast(workload, X, start, n_iter, n_threads):
         emission = Gaussian(workload.family, reg_covar=REG_COVAR)
         parameters = emission.parameters(*start[1:])
     problem = _Timed(MixtureWeights(), emission, ArraySource(Batch(X)), n_threads)
-    with single_threaded_blas():
+    with SingleThreadedBlas():
         trace = em.maximize(problem, Model(start[0], parameters), tol=0, max_iter=n_iter)
     return problem.moments, trace.objective
 

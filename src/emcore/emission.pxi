@@ -25,6 +25,9 @@ cdef class Emission:
     def dtype(self):
         return DTYPE
 
+    def centre_values(self):
+        return [self.centre.data[d] for d in range(self.n_features)]
+
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         """Write log p(row | component) to tile.responsibilities."""
 

@@ -45,6 +45,31 @@ cdef void scaled_log_density(
         out += VECTORS * rs
 
 
+cdef void distant_log_density(
+    const Tile* tile,            # OUT  responsibilities
+    const real* means,           # IN   (K, D)
+    const real* scales,          # IN   (K, D), sqrt(precision / 2)
+    const real* constants,       # IN   (K,)
+    Py_ssize_t D, Py_ssize_t K,
+) noexcept nogil:
+    """log p = constant - sum_d ((x_d - mu_d) s_d)^2: an operation more, and nothing cancels."""
+    cdef Py_ssize_t i, k, d
+    cdef const vreal* x
+    cdef const real* mu
+    cdef const real* s
+    cdef vreal acc, t
+    for i in range(tile.vectors):
+        x = tile.x + i * tile.x_stride
+        for k in range(K):
+            mu = means + k * D
+            s = scales + k * D
+            acc = splat(0)
+            for d in range(D):
+                t = (x[d] - mu[d]) * s[d]
+                acc = acc + t * t
+            tile.responsibilities[i * tile.r_stride + k] = splat(constants[k]) - acc
+
+
 cdef inline void moments_block(
     const vreal* x, Py_ssize_t x_stride, const vreal* r, Py_ssize_t r_stride,
     const int32_t* at, Py_ssize_t n_at, const real* mean, Py_ssize_t n_d,
@@ -135,6 +160,47 @@ cdef inline void squared_distances(
                 q[v] = q[v] + y[h * VECTORS + v] * y[h * VECTORS + v]
 
 
+cdef void whitened_log_density(
+    const Tile* tile,            # OUT  responsibilities of component k
+    Py_ssize_t k,
+    const real* factor,          # IN   as pack_factor lays it out
+    const real* mean,            # IN   (D,), or NULL if the factor holds -P mu
+    real constant,
+    Py_ssize_t D,
+) noexcept nogil:
+    """log p = constant - 1/2 |P (x - mu)|^2."""
+    cdef Py_ssize_t i, v, d, stride = tile.x_stride
+    cdef const vreal* x
+    cdef vreal* z = tile.scratch
+    cdef vreal q[VECTORS]
+    for i from 0 <= i < tile.vectors by VECTORS:
+        x = tile.x + i * stride
+        if mean != NULL:
+            for v in range(VECTORS):
+                for d in range(D):
+                    z[v * stride + d] = x[v * stride + d] - mean[d]
+            x = z
+        if rows_at_a_time(D) == 4:
+            squared_distances(x, stride, factor, D, 4, q)
+        else:
+            squared_distances(x, stride, factor, D, 2, q)
+        for v in range(VECTORS):
+            tile.responsibilities[(i + v) * tile.r_stride + k] = (
+                splat(constant) - q[v] * <real> 0.5)
+
+
+cdef double largest_square(const double* P, const double* mean, Py_ssize_t D) noexcept nogil:
+    """Largest squared coordinate of P mu: how many deviations a mean is from the centre."""
+    cdef double y, largest = 0
+    cdef Py_ssize_t i, j
+    for i in range(D):
+        y = 0
+        for j in range(i + 1):
+            y += P[i * D + j] * mean[j]
+        largest = max(largest, y * y)
+    return largest
+
+
 cdef Py_ssize_t rows_at_a_time(Py_ssize_t n_features) noexcept nogil:
     # Four rows of P use each vector of x four times, but waste more above the diagonal.
     return 4 if COLUMNS == 8 and n_features >= 8 else 2
@@ -149,7 +215,7 @@ cdef Py_ssize_t packed_factor_size(Py_ssize_t n_features) noexcept nogil:
 
 cdef void pack_factor(
     const double* P,             # IN   (D, D), lower-triangular
-    const double* mean,          # IN   (D,)
+    const double* mean,          # IN   (D,), or NULL for zeros
     Py_ssize_t D,
     real* out,                   # OUT  (packed_factor_size(D),)
 ) noexcept nogil:
@@ -160,7 +226,7 @@ cdef void pack_factor(
         for h in range(n_rows):
             row = i + h
             shift = 0
-            if row < D:
+            if row < D and mean != NULL:
                 for j in range(row + 1):
                     shift += P[row * D + j] * mean[j]
             out[h] = <real> -shift
@@ -183,12 +249,13 @@ cdef class DiagGaussian(Emission):
     constants : ndarray of shape (n_components,), log-density at the mean
 
     Statistics: first and second moments, (n_components, n_features) each, about the centre if
-    `about_centre` and else about the means. About the centre they cost two fused multiply-adds for
-    each (row, component, feature) instead of four operations, and lose to cancellation as much as
-    (mean - centre)^2 exceeds the variance: which is used depends on that ratio.
+    `about_centre` and else about the means. About the centre, densities and moments cost two fused
+    multiply-adds each for every (row, component, feature) instead of three and four operations, and
+    lose to cancellation as much as (mean - centre)^2 exceeds the variance: which is used depends on
+    that ratio.
     """
 
-    cdef Buffer means, scaled, constants
+    cdef Buffer means, scales, scaled, constants
 
     def __init__(self, const double[::1] centre, const double[:, ::1] means,
                  const double[:, ::1] scales, const double[::1] constants):
@@ -205,20 +272,26 @@ cdef class DiagGaussian(Emission):
         self.centre = as_buffer(centre)
         self.constants = as_buffer(constants)
         self.means = Buffer(K * D)
+        self.scales = Buffer(K * D)
         self.scaled = Buffer((K + 1) // 2 * 4 * D)
         for k in range(K):
             for d in range(D):
                 self.means.data[k * D + d] = <real> means[k, d]
                 s = scales[k, d] * 0.7071067811865476
                 w = self.scaled.data + (k // 2 * D + d) * 4 + k % 2 * 2
+                self.scales.data[k * D + d] = <real> s
                 w[0] = <real> s
                 w[1] = <real> (s * means[k, d])
                 ratio = max(ratio, (scales[k, d] * means[k, d]) ** 2)
         self.about_centre = ratio <= MAX_CANCELLATION
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
-        scaled_log_density(tile, tile.x, self.scaled.data, self.constants.data,
-                           self.n_features, self.n_components)
+        if self.about_centre:
+            scaled_log_density(tile, tile.x, self.scaled.data, self.constants.data,
+                               self.n_features, self.n_components)
+        else:
+            distant_log_density(tile, self.means.data, self.scales.data, self.constants.data,
+                                self.n_features, self.n_components)
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
         cdef Py_ssize_t D = self.n_features, K = self.n_components, i
@@ -343,14 +416,18 @@ cdef class FullGaussian(Emission):
 
     Statistics: first moments about the means (n_components, n_features), then lower triangles by
     rows of the second moments about the means (n_components, n_features (n_features + 1) / 2).
+    Rows are whitened before the mean is subtracted, or after if `distant`: where some mean is so many
+    deviations from the centre that the former would cancel.
     """
 
     cdef Buffer means, factors, constants
     cdef Py_ssize_t factor_size
+    cdef readonly bint distant
 
     def __init__(self, const double[::1] centre, const double[:, ::1] means,
                  const double[:, :, ::1] factors, const double[::1] constants):
-        cdef Py_ssize_t k, K = means.shape[0], D = means.shape[1]
+        cdef Py_ssize_t k, d, K = means.shape[0], D = means.shape[1]
+        cdef double ratio = 0
         require(centre.shape[0] == D and constants.shape[0] == K)
         require(factors.shape[0] == K and factors.shape[1] == D and factors.shape[2] == D)
         self.n_components, self.n_features = K, D
@@ -362,30 +439,25 @@ cdef class FullGaussian(Emission):
         self.factor_size = packed_factor_size(D)
         self.factors = Buffer(K * self.factor_size)
         for k in range(K):
+            ratio = max(ratio, largest_square(&factors[k, 0, 0], &means[k, 0], D))
+        self.distant = ratio > MAX_CANCELLATION
+        for k in range(K):
             for d in range(D):
                 self.means.data[k * row_vectors(D) * LANES + d] = <real> means[k, d]
-            pack_factor(&factors[k, 0, 0], &means[k, 0], D,
-                        self.factors.data + k * self.factor_size)
+            if self.distant:
+                pack_factor(&factors[k, 0, 0], NULL, D, self.factors.data + k * self.factor_size)
+            else:
+                pack_factor(&factors[k, 0, 0], &means[k, 0], D,
+                            self.factors.data + k * self.factor_size)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
-        # log p = constant - 1/2 |P (x - mu)|^2
-        cdef Py_ssize_t D = self.n_features, K = self.n_components, k, i, v
-        cdef const real* factor
-        cdef const vreal* x
-        cdef vreal constant
-        cdef vreal q[VECTORS]
-        for k in range(K):
-            factor = self.factors.data + k * self.factor_size
-            constant = splat(self.constants.data[k])
-            for i from 0 <= i < tile.vectors by VECTORS:
-                x = tile.x + i * tile.x_stride
-                if rows_at_a_time(D) == 4:
-                    squared_distances(x, tile.x_stride, factor, D, 4, q)
-                else:
-                    squared_distances(x, tile.x_stride, factor, D, 2, q)
-                for v in range(VECTORS):
-                    tile.responsibilities[(i + v) * tile.r_stride + k] = (
-                        constant - q[v] * <real> 0.5)
+        cdef Py_ssize_t D = self.n_features, k
+        cdef const real* mean = NULL
+        for k in range(self.n_components):
+            if self.distant:
+                mean = self.means.data + k * row_vectors(D) * LANES
+            whitened_log_density(tile, k, self.factors.data + k * self.factor_size, mean,
+                                 self.constants.data[k], D)
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
         cdef Py_ssize_t D = self.n_features, K = self.n_components, k
@@ -408,8 +480,8 @@ cdef class TiedGaussian(Emission):
 
     Statistics: first moments (n_components, n_features), then the lower triangle by rows of the
     second moment, summed over components. About the centre, the latter is that of all rows, which no
-    responsibility enters. Where that would cancel, moments are about the means, at the cost of
-    `FullGaussian`.
+    responsibility enters. Where that would cancel, densities and moments are about the means, at the
+    cost of `FullGaussian`.
     """
 
     cdef Buffer means, scaled, factor, constants
@@ -417,9 +489,8 @@ cdef class TiedGaussian(Emission):
     def __init__(self, const double[::1] centre, const double[:, ::1] means,
                  const double[:, ::1] factor, double constant):
         cdef Py_ssize_t k, d, j, K = means.shape[0], D = means.shape[1]
-        cdef double whitened, distance, ratio = 0, half = 0.7071067811865476
+        cdef double whitened, ratio = 0, half = 0.7071067811865476
         cdef real* w
-        cdef Buffer origin = Buffer(2 * D)      # zeros, also when read as doubles
         require(centre.shape[0] == D and factor.shape[0] == D and factor.shape[1] == D)
         self.n_components, self.n_features = K, D
         self.statistics_size = K * D + triangle(D)
@@ -428,11 +499,10 @@ cdef class TiedGaussian(Emission):
         self.means = Buffer(K * row_vectors(D) * LANES)
         self.constants = Buffer(K)
         self.factor = Buffer(packed_factor_size(D))
-        pack_factor(&factor[0, 0], <double*> origin.data, D, self.factor.data)
+        pack_factor(&factor[0, 0], NULL, D, self.factor.data)
         self.scaled = Buffer((K + 1) // 2 * 4 * D)
         for k in range(K):
             self.constants.data[k] = <real> constant
-            distance = 0
             for d in range(D):
                 self.means.data[k * row_vectors(D) * LANES + d] = <real> means[k, d]
                 whitened = 0
@@ -441,17 +511,22 @@ cdef class TiedGaussian(Emission):
                 w = self.scaled.data + (k // 2 * D + d) * 4 + k % 2 * 2
                 w[0] = <real> half
                 w[1] = <real> (half * whitened)
-                distance += whitened * whitened
-            ratio = max(ratio, distance)
+            ratio = max(ratio, largest_square(&factor[0, 0], &means[k, 0], D))
         self.about_centre = ratio <= MAX_CANCELLATION
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         # Whitened once, every row is at the distance |P x - P mu| from every mean.
-        cdef Py_ssize_t D = self.n_features, n_rows = rows_at_a_time(D), i, row, v, h
+        cdef Py_ssize_t D = self.n_features, n_rows = rows_at_a_time(D), i, row, v, h, k
         cdef vreal* y = tile.scratch
         cdef const vreal* x
         cdef const real* factor
         cdef vreal block[4 * VECTORS]
+        if not self.about_centre:
+            for k in range(self.n_components):
+                whitened_log_density(tile, k, self.factor.data,
+                                     self.means.data + k * row_vectors(D) * LANES,
+                                     self.constants.data[k], D)
+            return
         for i from 0 <= i < tile.vectors by VECTORS:
             x = tile.x + i * tile.x_stride
             factor = self.factor.data

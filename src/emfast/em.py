@@ -96,8 +96,12 @@ def remaining_gain(history: Sequence[float]) -> float | None:
 
 
 def has_converged(history: Sequence[float], tol: float) -> bool:
-    """Whether the last gain and the estimated gain still to come are both below `tol`."""
-    if tol == 0 or len(history) < 2 or not history[-1] - history[-2] < tol:
+    """Whether the last gain and the estimated gain still to come are both below `tol`.
+
+    A fall of the objective, which only `reg_covar` or rounding explains, is no sign of convergence
+    unless it is below `tol` too.
+    """
+    if tol == 0 or len(history) < 2 or not abs(history[-1] - history[-2]) < tol:
         return False
     remaining = remaining_gain(history)
     return remaining is None or remaining < tol

@@ -252,8 +252,8 @@ class BaseMixture(FittedMixture):
             )
         if winner.starved:
             warnings.warn(
-                f"component(s) {winner.starved} lost all their rows; their weight is 0 and their "
-                "other parameters are where they last were",
+                f"component(s) {winner.starved} lost all their rows; their parameters are where "
+                "they last were, and their weight is 0 unless it is fixed",
                 StarvedComponentWarning,
                 stacklevel=4,
             )

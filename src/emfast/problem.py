@@ -12,7 +12,8 @@ import numpy as np
 import emcore
 from emfast.data import ArraySource, Batch
 from emfast.emissions.base import Emission
-from emfast.latent.mixture import MixtureWeights
+from emfast.latent.base import Latent
+from emfast.statistics import Statistics
 
 
 class Model(NamedTuple):
@@ -22,43 +23,13 @@ class Model(NamedTuple):
     emission: Any
 
 
-@dataclass(frozen=True, eq=False)
-class Statistics:
-    """Expected sufficient statistics of some rows; they add.
-
-    Attributes
-    ----------
-    log_likelihood : float, weighted, in nats
-    weight : float, sum of the weights of the rows
-    counts : ndarray of shape (n_components,), sums of responsibilities
-    emission : the emission's own statistics
-    impossible_row : int, a row of zero likelihood in a batch, or -1
-    """
-
-    log_likelihood: float
-    weight: float
-    counts: np.ndarray
-    emission: Any
-    impossible_row: int = -1
-
-    def __add__(self, other: "Statistics") -> "Statistics":
-        # Refuses statistics of another kind or shape.
-        emission = self.emission + other.emission
-        return Statistics(
-            self.log_likelihood + other.log_likelihood,
-            self.weight + other.weight,
-            self.counts + other.counts,
-            emission,
-        )
-
-
 def expectation(
-    latent: MixtureWeights, emission: Emission, model: Model, batch: Batch, n_threads: int
+    latent: Latent, emission: Emission, model: Model, batch: Batch, n_threads: int
 ) -> Statistics:
     """The E-step on one batch."""
     kernels = emcore.kernels(batch.dtype)
     latent_kernel = latent.kernel(model.latent, kernels)
-    emission_kernel = emission.kernel(model.emission, kernels)
+    emission_kernel = emission.kernel(model.emission, latent.weights(model.latent), kernels)
     partial, impossible = _pass_over(kernels, latent_kernel, emission_kernel, batch, n_threads)
     K = latent_kernel.n_components
     return Statistics(
@@ -71,7 +42,7 @@ def expectation(
 
 
 def posterior(
-    latent: MixtureWeights,
+    latent: Latent,
     emission: Emission,
     model: Model,
     batch: Batch,
@@ -86,7 +57,7 @@ def posterior(
     _pass_over(
         kernels,
         latent.kernel(model.latent, kernels),
-        emission.kernel(model.emission, kernels),
+        emission.kernel(model.emission, latent.weights(model.latent), kernels),
         replace(batch, weights=None),
         n_threads,
         accumulate=False,
@@ -119,13 +90,13 @@ class MixtureProblem:
 
     Attributes
     ----------
-    latent : MixtureWeights
+    latent : Latent
     emission : Emission
     source : ArraySource
     n_threads : int
     """
 
-    latent: MixtureWeights
+    latent: Latent
     emission: Emission
     source: ArraySource
     n_threads: int
@@ -161,4 +132,4 @@ class MixtureProblem:
     def slack(self, model: Model) -> float:
         """How much one iteration that led to `model` may have lowered the objective."""
         epsilon = float(np.finfo(self.source.dtype).eps)
-        return self.emission.slack(model.emission, model.latent, epsilon)
+        return self.emission.slack(model.emission, self.latent.weights(model.latent), epsilon)

@@ -8,7 +8,8 @@ import numpy as np
 from emfast import em
 from emfast.exceptions import SingularComponentError
 from emfast.problem import MixtureProblem, Model
-from emfast.threads import single_threaded_blas
+from emfast.statistics import starved
+from emfast.threads import SingleThreadedBlas
 
 
 @dataclass
@@ -74,7 +75,7 @@ def best_of(
         restarts.append(restart)
         try:
             model = start(seed)
-            with single_threaded_blas():
+            with SingleThreadedBlas():
                 trace = em.maximize(
                     problem,
                     model,
@@ -91,7 +92,7 @@ def best_of(
         restart.n_iter = trace.n_iter
         restart.converged = trace.converged
         restart.score = trace.objective
-        restart.starved = np.flatnonzero(trace.model.latent == 0).tolist()
+        restart.starved = np.flatnonzero(starved(trace.statistics.counts)).tolist()
         if best is None or trace.objective > best.objective:
             best = trace
     if best is None:

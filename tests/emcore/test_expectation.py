@@ -304,7 +304,7 @@ def test_moments_both_ways(covariance_type, precision, instructions, shape, apar
     model = Model(case.model.latent, emission)
     X = family.draw(shape.rng(), emission, case.components).astype(precision)
     with instruction_set(instructions):
-        kernel = family.emission().kernel(emission, emcore.kernels(precision))
+        kernel = family.emission().kernel(emission, model.latent, emcore.kernels(precision))
         statistics = estep(family, model, X)
 
     assert kernel.about_centre == (apart == 1)

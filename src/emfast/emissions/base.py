@@ -36,8 +36,8 @@ class Emission(ABC):
     fixed: frozenset[str] = frozenset()
 
     @abstractmethod
-    def kernel(self, parameters: Any, kernels: ModuleType) -> Any:
-        """The compiled emission with these parameters."""
+    def kernel(self, parameters: Any, weights: np.ndarray, kernels: ModuleType) -> Any:
+        """The compiled emission with these parameters, of components with these weights."""
 
     @abstractmethod
     def statistics(self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: Any) -> Any:

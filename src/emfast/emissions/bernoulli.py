@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from emfast.emissions.base import Emission, refuse_another_kind
-from emfast.latent.mixture import starved
+from emfast.statistics import starved
 
 # log p and log(1 - p) are not taken to be lower: a row that a component excludes stays comparable.
 LOG_FLOOR = -100.0
@@ -66,7 +66,9 @@ class Bernoulli(Emission):
     def __init__(self, *, fixed=()):
         self.fixed = frozenset(fixed)
 
-    def kernel(self, parameters: BernoulliParameters, kernels: ModuleType) -> Any:
+    def kernel(
+        self, parameters: BernoulliParameters, weights: np.ndarray, kernels: ModuleType
+    ) -> Any:
         # log p(x) = sum_d (x_d - c_d) logit_d + sum_d (1 - c_d) log(1 - p_d) + c_d log p_d.
         # With the reference c_d at the likelier value, no large terms cancel where p is near 1.
         p = parameters.probabilities

@@ -21,7 +21,7 @@ from scipy.linalg import lapack, solve_triangular
 
 from emfast.emissions.base import Emission, refuse_another_kind
 from emfast.exceptions import SingularComponentError
-from emfast.latent.mixture import starved
+from emfast.statistics import starved
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
@@ -126,9 +126,12 @@ class Gaussian(Emission):
     def kind(self) -> str:
         return f"{self.covariance_type} Gaussian"
 
-    def kernel(self, parameters: GaussianParameters, kernels: ModuleType) -> Any:
-        centre, means = _centred(parameters.means, kernels.DTYPE)
-        D = means.shape[1]
+    def kernel(
+        self, parameters: GaussianParameters, weights: np.ndarray, kernels: ModuleType
+    ) -> Any:
+        # In the precision of the rows, from which it is subtracted.
+        centre = _median(parameters.means, weights).astype(kernels.DTYPE).astype(np.float64)
+        means, D = parameters.means - centre, len(centre)
         constants = -0.5 * D * np.log(2 * np.pi) + self._log_determinants(parameters)
         if self.covariance_type == "full":
             return kernels.FullGaussian(centre, means, parameters.factors, constants)
@@ -139,8 +142,8 @@ class Gaussian(Emission):
     def statistics(
         self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: GaussianParameters
     ) -> GaussianStatistics:
-        centre, means = _centred(parameters.means, kernel.dtype)
-        K, D = means.shape
+        centre = np.array(kernel.centre_values())
+        K, D = parameters.means.shape
         first, second = flat[: K * D].reshape(K, D), flat[K * D :]
         if self.covariance_type == "full":
             second = _from_triangle(second.reshape(K, -1), D)
@@ -151,7 +154,7 @@ class Gaussian(Emission):
         if kernel.about_centre:
             origin = np.tile(centre, (K, 1))
         else:
-            origin = centre + means.astype(kernel.dtype)
+            origin = centre + (parameters.means - centre).astype(kernel.dtype)
         epsilon = float(np.finfo(kernel.dtype).eps)
         return GaussianStatistics(self.covariance_type, counts, origin, first, second, epsilon)
 
@@ -208,7 +211,7 @@ class Gaussian(Emission):
         eigenvalues that keep it regular; without, it is an error.
         """
         # Rows are rounded where they lie: variances below this are nothing but that.
-        noise = (NOISE * epsilon * (means - np.sort(means, axis=0)[len(means) // 2])) ** 2
+        noise = (NOISE * epsilon * (means - _median(means, np.ones(len(means))))) ** 2
         if self.covariance_type == "spherical":
             noise = noise.max(axis=1)
         if self.covariance_type in ("diag", "spherical"):
@@ -364,13 +367,13 @@ class Gaussian(Emission):
         return np.broadcast_to(np.log(diagonals).sum(axis=-1), K).copy()
 
 
-def _centred(means: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """A centre that the rows' precision can represent, amid the means, and the means less it.
-
-    The median component, column by column: one component far out does not move it.
-    """
-    centre = np.sort(means, axis=0)[means.shape[0] // 2].astype(dtype).astype(np.float64)
-    return centre, means - centre
+def _median(means: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted median of the means, column by column: components far out do not move it."""
+    order = np.argsort(means, axis=0)
+    below = np.cumsum(weights[order], axis=0)
+    middle = (below >= 0.5 * below[-1]).argmax(axis=0)
+    columns = np.arange(means.shape[1])
+    return means[order[middle, columns], columns]
 
 
 @lru_cache(maxsize=8)

@@ -1,5 +1,6 @@
 """Latent structures: how the component of a row is distributed."""
 
+from emfast.latent.base import Latent
 from emfast.latent.mixture import MixtureWeights
 
-__all__ = ["MixtureWeights"]
+__all__ = ["Latent", "MixtureWeights"]

@@ -6,17 +6,12 @@ from typing import Any
 
 import numpy as np
 
-# Below this fraction of all rows, times machine epsilon, a component has starved.
-STARVED_EPSILONS = 10
-
-
-def starved(counts: np.ndarray) -> np.ndarray:
-    """Which components have too little weight for an M-step, by the sums of responsibilities."""
-    return counts < STARVED_EPSILONS * np.finfo(np.float64).eps * counts.sum()
+from emfast.latent.base import Latent
+from emfast.statistics import starved
 
 
 @dataclass(frozen=True)
-class MixtureWeights:
+class MixtureWeights(Latent):
     """p(z = k) = weights[k], the same for every row.
 
     Parameters
@@ -29,6 +24,9 @@ class MixtureWeights:
     def kernel(self, weights: np.ndarray, kernels: ModuleType) -> Any:
         with np.errstate(divide="ignore"):
             return kernels.MixtureWeights(np.log(weights))
+
+    def weights(self, weights: np.ndarray) -> np.ndarray:
+        return weights
 
     def mstep(self, counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """weights[k] = sum of the responsibilities of k / sum of all; 0 for a starved component."""

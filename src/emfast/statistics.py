@@ -1,0 +1,44 @@
+"""Expected sufficient statistics of some rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Below this fraction of all rows, times machine epsilon, a component has starved.
+STARVED_EPSILONS = 10
+
+
+def starved(counts: np.ndarray) -> np.ndarray:
+    """Which components have too little weight for an M-step, by the sums of responsibilities."""
+    return counts < STARVED_EPSILONS * np.finfo(np.float64).eps * counts.sum()
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Expected sufficient statistics of some rows; they add.
+
+    Attributes
+    ----------
+    log_likelihood : float, weighted, in nats
+    weight : float, sum of the weights of the rows
+    counts : ndarray of shape (n_components,), sums of responsibilities
+    emission : the emission's own statistics
+    impossible_row : int, a row of zero likelihood in a batch, or -1
+    """
+
+    log_likelihood: float
+    weight: float
+    counts: np.ndarray
+    emission: Any
+    impossible_row: int = -1
+
+    def __add__(self, other: "Statistics") -> "Statistics":
+        # Refuses statistics of another kind or shape.
+        emission = self.emission + other.emission
+        return Statistics(
+            self.log_likelihood + other.log_likelihood,
+            self.weight + other.weight,
+            self.counts + other.counts,
+            emission,
+        )
