@@ -406,3 +406,46 @@ def test_a_fit_that_fails_changes_nothing(X):
             mixture.fit(spoiled)
     assert pickle.dumps(mixture) == before
     assert_array_equal(mixture.score_samples(X), scores)
+
+
+# Probabilities of exactly 0 and 1
+
+
+def sure_mixture(p):
+    mixture = BernoulliMixture(len(p))
+    mixture.weights_ = np.full(len(p), 1 / len(p))
+    mixture.probabilities_ = np.array(p, float)
+    return mixture
+
+
+def test_a_component_that_cannot_have_made_a_row_is_out_however_unlikely_the_others():
+    # Component 0 fits all features but one, which excludes it.
+    p = np.full((2, 784), 0.5)
+    p[0] = 0.999
+    p[0, 0] = 0
+    mixture, row = sure_mixture(p), np.ones((1, 784))
+    np.testing.assert_allclose(mixture.score_samples(row), np.log(0.5) + 784 * np.log(0.5))
+    assert_array_equal(mixture.predict_proba(row), [[0, 1]])
+    assert_array_equal(mixture.predict(row), [1])
+
+
+def test_a_row_that_no_component_can_have_made():
+    mixture = sure_mixture([[0, 0.2], [0, 0.9]])
+    mixture.weights_ = np.array([0.7, 0.3])
+    rows = np.array([[1, 1], [0, 1]])
+    assert_array_equal(np.isneginf(mixture.score_samples(rows)), [True, False])
+    np.testing.assert_allclose(mixture.predict_proba(rows)[0], [0.7, 0.3])
+    assert mixture.predict(rows)[0] == 0
+
+
+@pytest.mark.parametrize(("labels", "row"), [(None, 1), ([0, -1, -1], 0), ([1, -1, -1], 1)])
+def test_known_probabilities_that_exclude_a_row_are_an_error(labels, row):
+    X = np.array([[0, 1], [1, 0], [0, 0]])
+    mixture = BernoulliMixture(
+        2, probabilities_init=[[0, 0], [0, 0.9]], fixed=("probabilities",), random_state=0
+    )
+    with pytest.raises(ValueError, match=f"row {row} "):
+        mixture.fit(X, labels=labels)
+    # A row of weight 0 may be whatever it is.
+    if labels is None:
+        mixture.fit(X, sample_weight=[1, 0, 1])

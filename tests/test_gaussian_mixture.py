@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 import warnings
 
 import joblib
@@ -14,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.mixture import GaussianMixture as Peer
+from threadpoolctl import threadpool_info
 
 from emfast import GaussianMixture
 from emfast.exceptions import (
@@ -978,8 +980,10 @@ def test_numbers_of_any_kind(dtype):
     rng = np.random.RandomState(0)
     X = rng.randint(0, 2, (50, 2)) if dtype is bool else rng.poisson([[3, 20]], (50, 2))
     given = X.astype(dtype)
-    mixture = GaussianMixture(2, random_state=0).fit(given)
-    expected = GaussianMixture(2, random_state=0).fit(X.astype(np.float64))
+    # To the optimum: in single precision the default tolerance may stop an iteration earlier.
+    settings = {"tol": 1e-6, "max_iter": 1000, "random_state": 0}
+    mixture = GaussianMixture(2, **settings).fit(given)
+    expected = GaussianMixture(2, **settings).fit(X.astype(np.float64))
     single = given.dtype.kind == "f" and given.dtype.itemsize == 4
     tolerance = 1e-3 if single else 1e-12
     assert_allclose(mixture.means_, expected.means_, rtol=tolerance)
@@ -1128,3 +1132,52 @@ def test_rows_far_from_everything(X):
     scores = mixture.score_samples(far)
     assert not np.isnan(scores).any()
     assert scores[0] > scores[1] > scores[2]
+
+
+# Components far from the others
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("far", [1e4, 1e6, 1e8])
+def test_an_outlier_does_not_cost_the_digits_of_the_others(covariance_type, sign, far):
+    rows = np.random.RandomState(0).standard_normal((200, 2))
+    X = np.vstack([rows, np.full((20, 2), sign * far)])
+    settings = {"covariance_type": covariance_type, "reg_covar": 1e-3, "random_state": 0}
+    single = GaussianMixture(2, **settings).fit(X.astype(np.float32))
+    double = GaussianMixture(2, **settings).fit(X)
+    assert_allclose(single.score(X[:200].astype(np.float32)), double.score(X[:200]), atol=2e-3)
+
+
+def test_a_fall_of_the_objective_is_not_convergence():
+    random = np.random.default_rng(24)
+    X = np.exp(2 * random.normal(size=(40, 2))) * 0.003
+    mixture = GaussianMixture(3, covariance_type="diag", random_state=0).fit(X)
+    assert abs(mixture.lower_bounds_[-1] - mixture.lower_bounds_[-2]) < 1e-3
+
+
+def test_fits_that_overlap_in_time_leave_blas_its_threads(X):
+    def blas_threads():
+        return [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+
+    before = blas_threads()
+    fits = [
+        threading.Thread(target=GaussianMixture(3, tol=0, max_iter=n).fit, args=(X,))
+        for n in (300, 30, 150)
+    ]
+    for fit in fits:
+        fit.start()
+    for fit in fits:
+        fit.join()
+    assert blas_threads() == before
+
+
+def test_a_starved_component_of_fixed_weight_is_reported():
+    mixture = GaussianMixture(
+        2, covariance_type="diag", weights_init=[0.5, 0.5], means_init=[[0.0], [1e6]],
+        covariances_init=np.ones((2, 1)), fixed=("weights",),
+    )  # fmt: skip
+    with pytest.warns(StarvedComponentWarning):
+        mixture.fit(np.random.RandomState(0).standard_normal((50, 1)))
+    assert mixture.restarts_[0].starved == [1]
+    assert_array_equal(mixture.weights_, [0.5, 0.5])

@@ -275,3 +275,10 @@ def test_parquet_needs_pyarrow(tmp_path, monkeypatch):
     path.write_bytes(b"PAR1")
     with pytest.raises(TableError, match=r"needs pyarrow: pip install 'emfast\[arrow\]'"):
         read_table(path)
+
+
+def test_a_quote_that_is_not_closed(tmp_path):
+    path = tmp_path / "open.csv"
+    path.write_text('a,type\n1,x\n1.5,"x\n2,y\n3,y\n')
+    with pytest.raises(TableError, match="quotes"):
+        read_table(path)

@@ -6,6 +6,9 @@ A *problem* is anything with three methods::
     model      = problem.mstep(statistics, model)
     objective  = problem.objective(statistics, model)
 
+and, where its M-step is not exact, ``slack(model)`` and ``rounding``, which say how much an
+iteration may lower the objective without a warning.
+
 `maximize` alternates them. The objective it records always belongs to the model it returns: each
 iteration is an M-step followed by the E-step that measures it.
 

@@ -22,7 +22,6 @@ from emfast.exceptions import (
 from emfast.inference import FittedMixture
 from emfast.initialize import INIT_PARAMS, start_model, start_size
 from emfast.labels import encode_labels
-from emfast.latent.mixture import MixtureWeights
 from emfast.problem import MixtureProblem, Model
 from emfast.restarts import Restart, best_of
 from emfast.threads import resolve_threads
@@ -52,8 +51,8 @@ class BaseMixture(FittedMixture):
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         """Starting values of the emission's groups that the user gave, validated."""
 
-    def _check_columns(self, X: np.ndarray) -> None:
-        """Raise where a column cannot be fitted with these settings."""
+    def _check_columns(self, X: np.ndarray, weights: np.ndarray | None) -> None:
+        """Raise where a column of the rows of positive weight cannot be fitted."""
 
     def fit(self, X, y=None, *, labels=None, sample_weight=None):
         """Fit the mixture by expectation-maximisation.
@@ -104,13 +103,14 @@ class BaseMixture(FittedMixture):
         """
         problem = self._fit(X, labels, sample_weight)
         batch = problem.source.batch
-        return self._posterior(batch, assignments=np.empty(batch.n_rows, np.intp))
+        return self._pass(batch, ["assignments"])["assignments"]
 
     def _fit(self, X, labels, sample_weight) -> MixtureProblem:
         before = self.__dict__.copy()
         try:
             self._validate_params()
             problem, given = self._problem(X, labels, sample_weight)
+            self._check_possible(problem, given)
             best, restarts = self._run_starts(problem, given)
         except BaseException:
             self.__dict__.clear()
@@ -134,22 +134,48 @@ class BaseMixture(FittedMixture):
                 + (" of positive weight" if usable < n_rows else "")
             )
         encoded = encode_labels(labels, n_rows, n_components)
-        self._check_columns(rows if usable == n_rows else rows[weights > 0])
+        self._check_columns(rows, weights)
         given = self._given(n_features)
         if self.weights_init is not None:
             given["weights"] = check_mixture_weights(self.weights_init, n_components)
-        emission = self._emission()
-        fixed = self._check_fixed(("weights", *emission.groups), given)
-        emission.fixed = fixed - {"weights"}
+        fixed = self._check_fixed(("weights", *self._emission().groups), given)
+        source = ArraySource(Batch(rows, near_one(weights), encoded))
         return (
             MixtureProblem(
-                MixtureWeights(fixed="weights" in fixed),
-                emission,
-                ArraySource(Batch(rows, near_one(weights), encoded)),
+                self._latent(fixed),
+                self._emission(fixed),
+                source,
                 resolve_threads(self.n_threads),
             ),
             given,
         )
+
+    def _check_possible(self, problem: MixtureProblem, given: dict) -> None:
+        """Raise where known parameters leave a row no component that its label allows."""
+        if not set(problem.emission.groups) <= problem.emission.fixed:
+            return
+        batch = problem.source.batch
+        parameters = self._given_model(problem, given).emission
+        for chunk, rows in self._chunks(batch.X):
+            possible = problem.emission.impossible_rows(rows, parameters)
+            if possible is None:
+                return
+            possible = ~possible & batch.labels.allows(chunk, possible.shape)
+            impossible = ~possible.any(axis=1)
+            if batch.weights is not None:
+                impossible &= batch.weights[chunk] > 0
+            if impossible.any():
+                raise ValueError(
+                    f"X: row {chunk.start + impossible.argmax()} has zero likelihood under every "
+                    "component that its label allows, by the known probabilities"
+                )
+
+    def _given_model(self, problem: MixtureProblem, given: dict) -> Model:
+        """The model whose emission is given as a whole, with equal weights unless they are too."""
+        K = int(self.n_components)
+        flat = problem.emission.flat_start(problem.source.batch.X[:1], K)
+        weights = given.get("weights", np.full(K, 1 / K))
+        return Model(weights, problem.emission.with_groups(flat, given))
 
     def _check_fixed(self, groups: tuple[str, ...], given: dict) -> frozenset[str]:
         for group in self.fixed or ():
@@ -167,8 +193,7 @@ class BaseMixture(FittedMixture):
         """All starts; one where the start is given as a whole or goes on from the last fit."""
         history, model = self._previous(problem, given) if self.warm_start else ((), None)
         if model is None and {"weights", *problem.emission.groups} <= given.keys():
-            flat = problem.emission.flat_start(problem.source.batch.X[:1], int(self.n_components))
-            model = Model(given["weights"], problem.emission.with_groups(flat, given))
+            model = self._given_model(problem, given)
         return best_of(
             problem,
             _seeds(self.random_state, self.n_init if model is None else 1),
@@ -199,14 +224,15 @@ class BaseMixture(FittedMixture):
         """The model of the last fit and the objectives that led to it, if there was one."""
         if not hasattr(self, "converged_"):
             return (), None
-        model = self._model()
+        shape = problem.emission.shape(self._exact.emission)
+        fitted = (self._fitted_kind, *shape)
         wanted = (problem.emission.kind, self.n_components, problem.source.n_features)
-        fitted = (self._fitted_kind, *problem.emission.shape(model.emission))
         if fitted != wanted:
             raise ValueError(
                 f"warm_start: the last fit was of (emission, n_components, n_features) = {fitted}; "
                 f"expected {wanted}"
             )
+        model = self._model()
         known = {group: given[group] for group in problem.emission.fixed}
         weights = given["weights"] if problem.latent.fixed else model.latent
         return tuple(self._history[:-1]), Model(

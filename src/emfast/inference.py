@@ -1,7 +1,7 @@
 """What people ask of a fitted mixture: scores, responsibilities, criteria, samples."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from numbers import Integral
 from typing import Any
 
@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from emfast.data import Batch
 from emfast.emissions.base import Emission
-from emfast.latent.mixture import MixtureWeights
+from emfast.labels import Labels
+from emfast.latent import Latent, MixtureWeights
 from emfast.problem import Model, posterior
 from emfast.threads import resolve_threads
 from emfast.validation import check_sample_weight
@@ -28,8 +29,12 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     _told_by: tuple[str, ...] = ()
 
     @abstractmethod
-    def _emission(self) -> Emission:
+    def _emission(self, fixed: Collection[str] = ()) -> Emission:
         """The emission family that the constructor's arguments describe."""
+
+    def _latent(self, fixed: Collection[str] = ()) -> Latent:
+        """The latent structure: what makes this a mixture."""
+        return MixtureWeights(fixed="weights" in fixed)
 
     @abstractmethod
     def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
@@ -58,6 +63,11 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         if shown is not None and all(
             np.array_equal(getattr(self, name), value) for name, value in shown.items()
         ):
+            if self._emission().kind != self._fitted_kind:
+                raise ValueError(
+                    f"{type(self).__name__}: its arguments changed to {self._emission().kind} "
+                    f"since it was fitted as {self._fitted_kind}; fit it again"
+                )
             return self._exact
         weights = np.asarray(self.weights_, np.float64)
         return Model(weights, self._parameters_of_attributes())
@@ -74,31 +84,47 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             raise ValueError(f"X: found {rows.shape[1]} features; expected {n_features} features")
         return rows
 
-    def _posterior(self, batch: Batch, **output: np.ndarray) -> np.ndarray:
-        """Fill the one array of `output`, named as `problem.posterior` names it, and return it."""
+    def _posterior(self, batch: Batch, *wanted: str) -> list[np.ndarray]:
+        """The outputs of `problem.posterior` that are named, for every row.
+
+        Kernels keep log-probabilities finite, so a component that cannot have produced a row is
+        excluded here; a row that none can have produced has likelihood 0 and the weights as
+        responsibilities.
+        """
+        emission, model = self._emission(), self._model()
+        out = self._pass(batch, wanted)
+        for chunk, rows in self._chunks(batch.X):
+            zero = emission.impossible_rows(rows, model.emission)
+            if zero is None:
+                break
+            possible = ~zero & (model.latent > 0)
+            affected = np.flatnonzero(zero.any(axis=1) & possible.any(axis=1))
+            if affected.size:
+                allowed = np.ascontiguousarray(possible[affected]).view(np.uint8)
+                part = Batch(rows[affected], labels=Labels(allowed=allowed))
+                for name, values in self._pass(part, wanted).items():
+                    out[name][chunk][affected] = values
+            _no_component(out, chunk.start + np.flatnonzero(~possible.any(axis=1)), model.latent)
+        if "log_likelihoods" in wanted:
+            _no_component(out, np.flatnonzero(out["log_likelihoods"] == -np.inf), model.latent)
+        return [out[name] for name in wanted]
+
+    def _pass(self, batch: Batch, wanted: Collection[str]) -> dict[str, np.ndarray]:
+        model = self._model()
+        shapes = {
+            "responsibilities": ((batch.n_rows, len(model.latent)), batch.dtype),
+            "assignments": (batch.n_rows, np.intp),
+            "log_likelihoods": (batch.n_rows, np.float64),
+        }
+        out = {name: np.empty(*shapes[name]) for name in wanted}
         threads = resolve_threads(self.n_threads)
-        posterior(MixtureWeights(), self._emission(), self._model(), batch, threads, **output)
-        return next(iter(output.values()))
+        posterior(self._latent(), self._emission(), model, batch, threads, **out)
+        return out
 
     def _chunks(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         for start in range(0, len(rows), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
             yield chunk, rows[chunk]
-
-    def _impossible(self, rows: np.ndarray, log_likelihoods: np.ndarray) -> np.ndarray:
-        """Indices of rows whose density is exactly zero under every component.
-
-        Kernels keep log-probabilities finite; only rows as unlikely as that need a closer look.
-        """
-        emission, model = self._emission(), self._model()
-        unlikely = np.flatnonzero(log_likelihoods < -90)
-        if unlikely.size == 0 or emission.impossible_rows(rows[:1], model.emission) is None:
-            return unlikely[:0]
-        possible = np.zeros(unlikely.size, bool)
-        for chunk, at in self._chunks(unlikely):
-            zero = emission.impossible_rows(rows[at], model.emission)
-            possible[chunk] = (~zero & (model.latent > 0)).any(axis=1)
-        return unlikely[~possible]
 
     # What people ask of it
 
@@ -115,9 +141,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             log p(x) in nats; -inf for a row that no component can produce.
         """
         rows = self._rows(X)
-        scores = self._posterior(Batch(rows), log_likelihoods=np.empty(len(rows)))
-        scores[self._impossible(rows, scores)] = -np.inf
-        return scores
+        return self._posterior(Batch(rows), "log_likelihoods")[0]
 
     def score(self, X, y=None, sample_weight=None):
         """Mean log-likelihood of the rows, in nats.
@@ -159,23 +183,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         return self._responsibilities(rows)
 
     def _responsibilities(self, rows: np.ndarray) -> np.ndarray:
-        model = self._model()
-        batch = Batch(rows)
-        scores = np.empty(len(rows))
-        out = np.empty((len(rows), len(model.latent)), batch.dtype)
-        threads = resolve_threads(self.n_threads)
-        posterior(
-            MixtureWeights(),
-            self._emission(),
-            model,
-            batch,
-            threads,
-            responsibilities=out,
-            log_likelihoods=scores,
-        )
-        impossible = np.union1d(self._impossible(rows, scores), np.flatnonzero(scores == -np.inf))
-        out[impossible] = model.latent
-        return out
+        # With the likelihoods, which tell the rows that underflow under every component.
+        return self._posterior(Batch(rows), "responsibilities", "log_likelihoods")[0]
 
     def predict(self, X):
         """The most probable component of every row.
@@ -189,7 +198,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         ndarray of shape (n_samples,), int
         """
         rows = self._rows(X)
-        return self._posterior(Batch(rows), assignments=np.empty(len(rows), np.intp))
+        return self._posterior(Batch(rows), "assignments", "log_likelihoods")[0]
 
     def sample(self, n_samples=1):
         """Draw rows from the fitted mixture, component after component.
@@ -220,9 +229,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     def _n_parameters(self) -> int:
         """Free parameters: fixed groups do not count."""
         fixed = frozenset(self.fixed or ())
-        emission = self._emission()
-        emission.fixed = fixed - {"weights"}
-        latent = MixtureWeights(fixed="weights" in fixed)
+        latent, emission = self._latent(fixed), self._emission(fixed)
         K, D = emission.shape(self._model().emission)
         return latent.n_parameters(K) + emission.n_parameters(K, D)
 
@@ -279,3 +286,14 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             largest = np.log(self._responsibilities(part).max(axis=1), dtype=np.float64)
             certainty += float(largest.sum() if weights is None else largest @ weights[chunk])
         return self.bic(X, sample_weight=sample_weight) - 2 * certainty
+
+
+def _no_component(out: dict[str, np.ndarray], rows: np.ndarray, weights: np.ndarray) -> None:
+    """What is said of rows that no component can have produced."""
+    for name, value in (
+        ("responsibilities", weights),
+        ("assignments", weights.argmax()),
+        ("log_likelihoods", -np.inf),
+    ):
+        if name in out:
+            out[name][rows] = value

@@ -27,6 +27,15 @@ class Labels:
     def nothing_known(self) -> bool:
         return self.component is None and self.allowed is None
 
+    def allows(self, chunk: slice, shape: tuple[int, int]) -> np.ndarray:
+        """Which components the labels of some rows allow, of the given shape."""
+        if self.allowed is not None:
+            return self.allowed[chunk] > 0
+        if self.component is not None:
+            component = self.component[chunk, None]
+            return (component < 0) | (component == np.arange(shape[1]))
+        return np.ones(shape, bool)
+
     def take(self, rows: np.ndarray) -> "Labels":
         return Labels(
             None if self.component is None else self.component[rows],

@@ -1,5 +1,6 @@
 """The public mixtures: each names its emission; the algorithms are elsewhere."""
 
+from collections.abc import Collection
 from numbers import Real
 from typing import Any
 
@@ -15,6 +16,7 @@ from emfast.validation import (
     check_probabilities,
     check_rows,
     check_squares,
+    column_ranges,
     inverse,
 )
 
@@ -144,21 +146,22 @@ class GaussianMixture(BaseMixture):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _emission(self) -> Gaussian:
-        return Gaussian(self.covariance_type, reg_covar=self.reg_covar)
+    def _emission(self, fixed: Collection[str] = ()) -> Gaussian:
+        return Gaussian(self.covariance_type, reg_covar=self.reg_covar, fixed=fixed)
 
     def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
         return check_rows(self, X, [np.float64, np.float32], reset=reset)
 
-    def _check_columns(self, X: np.ndarray) -> None:
-        check_squares(X)
+    def _check_columns(self, X: np.ndarray, weights: np.ndarray | None) -> None:
+        check_squares(X, weights)
         if self.reg_covar > 0 or "covariances" in (self.fixed or ()):
             return
-        constant = np.flatnonzero(X.max(axis=0) == X.min(axis=0))
+        least, largest = column_ranges(X, weights)
+        constant = np.flatnonzero(least == largest)
         if constant.size:
             column = int(constant[0])
             raise ValueError(
-                f"X: column {column} is constant ({X[0, column]}), so that its variances are 0; "
+                f"X: column {column} is constant ({least[column]}), so that its variances are 0; "
                 "expected columns that vary, or reg_covar > 0"
             )
 
@@ -274,8 +277,8 @@ feature_names_in_ : see `GaussianMixture`
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _emission(self) -> Bernoulli:
-        return Bernoulli()
+    def _emission(self, fixed: Collection[str] = ()) -> Bernoulli:
+        return Bernoulli(fixed=fixed)
 
     def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
         dtypes = [np.float64, np.float32, np.uint8, np.bool_]

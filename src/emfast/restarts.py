@@ -74,11 +74,11 @@ def best_of(
         restart = Restart(seed, problem.source.n_rows)
         restarts.append(restart)
         try:
-            model = start(seed)
+            # k-means, too, wants BLAS on one thread, and would give it back before we do.
             with SingleThreadedBlas():
                 trace = em.maximize(
                     problem,
-                    model,
+                    start(seed),
                     tol=tol,
                     max_iter=max_iter,
                     history=history,

@@ -238,6 +238,7 @@ def _column_of_arrow(column) -> np.ndarray:
 
 def _read_csv(path: Path) -> Table:
     """With pyarrow or pandas, whichever is installed, for they are fast."""
+    _check_quotes(path)
     if find_spec("pyarrow") is not None:
         return Table(_csv_by_pyarrow(path))
     if find_spec("pandas") is not None:
@@ -323,6 +324,14 @@ def _column_of_cells(cells: list[str]) -> np.ndarray:
         return np.array([np.nan if value is None else float(value) for value in values])
     except ValueError:
         return _objects(values)
+
+
+def _check_quotes(path: Path) -> None:
+    """A quote that is not closed would swallow the rows after it."""
+    with open(path, "rb") as file:
+        quotes = sum(block.count(b'"') for block in iter(lambda: file.read(2**20), b""))
+    if quotes % 2:
+        raise TableError(f"found {quotes} quotes; expected pairs of them")
 
 
 def _csv_header(path: Path) -> list[str]:

@@ -8,6 +8,9 @@ from scipy.linalg import lapack
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+# Rows of which copies are made at a time.
+CHUNK_ROWS = 65_536
+
 
 def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
     """Weights as float64 of shape (n_rows,), or None.
@@ -38,12 +41,14 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
 
 
 def near_one(weights: np.ndarray | None) -> np.ndarray | None:
-    """Weights times the power of two that brings the largest between 1 and 2.
+    """Weights, or where they are very large or small, weights times a power of two.
 
     Only ratios of weights matter in a fit, and this keeps the ratios; very large or small weights
     would overflow in single precision.
     """
-    return None if weights is None else np.ldexp(weights, 1 - np.frexp(weights.max())[1])
+    if weights is None or 1e-6 < weights.max() < 1e6:
+        return weights
+    return np.ldexp(weights, 1 - np.frexp(weights.max())[1])
 
 
 def check_array_of(name: str, values: Any, shape: tuple[int, ...], meaning: str) -> np.ndarray:
@@ -52,7 +57,7 @@ def check_array_of(name: str, values: Any, shape: tuple[int, ...], meaning: str)
     if array.shape != shape:
         raise ValueError(f"{name}: found shape {array.shape}; expected {shape}, {meaning}")
     _check_finite(name, array)
-    return np.ascontiguousarray(array)
+    return np.array(array, order="C")
 
 
 def check_mixture_weights(weights_init: Any, n_components: int) -> np.ndarray:
@@ -101,7 +106,7 @@ def check_positive_definite(
 
 
 def _as_floats(name: str, values: Any) -> np.ndarray:
-    """A float64 copy of numbers; dates, strings and complex numbers are none."""
+    """Numbers as float64; dates, strings and complex numbers are none."""
     try:
         array = np.asarray(values)
         if array.dtype.kind == "O":
@@ -110,7 +115,7 @@ def _as_floats(name: str, values: Any) -> np.ndarray:
         raise ValueError(f"{name}: found values that are not numbers ({error})") from error
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name}: found values of type {array.dtype}; expected real numbers")
-    return array.astype(np.float64)
+    return array.astype(np.float64, copy=False)
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:
@@ -152,16 +157,30 @@ def _dtypes(X: Any) -> list:
     return [getattr(X, "dtype", None)] if dtypes is None else list(dtypes)
 
 
-def check_squares(X: np.ndarray) -> None:
-    """Raise where numbers are so large that sums of their squares overflow."""
+def check_squares(X: np.ndarray, weights: np.ndarray | None) -> None:
+    """Raise where rows of positive weight are so large that sums of their squares overflow."""
     flat = X.ravel("K") if X.flags.forc else None
     with np.errstate(over="ignore", invalid="ignore"):
         if flat is not None and np.isfinite(np.dot(flat, flat)):
             return
     limit = 1e140 if X.dtype == np.float64 else 1e16
-    largest = max(X.max(), -X.min())
+    least, largest = column_ranges(X, weights)
+    largest = max(largest.max(), -least.min())
     if largest > limit:
         raise ValueError(
             f"X: found {largest:.3g}; expected numbers below {limit:g}, so that sums of their "
             f"squares do not overflow in {X.dtype}: rescale the columns"
         )
+
+
+def column_ranges(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest value of every column over the rows of positive weight."""
+    if weights is None:
+        return X.min(axis=0), X.max(axis=0)
+    parts = []
+    for start in range(0, len(X), CHUNK_ROWS):
+        part = X[start : start + CHUNK_ROWS][weights[start : start + CHUNK_ROWS] > 0]
+        if len(part):
+            parts.append((part.min(axis=0), part.max(axis=0)))
+    least, largest = zip(*parts, strict=True)
+    return np.min(least, axis=0), np.max(largest, axis=0)

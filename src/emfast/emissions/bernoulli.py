@@ -139,8 +139,10 @@ class Bernoulli(Emission):
         p = parameters.probabilities[component]
         return (random_state.random_sample((n_rows, p.size)) < p).astype(np.uint8)
 
-    def impossible_rows(self, X: np.ndarray, parameters: BernoulliParameters) -> np.ndarray:
+    def impossible_rows(self, X: np.ndarray, parameters: BernoulliParameters) -> np.ndarray | None:
         p = parameters.probabilities
+        if not np.any((p == 0) | (p == 1)):
+            return None
         ones = np.asarray(X, dtype=np.float64)
         return ones @ (p == 0).T + (1 - ones) @ (p == 1).T > 0
 
