@@ -254,7 +254,6 @@ class BaseMixture(FittedMixture):
     def _set_fitted(self, problem: MixtureProblem, best: em.Trace, restarts: list[Restart]) -> None:
         dtype = np.dtype(problem.source.dtype)
         self._show(best.model, dtype)
-        self._fitted_kind = problem.emission.kind
         self._history = best.history
         self.converged_ = best.converged
         self.n_iter_ = best.n_iter

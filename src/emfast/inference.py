@@ -54,6 +54,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         for name, value in shown.items():
             setattr(self, name, value.astype(dtype))
         self._exact = model
+        self._fitted_kind = self._emission().kind
         self._shown = {name: getattr(self, name).copy() for name in self._told_by}
 
     def _model(self) -> Model:

@@ -240,6 +240,7 @@ def _read(file: BinaryIO, path: str | os.PathLike) -> tuple[dict[str, Any], dict
         raise ValueError(f"{path}: not an emfast model, or a damaged one: no .npz archive")
     file.seek(0)
     try:
+        _check_stored(file)
         with np.load(file, allow_pickle=False) as archive:
             header = json.loads(archive["header"].tobytes()) if "header" in archive else {}
             ours = isinstance(header, dict) and header.get("format") == FORMAT
@@ -249,9 +250,18 @@ def _read(file: BinaryIO, path: str | os.PathLike) -> tuple[dict[str, Any], dict
         raise ValueError(f"{path}: a damaged file ({_line(error)})") from error
     if not ours:
         raise ValueError(f"{path}: an .npz archive, but not an emfast model")
-    if type(header.get("format_version")) is not int:
+    if type(header.get("format_version")) is not int or header["format_version"] < 1:
         raise ValueError(f"{path}: not a valid emfast model (no format version)")
     return header, arrays
+
+
+def _check_stored(file: BinaryIO) -> None:
+    """Entries that are stored as they are cannot unpack to more than the file holds."""
+    with zipfile.ZipFile(file) as archive:
+        packed = [info.filename for info in archive.infolist() if info.compress_type]
+    if packed:
+        raise ValueError(f"{packed[0]} is compressed; expected entries as they are")
+    file.seek(0)
 
 
 def _line(error: Exception) -> str:
@@ -302,9 +312,18 @@ def _checked_arrays(estimator: BaseMixture, arrays: dict[str, np.ndarray]) -> di
         checked[name] = np.ascontiguousarray(array)
     if np.any(checked["weights"] < 0):
         raise ValueError("weights are negative")
+    if gaussian and not np.all(_scales(checked["factors"], estimator.covariance_type) > 0):
+        raise ValueError("factors of the precisions are not positive")
     if not gaussian and np.any(abs(checked["probabilities"] - 0.5) > 0.5):
         raise ValueError("probabilities are not between 0 and 1")
     return checked
+
+
+def _scales(factors: np.ndarray, covariance_type: str) -> np.ndarray:
+    """What a precision's factor must have positive."""
+    if covariance_type in ("diag", "spherical"):
+        return factors
+    return np.diagonal(factors, axis1=-2, axis2=-1)
 
 
 def _gaussian_shapes(mixture: GaussianMixture, K: int, D: int) -> dict[str, tuple[int, ...]]:
@@ -323,7 +342,6 @@ def _set_described(estimator: BaseMixture, attributes: dict[str, Any]) -> None:
             setattr(estimator, name, kind(attributes[name]))
     if "lower_bounds_" in attributes:
         estimator.lower_bounds_ = np.array(attributes["lower_bounds_"], np.float64)
-        estimator._fitted_kind = estimator._emission().kind
         estimator._history = [float(objective) for objective in attributes["history"]]
         estimator.restarts_ = [_restart(values) for values in attributes["restarts_"]]
     if "feature_names_in_" in attributes:
@@ -344,7 +362,8 @@ def _classes(dtype: str, values: list) -> np.ndarray:
         return _objects(values)
     if np.dtype(dtype).kind not in "Ubiuf":
         raise ValueError(f"classes_ of dtype {dtype!r}")
-    return np.array(values, dtype)
+    # A string type as long as the strings are, whatever the file says.
+    return np.array(values, str if np.dtype(dtype).kind == "U" else dtype)
 
 
 def _objects(values: list) -> np.ndarray:
