@@ -34,7 +34,6 @@ DIRECTIVES = {
     "wraparound": False,
     "cdivision": True,
     "initializedcheck": False,
-    "freethreading_compatible": True,
 }
 
 OPENMP_PROBE = """

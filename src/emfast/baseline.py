@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from emfast.emissions.bernoulli import LOG_FLOOR
+
 LOG_2_PI = float(np.log(2 * np.pi))
 
 # Most features for which products x_i x_j are formed; with more, whitening by component is faster.
 MAX_QUADRATIC = 16
-# As in the Bernoulli emission: log p and log(1 - p) are not taken to be lower.
-LOG_FLOOR = -100.0
 
 
 class GaussianEstimate(NamedTuple):

@@ -224,7 +224,7 @@ class BaseMixture(FittedMixture):
         """The model of the last fit and the objectives that led to it, if there was one."""
         if not hasattr(self, "converged_"):
             return (), None
-        shape = problem.emission.shape(self._exact.emission)
+        shape = problem.emission.shape(self._float64_model.emission)
         fitted = (self._fitted_kind, *shape)
         wanted = (problem.emission.kind, self.n_components, problem.source.n_features)
         if fitted != wanted:
@@ -253,7 +253,7 @@ class BaseMixture(FittedMixture):
 
     def _set_fitted(self, problem: MixtureProblem, best: em.Trace, restarts: list[Restart]) -> None:
         dtype = np.dtype(problem.source.dtype)
-        self._show(best.model, dtype)
+        self._set_model(best.model, dtype)
         self._history = best.history
         self.converged_ = best.converged
         self.n_iter_ = best.n_iter

@@ -26,7 +26,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     """The methods of a mixture that need no fitting, once it has its parameters."""
 
     # The fitted attributes that tell the whole model.
-    _told_by: tuple[str, ...] = ()
+    _defining_attributes: tuple[str, ...] = ()
 
     @abstractmethod
     def _emission(self, fixed: Collection[str] = ()) -> Emission:
@@ -46,21 +46,21 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _parameters_of_attributes(self) -> Any:
-        """The emission's parameters, from the attributes in `_told_by`."""
+        """The emission's parameters, from the attributes in `_defining_attributes`."""
 
-    def _show(self, model: Model, dtype: np.dtype) -> None:
+    def _set_model(self, model: Model, dtype: np.dtype) -> None:
         """Keep the model in float64 and show it as fitted attributes of `dtype`."""
         shown = {"weights_": model.latent, **self._attributes(model.emission)}
         for name, value in shown.items():
             setattr(self, name, value.astype(dtype))
-        self._exact = model
+        self._float64_model = model
         self._fitted_kind = self._emission().kind
-        self._shown = {name: getattr(self, name).copy() for name in self._told_by}
+        self._published = {name: getattr(self, name).copy() for name in self._defining_attributes}
 
     def _model(self) -> Model:
         """The fitted model in float64, or what the attributes say if they were changed by hand."""
         check_is_fitted(self)
-        shown = getattr(self, "_shown", None)
+        shown = getattr(self, "_published", None)
         if shown is not None and all(
             np.array_equal(getattr(self, name), value) for name, value in shown.items()
         ):
@@ -69,7 +69,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
                     f"{type(self).__name__}: its arguments changed to {self._emission().kind} "
                     f"since it was fitted as {self._fitted_kind}; fit it again"
                 )
-            return self._exact
+            return self._float64_model
         weights = np.asarray(self.weights_, np.float64)
         return Model(weights, self._parameters_of_attributes())
 

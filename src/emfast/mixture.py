@@ -103,7 +103,7 @@ class GaussianMixture(BaseMixture):
         "covariances_init": ["array-like", None],
     }
 
-    _told_by = ("weights_", "means_", "precisions_cholesky_")
+    _defining_attributes = ("weights_", "means_", "precisions_cholesky_")
 
     def __init__(
         self,
@@ -242,7 +242,7 @@ feature_names_in_ : see `GaussianMixture`
         "probabilities_init": ["array-like", None],
     }
 
-    _told_by = ("weights_", "probabilities_")
+    _defining_attributes = ("weights_", "probabilities_")
 
     def __init__(
         self,

@@ -287,7 +287,7 @@ def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> BaseMix
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype {dtype!r}; expected float32 or float64")
     model = Model(groups.pop("weights"), parameters_of(**groups))
-    estimator._show(model, np.dtype(dtype))
+    estimator._set_model(model, np.dtype(dtype))
     _set_described(estimator, header["attributes"])
     return estimator
 
