@@ -2,7 +2,7 @@
 
 A peer is a function ``(workload, X, start, n_iter, n_threads)`` that returns the moments at which
 its E-steps ended, n_iter + 1 of them, and the mean log-likelihood of X after n_iter M-steps; or
-None where it has no such model.
+None where it has no such model. The first moment is NaN where the loop does not tell it.
 """
 
 import time
@@ -13,40 +13,27 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 from emfast import em
 from emfast.baseline import numpy_em, numpy_em_bernoulli
 from emfast.data import ArraySource, Batch
-from emfast.emissions import Bernoulli, Gaussian
-from emfast.emissions.bernoulli import BernoulliParameters
 from emfast.latent import MixtureWeights
-from emfast.problem import MixtureProblem, Model
+from emfast.problem import MixtureProblem
 from emfast.threads import SingleThreadedBlas
 
 REG_COVAR = 1e-6
 
 
 def emfast(workload, X, start, n_iter, n_threads):
-    if workload.family == "bernoulli":
-        emission, parameters = Bernoulli(), BernoulliParameters(start[1])
-    else:
-        emission = Gaussian(workload.family, reg_covar=REG_COVAR)
-        parameters = emission.parameters(*start[1:])
-    problem = _Timed(MixtureWeights(), emission, ArraySource(Batch(X)), n_threads)
+    emission, model = workload.emission_and_model(start, REG_COVAR)
+    problem = MixtureProblem(MixtureWeights(), emission, ArraySource(Batch(X)), n_threads)
+    moments = [np.nan]
+
+    def record(iteration):
+        moments.append(time.perf_counter())
+
     with SingleThreadedBlas():
-        trace = em.maximize(problem, Model(start[0], parameters), tol=0, max_iter=n_iter)
-    return problem.moments, trace.objective
-
-
-class _Timed(MixtureProblem):
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        object.__setattr__(self, "moments", [])
-
-    def estep(self, model):
-        statistics = super().estep(model)
-        self.moments.append(time.perf_counter())
-        return statistics
+        trace = em.maximize(problem, model, tol=0, max_iter=n_iter, observe=record)
+    return moments, trace.objective
 
 
 def numpy(workload, X, start, n_iter, n_threads):
-    # The first E-step has no moment of its own: this loop does not tell when it ended.
     moments = [np.nan]
 
     def record(number, log_likelihood):

@@ -9,11 +9,10 @@ import pytest
 
 from emfast.baseline import numpy_em, numpy_em_bernoulli
 from emfast.data import ArraySource, Batch
-from emfast.emissions import Bernoulli, Gaussian
-from emfast.emissions.bernoulli import BernoulliParameters
 from emfast.latent import MixtureWeights
-from emfast.problem import MixtureProblem, Model
+from emfast.problem import MixtureProblem
 from emfast.threads import resolve_threads
+from peers import REG_COVAR
 from workloads import Workload
 
 WORKLOADS = [
@@ -36,14 +35,9 @@ def workload(request):
 def test_emfast(benchmark, workload, dtype):
     workload, X, start = workload
     benchmark.group = str(workload)
-    if workload.family == "bernoulli":
-        emission, parameters = Bernoulli(), BernoulliParameters(start[1])
-    else:
-        emission = Gaussian(workload.family)
-        parameters = emission.parameters(*start[1:])
+    emission, model = workload.emission_and_model(start, REG_COVAR)
     source = ArraySource(Batch(X.astype(dtype)))
     problem = MixtureProblem(MixtureWeights(), emission, source, resolve_threads(None))
-    model = Model(start[0], parameters)
 
     def iteration():
         return problem.mstep(problem.estep(model), model)

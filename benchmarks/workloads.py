@@ -5,6 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from emfast.datasets import make_gaussian_mixture
+from emfast.emissions import Bernoulli, Gaussian
+from emfast.emissions.base import Emission
+from emfast.emissions.bernoulli import BernoulliParameters
+from emfast.problem import Model
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,15 @@ class Workload:
             "full": np.tile(np.diag(variance), (K, 1, 1)),
         }[self.family]
         return weights, points, covariances
+
+    def emission_and_model(
+        self, start: tuple[np.ndarray, ...], reg_covar: float
+    ) -> tuple[Emission, Model]:
+        """The start as emfast has it."""
+        if self.family == "bernoulli":
+            return Bernoulli(), Model(start[0], BernoulliParameters(start[1]))
+        emission = Gaussian(self.family, reg_covar=reg_covar)
+        return emission, Model(start[0], emission.parameters(*start[1:]))
 
 
 def _binary_rows(n_samples: int, n_features: int, n_components: int) -> np.ndarray:

@@ -47,13 +47,12 @@ class ArraySource:
     Attributes
     ----------
     n_rows, n_features : int
-    weight : float, the sum of weights
+    dtype : str, the precision the rows are computed in
     """
 
     def __init__(self, batch: Batch):
         self.batch = batch
         self.n_rows, self.n_features = batch.X.shape
-        self.weight = float(self.n_rows if batch.weights is None else batch.weights.sum())
         self.dtype = batch.dtype
 
     def __iter__(self) -> Iterator[Batch]:

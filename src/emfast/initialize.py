@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.labels import Labels
-from emfast.latent.mixture import MixtureWeights
+from emfast.latent.base import Latent
 from emfast.problem import Model, expectation
 from emfast.threads import limited_openmp
 
@@ -30,7 +30,7 @@ def start_size(n_components: int, n_features: int) -> int:
 
 
 def start_model(
-    latent: MixtureWeights,
+    latent: Latent,
     emission: Emission,
     batch: Batch,
     n_components: int,
@@ -161,7 +161,7 @@ def _squared_distances(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def _model_of_assignment(
-    latent: MixtureWeights,
+    latent: Latent,
     emission: Emission,
     model: Model,
     batch: Batch,
