@@ -111,7 +111,8 @@ class GaussianFamily:
             return second.sum(axis=0)
         if self.covariance_type == "full":
             return second
-        return np.diagonal(second, axis1=1, axis2=2)
+        variances = np.diagonal(second, axis1=1, axis2=2)
+        return variances.sum(axis=1) if self.covariance_type == "spherical" else variances
 
     def estimate(self, X, r, *, regular=1e-3):
         """The closed-form estimate given responsibilities."""

@@ -1,21 +1,25 @@
-# The contract of an emission, and the accumulation loop that emissions share.
+# The contract of an emission.
 #
-#                          Emission
+#                           Emission
 #              log_density(tile)   accumulate(tile)
-#      ┌──────────────┬──────────────┬──────────────┐
-#  DiagGaussian  TiedGaussian  FullGaussian     Bernoulli
+#      ┌─────────────────┬──────────┴───┬──────────────┬──────────────┐
+#  SphericalGaussian  DiagGaussian  TiedGaussian  FullGaussian  Bernoulli
 #
 # An emission is built from its parameters for one pass over the rows, and is read-only during it.
 
 cdef class Emission:
     """The density of a row given its component, on tiles of rows.
 
-    `accumulate` adds to `statistics_size` float64 numbers, whose order each class documents.
+    Where the statistics of a component are sums of r t(x) over terms of a row that do not depend on
+    the component, `accumulate` takes them: see terms.pxi. Other emissions override it.
+
     `about_centre` tells whether moments are taken about the centre or about the means.
     """
 
     cdef readonly Py_ssize_t n_components
     cdef readonly Py_ssize_t n_features
+    cdef readonly Py_ssize_t n_columns          # of tile.x: features, and what log_density adds
+    cdef readonly Py_ssize_t n_terms            # 0 where `accumulate` is overridden
     cdef readonly Py_ssize_t statistics_size
     cdef readonly Py_ssize_t scratch_per_row    # reals
     cdef readonly bint about_centre
@@ -28,11 +32,31 @@ cdef class Emission:
     def centre_values(self):
         return [self.centre.data[d] for d in range(self.n_features)]
 
+    cdef void sum_terms(self, Py_ssize_t n_runs):
+        """Have the sums of r t(x) taken over `n_runs` runs of terms."""
+        self.n_terms = n_runs * self.n_columns
+        self.statistics_size = self.n_components * self.n_terms
+        self.scratch_per_row = max(self.scratch_per_row, scratch_for_terms(self.n_columns, self.n_terms))
+
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         """Write log p(row | component) to tile.responsibilities."""
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
         """Add the sufficient statistics of the rows, weighted by tile.responsibilities."""
+        accumulate_terms(tile, self.n_columns, self.n_terms, self.n_components, statistics)
+
+
+cdef bint is_doubled(Emission emission) noexcept:
+    """Whether terms wrap around the features."""
+    return emission.n_terms > 2 * emission.n_columns and not is_narrow(emission.n_columns)
+
+
+cdef Py_ssize_t row_stride(Emission emission) noexcept:
+    """Reals from row to row: whole vectors, with room for one that starts at the last feature."""
+    if emission.n_terms == 0 or is_narrow(emission.n_columns):
+        return 0
+    copies = 2 if is_doubled(emission) else 1
+    return odd_stride((copies * emission.n_columns + 2 * LANES - 2) // LANES) * LANES
 
 
 cdef int require(bint fits) except -1:
@@ -41,7 +65,8 @@ cdef int require(bint fits) except -1:
 
 
 cdef Buffer as_buffer(const double[::1] values):
-    cdef Buffer buffer = Buffer(values.shape[0])
+    # Padded, for vectors that start at the last value.
+    cdef Buffer buffer = Buffer(values.shape[0] + LANES)
     cdef Py_ssize_t i
     for i in range(values.shape[0]):
         buffer.data[i] = <real> values[i]
@@ -80,50 +105,6 @@ cdef inline void cross_products(
             lanes = vreduce(total + g * LANES)
             for i in range(LANES):
                 sums[g * LANES + i] = (<real*> &lanes)[i]
-
-
-cdef inline void add_cross_products(
-    const vreal* r, Py_ssize_t r_stride, const vreal* b, Py_ssize_t b_stride,
-    const int32_t* at, Py_ssize_t n_at, Py_ssize_t n_k, Py_ssize_t n_d,
-    double* out, Py_ssize_t D,
-) noexcept nogil:
-    cdef real sums[16]
-    cdef Py_ssize_t i, j
-    cross_products(r, r_stride, b, b_stride, at, n_at, n_k, n_d, sums)
-    for i in range(n_k):
-        for j in range(n_d):
-            out[i * D + j] += sums[i * n_d + j]
-
-
-cdef void accumulate_weighted_sums(
-    const Tile* tile,
-    const vreal* b,             # IN     (vectors, D), spaced as tile.x
-    Py_ssize_t D, Py_ssize_t K,
-    double* out,                # INOUT  (K, D)
-) noexcept nogil:
-    """out[k, d] += sum over rows of r_k b_d, where r_k is not negligible.
-
-    Features go in blocks that stay in the level-1 cache while the pairs of components pass by.
-    """
-    cdef Py_ssize_t d = 0, k, n_at, rs = tile.r_stride, bs = tile.x_stride
-    cdef const vreal* r
-    cdef const int32_t* at
-    cdef double* sums
-    while d < D:
-        for k from 0 <= k < K by 2:
-            r = tile.responsibilities + k
-            at = tile.active + k // 2 * tile.vectors
-            n_at = tile.n_active[k // 2]
-            sums = out + k * D + d
-            if D - d >= COLUMNS and k + 1 < K:
-                add_cross_products(r, rs, b + d, bs, at, n_at, 2, COLUMNS, sums, D)
-            elif D - d >= COLUMNS:
-                add_cross_products(r, rs, b + d, bs, at, n_at, 1, COLUMNS, sums, D)
-            elif k + 1 < K:
-                add_cross_products(r, rs, b + d, bs, at, n_at, 2, 1, sums, D)
-            else:
-                add_cross_products(r, rs, b + d, bs, at, n_at, 1, 1, sums, D)
-        d += COLUMNS if D - d >= COLUMNS else 1
 
 
 cdef Py_ssize_t triangle(Py_ssize_t n) noexcept nogil:

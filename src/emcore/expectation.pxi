@@ -8,7 +8,9 @@
 # the same bits come out for any number of threads.
 
 cdef Py_ssize_t TILE_BYTES = 640 * 1024         # of one tile: well inside a level-2 cache
+cdef Py_ssize_t TERM_TILE_BYTES = 64 * 1024     # where terms are summed: about a level-1 cache
 cdef Py_ssize_t MAX_TILE_ROWS = 768
+cdef Py_ssize_t MANY_TERMS = 200
 cdef Py_ssize_t ROW_STEP = 64                   # VECTORS vectors in every build
 cdef Py_ssize_t MAX_BLOCKS = 64
 cdef double WORK_OF_A_THREAD = 1e6              # rows x components x features, some 200 us
@@ -26,15 +28,15 @@ cdef struct Outputs:
 cdef class Workspace:
     """Scratch memory of one thread."""
 
-    cdef Buffer x, weights, responsibilities, log_likelihoods, scratch
-    cdef object every, active, n_active
+    cdef Buffer x, weights, responsibilities, log_likelihoods, scratch, rows_of_x
+    cdef object every, listed, n_active
     cdef Tile tile              # points into the buffers
 
     def __cinit__(self, Emission emission, Py_ssize_t rows):
         cdef Py_ssize_t vectors = rows // LANES, n_pairs = (emission.n_components + 1) // 2
-        cdef int32_t[::1] every, active
+        cdef int32_t[::1] every, listed
         cdef Py_ssize_t[::1] n_active
-        self.tile.x_stride = odd_stride(emission.n_features)
+        self.tile.x_stride = odd_stride(emission.n_columns)
         self.tile.r_stride = odd_stride(emission.n_components)
         self.x = Buffer(rows * self.tile.x_stride)
         self.weights = Buffer(rows)
@@ -46,19 +48,29 @@ cdef class Workspace:
         self.tile.responsibilities = <vreal*> self.responsibilities.data
         self.tile.log_likelihoods = <vreal*> self.log_likelihoods.data
         self.tile.scratch = <vreal*> self.scratch.data
+        if row_stride(emission) > 0:
+            self.rows_of_x = Buffer(rows * row_stride(emission))
+            self.tile.rows_of_x = self.rows_of_x.data
+            self.tile.row_stride = row_stride(emission)
+            self.tile.doubled = is_doubled(emission)
         self.every = every = array("i", range(vectors))
-        self.active = active = array("i", [0]) * ((vectors + 1) * n_pairs)
+        self.listed = listed = array("i", [0]) * ((vectors + 1) * n_pairs)
         self.n_active = n_active = array("q", [0]) * n_pairs
         self.tile.every = &every[0]
-        self.tile.active = &active[0]
+        self.tile.listed = &listed[0]
         self.tile.n_active = &n_active[0]
 
 
 def tile_rows(Emission emission):
-    """Rows of a tile: as many as fit in cache together, a multiple of 64 from 64 to 768."""
-    per_row = (emission.n_features + emission.n_components + emission.scratch_per_row) * sizeof(real)
-    rows = TILE_BYTES // per_row // ROW_STEP * ROW_STEP
-    return max(ROW_STEP, min(MAX_TILE_ROWS, rows))
+    """Rows of a tile: as many as fit in cache together, a multiple of 64 up to 768.
+
+    At least 128 where there are many sums: each is loaded and stored once for a tile.
+    """
+    per_row = (emission.n_columns + emission.n_components + emission.scratch_per_row
+               + row_stride(emission)) * sizeof(real)
+    size = TILE_BYTES if emission.n_terms == 0 else TERM_TILE_BYTES
+    least = ROW_STEP if emission.n_terms < MANY_TERMS else 2 * ROW_STEP
+    return max(least, min(MAX_TILE_ROWS, size // per_row // ROW_STEP * ROW_STEP))
 
 
 def block_rows(Emission emission, Py_ssize_t n_rows):
@@ -75,17 +87,24 @@ def block_rows(Emission emission, Py_ssize_t n_rows):
     return max(1, -(-n_rows // (blocks * tile))) * tile
 
 
-cdef void set_weights(Tile* tile, const char* weights, Py_ssize_t stride) noexcept nogil:
+cdef double set_weights(Tile* tile, const char* weights, Py_ssize_t stride) noexcept nogil:
+    """Fill tile.weights; their sum."""
     cdef real* out = <real*> tile.weights
-    cdef Py_ssize_t b
+    cdef vreal total = splat(0)
+    cdef Py_ssize_t b, i
     if weights == NULL:
-        for b in range(tile.rows):
-            out[b] = 1
+        for i in range(tile.vectors):
+            tile.weights[i] = splat(1)
     else:
         for b in range(tile.rows):
             out[b] = <real> (<const double*> (weights + (tile.first + b) * stride))[0]
     for b in range(tile.rows, tile.vectors * LANES):
         out[b] = 0
+    if weights == NULL:
+        return tile.rows
+    for i in range(tile.vectors):
+        total = total + tile.weights[i]
+    return vsum(total)
 
 
 cdef void blank_rows_of_no_weight(Tile* tile, Py_ssize_t D) noexcept nogil:
@@ -95,14 +114,9 @@ cdef void blank_rows_of_no_weight(Tile* tile, Py_ssize_t D) noexcept nogil:
         if (<real*> tile.weights)[b] == 0:
             for d in range(D):
                 (<real*> (tile.x + b // LANES * tile.x_stride + d))[b % LANES] = 0
-
-
-cdef double sum_of_weights(const Tile* tile) noexcept nogil:
-    cdef vreal total = splat(0)
-    cdef Py_ssize_t i
-    for i in range(tile.vectors):
-        total = total + tile.weights[i]
-    return vsum(total)
+            if tile.rows_of_x != NULL:
+                for d in range(2 * D if tile.doubled else D):
+                    tile.rows_of_x[b * tile.row_stride + d] = 0
 
 
 cdef void write_outputs(const Tile* tile, const Outputs* outputs, Py_ssize_t K) noexcept nogil:
@@ -133,22 +147,24 @@ cdef Py_ssize_t pass_over_block(
 ) noexcept nogil:
     """Add the statistics of rows start..stop; return the first impossible row, or -1."""
     cdef Py_ssize_t K = emission.n_components, first, row, impossible = -1
+    tile.each_row = weights != NULL or outputs.log_likelihoods != NULL
     for first from start <= first < stop by step:
         tile.first = first
         tile.rows = min(step, stop - first)
         tile.vectors = (tile.rows + VECTORS * LANES - 1) // (VECTORS * LANES) * VECTORS
         pack(rows, emission.centre.data, emission.n_features, tile)
-        set_weights(tile, weights, weight_stride)
+        prefetch_rows(rows, first + step, min(first + 2 * step, stop))
+        statistics[1] += set_weights(tile, weights, weight_stride)
         if weights != NULL:
             blank_rows_of_no_weight(tile, emission.n_features)
         emission.log_density(tile)
         row = latent.respond(tile, labels, &statistics[0], &statistics[2])
         if impossible < 0:
             impossible = row
-        statistics[1] += sum_of_weights(tile)
         if outputs.wanted:
             write_outputs(tile, outputs, K)
         if accumulate:
+            list_active(tile, K)
             emission.accumulate(tile, &statistics[2 + K])
     return impossible
 
@@ -211,11 +227,13 @@ def expectation(
     if memoryview(rows).itemsize == 1:
         bytes_ = rows
         n_rows, n_features = bytes_.shape[0], bytes_.shape[1]
-        source = Rows(<const char*> &bytes_[0, 0], bytes_.strides[0], bytes_.strides[1], True)
+        source = Rows(<const char*> &bytes_[0, 0], <const char*> (&bytes_[n_rows - 1, n_features - 1] + 1),
+                      bytes_.strides[0], bytes_.strides[1], True)
     else:
         reals = rows
         n_rows, n_features = reals.shape[0], reals.shape[1]
-        source = Rows(<const char*> &reals[0, 0], reals.strides[0], reals.strides[1], False)
+        source = Rows(<const char*> &reals[0, 0], <const char*> (&reals[n_rows - 1, n_features - 1] + 1),
+                      reals.strides[0], reals.strides[1], False)
 
     cdef Py_ssize_t n_blocks = partial.shape[0], K = emission.n_components
     if (n_features != emission.n_features or latent.n_components != K

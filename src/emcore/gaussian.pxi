@@ -71,6 +71,69 @@ cdef void distant_log_density(
             tile.responsibilities[i * tile.r_stride + k] = splat(constants[k]) - acc
 
 
+cdef void append_squared_norm(const Tile* tile, Py_ssize_t D) noexcept nogil:
+    """Column D of the tile becomes sum_d x_d^2."""
+    cdef Py_ssize_t i, d, lane
+    cdef vreal* x
+    cdef vreal q
+    for i in range(tile.vectors):
+        x = tile.x + i * tile.x_stride
+        q = splat(0)
+        for d in range(D):
+            q = q + x[d] * x[d]
+        x[D] = q
+        if tile.rows_of_x != NULL:
+            for lane in range(LANES):
+                tile.rows_of_x[(i * LANES + lane) * tile.row_stride + D] = (<real*> &q)[lane]
+
+
+cdef class SphericalGaussian(Emission):
+    """Gaussian with one precision for all features, of its own for every component.
+
+    Parameters
+    ----------
+    centre : ndarray of shape (n_features,), subtracted from the rows first
+    means : ndarray of shape (n_components, n_features), less the centre
+    scales : ndarray of shape (n_components,), square roots of the precisions
+    constants : ndarray of shape (n_components,), log-density at the mean
+
+    Statistics: for every component first moments about the centre, (n_features,), then the sum of
+    r |x|^2. The squared norm of a row is one column more, in which the log-density is linear:
+
+        log p = constant - scale^2 |mu|^2 / 2 + sum_d x_d mu_d scale^2 - |x|^2 scale^2 / 2.
+
+    Where that would cancel, `about_centre` is false, and the density must not be used:
+    `DiagGaussian` serves.
+    """
+
+    cdef Buffer weights, constants
+
+    def __init__(self, const double[::1] centre, const double[:, ::1] means,
+                 const double[::1] scales, const double[::1] constants):
+        cdef Py_ssize_t k, d, K = means.shape[0], D = means.shape[1]
+        cdef double norm, precision, ratio = 0
+        require(centre.shape[0] == D and constants.shape[0] == K and scales.shape[0] == K)
+        self.n_components, self.n_features, self.n_columns = K, D, D + 1
+        self.centre = as_buffer(centre)
+        self.constants = as_buffer(constants)
+        self.weights = Buffer(K * (D + 1))
+        for k in range(K):
+            precision, norm = scales[k] * scales[k], 0
+            for d in range(D):
+                self.weights.data[d * K + k] = <real> (means[k, d] * precision)
+                norm += means[k, d] * means[k, d]
+                ratio = max(ratio, means[k, d] * means[k, d] * precision)
+            self.weights.data[D * K + k] = <real> (-0.5 * precision)
+            self.constants.data[k] = <real> (constants[k] - 0.5 * precision * norm)
+        self.about_centre = ratio <= MAX_CANCELLATION
+        self.sum_terms(1)
+
+    cdef void log_density(self, const Tile* tile) noexcept nogil:
+        append_squared_norm(tile, self.n_features)
+        all_linear_forms(tile, self.weights.data, self.constants.data,
+                         self.n_features + 1, self.n_components)
+
+
 cdef class DiagGaussian(Emission):
     """Gaussian with a diagonal precision of its own for every component.
 
@@ -81,11 +144,11 @@ cdef class DiagGaussian(Emission):
     scales : ndarray of shape (n_components, n_features), square roots of the precisions
     constants : ndarray of shape (n_components,), log-density at the mean
 
-    Statistics: first and second moments, (n_components, n_features) each, about the centre if
-    `about_centre` and else about the means. About the centre, densities and moments cost two fused
-    multiply-adds each for every (row, component, feature) instead of three and four operations, and
-    lose to cancellation as much as (mean - centre)^2 exceeds the variance: which is used depends on
-    that ratio.
+    Statistics: for every component first moments (n_features,), then second moments (n_features,),
+    about the centre if `about_centre` and else about the means. About the centre, densities and
+    moments cost two fused multiply-adds each for every (row, component, feature) instead of three and
+    four operations, and lose to cancellation as much as (mean - centre)^2 exceeds the variance: which
+    is used depends on that ratio.
     """
 
     cdef Buffer means, scales, scaled, constants
@@ -97,11 +160,7 @@ cdef class DiagGaussian(Emission):
         cdef real* w
         require(centre.shape[0] == D and constants.shape[0] == K)
         require(scales.shape[0] == K and scales.shape[1] == D)
-        self.n_components, self.n_features = K, D
-        self.statistics_size = 2 * K * D
-        self.scratch_per_row = odd_stride(D)
-        if is_wide(D):
-            self.scratch_per_row = max(self.scratch_per_row, scratch_for_moments(D))
+        self.n_components, self.n_features, self.n_columns = K, D, D
         self.centre = as_buffer(centre)
         self.constants = as_buffer(constants)
         self.means = Buffer(K * D)
@@ -117,6 +176,9 @@ cdef class DiagGaussian(Emission):
                 w[1] = <real> (s * means[k, d])
                 ratio = max(ratio, (scales[k, d] * means[k, d]) ** 2)
         self.about_centre = ratio <= MAX_CANCELLATION
+        self.statistics_size = 2 * K * D
+        if self.about_centre:
+            self.sum_terms(2)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         if self.about_centre:
@@ -127,19 +189,11 @@ cdef class DiagGaussian(Emission):
                                 self.n_features, self.n_components)
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
-        cdef Py_ssize_t D = self.n_features, K = self.n_components, i
-        cdef vreal* square = tile.scratch       # of x
-        if not self.about_centre:
+        if self.about_centre:
+            Emission.accumulate(self, tile, statistics)
+        else:
             accumulate_central_moments(
-                tile, self.means.data, D, K, statistics, statistics + K * D)
-            return
-        if is_wide(D) and 2 * tile.n_positive < tile.rows * K:
-            accumulate_moments_of_rows(tile, D, K, statistics, statistics + K * D)
-            return
-        for i in range(tile.vectors * tile.x_stride):
-            square[i] = tile.x[i] * tile.x[i]
-        accumulate_weighted_sums(tile, tile.x, D, K, statistics)
-        accumulate_weighted_sums(tile, square, D, K, statistics + K * D)
+                tile, self.means.data, self.n_features, self.n_components, statistics)
 
 
 cdef class FullGaussian(Emission):
@@ -153,15 +207,17 @@ cdef class FullGaussian(Emission):
         P with P' P the precision
     constants : ndarray of shape (n_components,)
 
-    Statistics: first moments about the means (n_components, n_features), then lower triangles by
-    rows of the second moments about the means (n_components, n_features (n_features + 1) / 2).
-    Rows are whitened before the mean is subtracted, or after if `distant`: where some mean is so many
-    deviations from the centre that the former would cancel.
+    Statistics: first and second moments, which `moments` unpacks. Where some mean is so many
+    deviations from the centre that whitened rows and moments about the centre would cancel
+    (not `about_centre`), the mean is subtracted first, and moments are about the means. About the
+    centre, products of few features are terms of a row, the same for every component; with many
+    features, each component's triangle is summed in blocks, about its mean. So it is, about the
+    centre, on tiles where most responsibilities are negligible, if features are not very few.
     """
 
     cdef Buffer means, factors, constants
     cdef Py_ssize_t factor_size
-    cdef readonly bint distant
+    cdef bint distant, in_blocks
 
     def __init__(self, const double[::1] centre, const double[:, ::1] means,
                  const double[:, :, ::1] factors, const double[::1] constants):
@@ -169,17 +225,18 @@ cdef class FullGaussian(Emission):
         cdef double ratio = 0
         require(centre.shape[0] == D and constants.shape[0] == K)
         require(factors.shape[0] == K and factors.shape[1] == D and factors.shape[2] == D)
-        self.n_components, self.n_features = K, D
-        self.statistics_size = K * (D + triangle(D))
-        self.scratch_per_row = scratch_for_scatter(D)
+        self.n_components, self.n_features, self.n_columns = K, D, D
         self.centre = as_buffer(centre)
-        self.means = Buffer(K * row_vectors(D) * LANES)
+        # Followed by the centre itself, 0.
+        self.means = Buffer((K + 1) * row_vectors(D) * LANES)
         self.constants = as_buffer(constants)
         self.factor_size = packed_factor_size(D)
         self.factors = Buffer(K * self.factor_size)
         for k in range(K):
             ratio = max(ratio, largest_square(&factors[k, 0, 0], &means[k, 0], D))
         self.distant = ratio > MAX_CANCELLATION
+        self.about_centre = not self.distant and D <= MAX_PRODUCT_FEATURES
+        self.in_blocks = not self.about_centre or is_wide(D)
         for k in range(K):
             for d in range(D):
                 self.means.data[k * row_vectors(D) * LANES + d] = <real> means[k, d]
@@ -188,6 +245,36 @@ cdef class FullGaussian(Emission):
             else:
                 pack_factor(&factors[k, 0, 0], &means[k, 0], D,
                             self.factors.data + k * self.factor_size)
+        if self.in_blocks:
+            self.scratch_per_row = scratch_for_scatter(D)
+        if self.about_centre:
+            self.sum_terms(2 + D // 2)
+        else:
+            self.statistics_size = K * D
+        if self.in_blocks:
+            self.statistics_size += K * triangle(D)
+
+    def moments(self, const double[::1] sums, double[:, ::1] first, double[:, :, ::1] second):
+        """Unpack into first moments (n_components, n_features) and symmetric second ones, zeros."""
+        cdef Py_ssize_t D = self.n_features, K = self.n_components, k, i, j, s, at = 0
+        require(sums.shape[0] == self.statistics_size)
+        require(first.shape[0] == K and first.shape[1] == D)
+        require(second.shape[0] == K and second.shape[1] == D and second.shape[2] == D)
+        for k in range(K):
+            for i in range(D):
+                first[k, i] = sums[at]
+                at += 1
+            for s in range(D // 2 + 1 if self.about_centre else 0):
+                for i in range(D):
+                    j = (i + s) % D
+                    second[k, i, j] = second[k, j, i] = sums[at]
+                    at += 1
+        for k in range(K if self.in_blocks else 0):
+            for i in range(D):
+                for j in range(i + 1):
+                    second[k, i, j] += sums[at]
+                    second[k, j, i] = second[k, i, j]
+                    at += 1
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         cdef Py_ssize_t D = self.n_features, k
@@ -199,12 +286,18 @@ cdef class FullGaussian(Emission):
                                  self.constants.data[k], D)
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
-        cdef Py_ssize_t D = self.n_features, K = self.n_components, k
+        cdef Py_ssize_t D = self.n_features, K = self.n_components, n_v = row_vectors(D), k
+        cdef Py_ssize_t of_component = self.n_terms if self.about_centre else D
+        cdef const vreal* means = <const vreal*> self.means.data
+        if not self.in_blocks or self.about_centre and not is_sparse(tile, K):
+            Emission.accumulate(self, tile, statistics)
+            return
         if is_wide(D):
-            rows_of_tile(tile, D, row_vectors(D), tile.scratch)
+            rows_of_tile(tile, D, n_v, tile.scratch)
         for k in range(K):
-            accumulate_component(tile, k, <const vreal*> self.means.data + k * row_vectors(D), D,
-                                 statistics + k * D, statistics + K * D + k * triangle(D))
+            accumulate_component(tile, k, means + (K if self.about_centre else k) * n_v, D,
+                                 statistics + k * of_component,
+                                 statistics + K * of_component + k * triangle(D))
 
 
 cdef class TiedGaussian(Emission):
@@ -231,7 +324,7 @@ cdef class TiedGaussian(Emission):
         cdef double whitened, ratio = 0, half = 0.7071067811865476
         cdef real* w
         require(centre.shape[0] == D and factor.shape[0] == D and factor.shape[1] == D)
-        self.n_components, self.n_features = K, D
+        self.n_components, self.n_features, self.n_columns = K, D, D
         self.statistics_size = K * D + triangle(D)
         self.scratch_per_row = scratch_for_scatter(D)
         self.centre = as_buffer(centre)
@@ -271,9 +364,9 @@ cdef class TiedGaussian(Emission):
             factor = self.factor.data
             for row from 0 <= row < D by n_rows:
                 if n_rows == 4:
-                    whiten_rows(x, tile.x_stride, factor, min(row + 4, D), 4, block)
+                    whiten_rows(x, tile.x_stride, factor, row, D, 4, block)
                 else:
-                    whiten_rows(x, tile.x_stride, factor, min(row + 2, D), 2, block)
+                    whiten_rows(x, tile.x_stride, factor, row, D, 2, block)
                 factor += n_rows + n_rows * min(row + n_rows, D)
                 for h in range(min(n_rows, D - row)):
                     for v in range(VECTORS):
@@ -289,5 +382,5 @@ cdef class TiedGaussian(Emission):
                 accumulate_component(tile, k, <const vreal*> self.means.data + k * row_vectors(D),
                                      D, statistics + k * D, statistics + K * D)
             return
-        accumulate_weighted_sums(tile, tile.x, D, K, statistics)
+        accumulate_in_lanes(tile, tile.x, tile.x_stride, D, K, statistics)
         accumulate_scatter_of_all(tile, D, statistics + K * D)

@@ -78,19 +78,49 @@ enum { COLUMNS = 4 };
 EMCORE_INLINE vbits vreal_bits(vreal a) { vbits b; memcpy(&b, &a, sizeof b); return b; }
 EMCORE_INLINE vreal bits_vreal(vbits b) { vreal a; memcpy(&a, &b, sizeof a); return a; }
 
-#if EMCORE_HAS_VECTORS
-EMCORE_INLINE vreal vselect(vbits mask, vreal a, vreal b)
+/* Comparison and choice: GCC makes masks of the registers that AVX-512 has for them only where told. */
+#if EMCORE_VECTOR == 64 && defined(__AVX512DQ__)
+#ifdef EMCORE_FLOAT32
+typedef __mmask16 vmask;
+#define VGREATER(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
+EMCORE_INLINE vreal vselect(vmask mask, vreal a, vreal b) { return _mm512_mask_blend_ps(mask, b, a); }
+EMCORE_INLINE vreal vmax(vreal a, vreal b) { return _mm512_max_ps(a, b); }
+#else
+typedef __mmask8 vmask;
+#define VGREATER(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ)
+EMCORE_INLINE vreal vselect(vmask mask, vreal a, vreal b) { return _mm512_mask_blend_pd(mask, b, a); }
+EMCORE_INLINE vreal vmax(vreal a, vreal b) { return _mm512_max_pd(a, b); }
+#endif
+#elif EMCORE_HAS_VECTORS
+typedef vbits vmask;
+#define VGREATER(a, b) ((vbits)((a) > (b)))
+EMCORE_INLINE vreal vselect(vmask mask, vreal a, vreal b)
 {
     return bits_vreal((vreal_bits(a) & mask) | (vreal_bits(b) & ~mask));
 }
-#define VGREATER(a, b) ((vbits)((a) > (b)))
+#if defined(__AVX__) && EMCORE_VECTOR == 32
+#ifdef EMCORE_FLOAT32
+EMCORE_INLINE vreal vmax(vreal a, vreal b) { return _mm256_max_ps(a, b); }
 #else
-EMCORE_INLINE vreal vselect(vbits mask, vreal a, vreal b) { return mask ? a : b; }
-#define VGREATER(a, b) ((vbits)-((a) > (b)))
+EMCORE_INLINE vreal vmax(vreal a, vreal b) { return _mm256_max_pd(a, b); }
+#endif
+#elif defined(__SSE2__) && EMCORE_VECTOR == 16
+#ifdef EMCORE_FLOAT32
+EMCORE_INLINE vreal vmax(vreal a, vreal b) { return _mm_max_ps(a, b); }
+#else
+EMCORE_INLINE vreal vmax(vreal a, vreal b) { return _mm_max_pd(a, b); }
+#endif
+#else
+EMCORE_INLINE vreal vmax(vreal a, vreal b) { return vselect(VGREATER(a, b), a, b); }
+#endif
+#else
+typedef int vmask;
+#define VGREATER(a, b) (-((a) > (b)))
+EMCORE_INLINE vreal vselect(vmask mask, vreal a, vreal b) { return mask ? a : b; }
+EMCORE_INLINE vreal vmax(vreal a, vreal b) { return a > b ? a : b; }
 #endif
 
-/* The larger of two; b where a is not a number. */
-EMCORE_INLINE vreal vmax(vreal a, vreal b) { return vselect(VGREATER(a, b), a, b); }
+/* vmax is the larger of two; b where a is not a number. */
 
 /* a where condition > threshold, else b. */
 EMCORE_INLINE vreal vwhere_greater(vreal condition, vreal threshold, vreal a, vreal b)
@@ -98,36 +128,119 @@ EMCORE_INLINE vreal vwhere_greater(vreal condition, vreal threshold, vreal a, vr
     return vselect(VGREATER(condition, threshold), a, b);
 }
 
+/* Which lanes of a are positive, a bit for each. */
+EMCORE_INLINE unsigned vpositive_lanes(vreal a)
+{
+#if EMCORE_VECTOR == 64 && defined(__AVX512DQ__)
+    return VGREATER(a, splat(0));
+#elif defined(__AVX__) && EMCORE_VECTOR == 32 && defined(EMCORE_FLOAT32)
+    return _mm256_movemask_ps((__m256)VGREATER(a, splat(0)));
+#elif defined(__AVX__) && EMCORE_VECTOR == 32
+    return _mm256_movemask_pd((__m256d)VGREATER(a, splat(0)));
+#elif defined(__SSE2__) && EMCORE_VECTOR == 16 && defined(EMCORE_FLOAT32)
+    return _mm_movemask_ps((__m128)VGREATER(a, splat(0)));
+#elif defined(__SSE2__) && EMCORE_VECTOR == 16
+    return _mm_movemask_pd((__m128d)VGREATER(a, splat(0)));
+#else
+    real lane[LANES];
+    unsigned positive = 0;
+    memcpy(lane, &a, sizeof a);
+    for (int i = 0; i < LANES; i++)
+        positive |= (unsigned)(lane[i] > 0) << i;
+    return positive;
+#endif
+}
+
+/* The positive lanes of a, one after another, and their numbers from `first` on. How many there are;
+   LANES numbers are written. */
+EMCORE_INLINE int vlist_positive(vreal a, int32_t first, real *values, int32_t *numbers)
+{
+#if EMCORE_VECTOR == 64 && defined(__AVX512DQ__)
+    vmask positive = VGREATER(a, splat(0));
+#ifdef EMCORE_FLOAT32
+    __m512i number = _mm512_add_epi32(
+        _mm512_set1_epi32(first),
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    _mm512_storeu_ps(values, _mm512_maskz_compress_ps(positive, a));
+    _mm512_storeu_si512(numbers, _mm512_maskz_compress_epi32(positive, number));
+#else
+    __m256i number = _mm256_add_epi32(
+        _mm256_set1_epi32(first), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    _mm512_storeu_pd(values, _mm512_maskz_compress_pd(positive, a));
+    _mm256_storeu_si256((__m256i *)numbers, _mm256_maskz_compress_epi32(positive, number));
+#endif
+    return __builtin_popcount(positive);
+#else
+    real lane[LANES];
+    int n = 0;
+    memcpy(lane, &a, sizeof a);
+    for (int i = 0; i < LANES; i++) {
+        values[n] = lane[i];
+        numbers[n] = first + i;
+        n += lane[i] > 0;
+    }
+    return n;
+#endif
+}
+
+/* In each lane, one more where a > threshold. */
+EMCORE_INLINE vbits vcount_above(vbits count, vreal a, real threshold)
+{
+#if EMCORE_VECTOR == 64 && defined(__AVX512DQ__)
+#ifdef EMCORE_FLOAT32
+    return (vbits)_mm512_mask_add_epi32(
+        (__m512i)count, VGREATER(a, splat(threshold)), (__m512i)count, _mm512_set1_epi32(1));
+#else
+    return (vbits)_mm512_mask_add_epi64(
+        (__m512i)count, VGREATER(a, splat(threshold)), (__m512i)count, _mm512_set1_epi64(1));
+#endif
+#else
+    return count - (vbits)VGREATER(a, splat(threshold));
+#endif
+}
+
+EMCORE_INLINE vbits vno_counts(void) { return vreal_bits(splat(0)); }
+
+EMCORE_INLINE int64_t vcount_sum(vbits count)
+{
+    bits lane[LANES];
+    int64_t sum = 0;
+    memcpy(lane, &count, sizeof count);
+    for (int i = 0; i < LANES; i++)
+        sum += lane[i];
+    return sum;
+}
+
 /* exp(x) where x > threshold, else 0; for threshold >= -708 (-87 in single precision), x <= 709 (88).
+ * What is computed for lanes below the threshold, be it no number, is not looked at.
  *
  *   exp(x) = 2^n exp(r),  n = round(x / ln 2),  |r| <= ln(2) / 2
  *
- * exp(r) = 1 + r + r^2 q(r), q a Chebyshev fit whose error is below 2e-17 (8e-9).
+ * exp(r) = 1 + r + r^2 q(r), q a Chebyshev fit whose error is below 2e-17 (8e-9), in an order of
+ * short chains: many of these are under way at a time, and each waits for its operands.
  */
 EMCORE_INLINE vreal vexp_above(vreal x, real threshold)
 {
     const vreal magic = splat(ROUNDING_MAGIC);
-    vreal clipped = vmax(x, splat(threshold));
-    vreal shifted = clipped * REAL(1.44269504088896340736) + magic;
+    vreal shifted = x * REAL(1.44269504088896340736) + magic;
     vreal n = shifted - magic;
-    vreal r = (clipped - n * LN2_HIGH) - n * LN2_LOW;
+    vreal r = (x - n * LN2_HIGH) - n * LN2_LOW;
+    vreal r2 = r * r;
+    vreal q01, q23;
 #ifdef EMCORE_FLOAT32
-    vreal q = r * 0.0013926176f + 0.0083631731f;
-    q = q * r + 0.041666555f;
-    q = q * r + 0.16666577f;
-    q = q * r + 0.5f;
+    q01 = r * 0.16666577f + 0.5f;
+    q23 = r * 0.0083631731f + 0.041666555f;
+    vreal q = q01 + r2 * (q23 + r2 * 0.0013926176f);
 #else
-    vreal q = r * 2.5100375832561233664e-8 + 2.7620075879983366586e-7;
-    q = q * r + 2.7557268480310025526e-6;
-    q = q * r + 2.4801521322368693266e-5;
-    q = q * r + 1.9841269863040545271e-4;
-    q = q * r + 1.3888888917196719077e-3;
-    q = q * r + 8.3333333333300644495e-3;
-    q = q * r + 4.1666666666624161903e-2;
-    q = q * r + 0.16666666666666667452;
-    q = q * r + 0.50000000000000010211;
+    vreal r4 = r2 * r2;
+    q01 = r * 0.16666666666666667452 + 0.50000000000000010211;
+    q23 = r * 8.3333333333300644495e-3 + 4.1666666666624161903e-2;
+    vreal q45 = r * 1.9841269863040545271e-4 + 1.3888888917196719077e-3;
+    vreal q67 = r * 2.7557268480310025526e-6 + 2.4801521322368693266e-5;
+    vreal q89 = r * 2.5100375832561233664e-8 + 2.7620075879983366586e-7;
+    vreal q = (q01 + r2 * q23) + r4 * ((q45 + r2 * q67) + r4 * q89);
 #endif
-    vreal p = (q * r) * r + r + REAL(1.0);
+    vreal p = (r2 * q + r) + REAL(1.0);
     vbits scaled = vreal_bits(p) + (vbits)(vreal_bits(shifted) << MANTISSA_BITS);
     return vselect(VGREATER(x, splat(threshold)), bits_vreal(scaled), splat(REAL(0.0)));
 }
@@ -249,38 +362,38 @@ EMCORE_INLINE double vsum(vreal a)
     return lane[0];
 }
 
-/* How many lanes of a are positive. */
-EMCORE_INLINE int vcount_positive(vreal a)
-{
-#if EMCORE_HAS_VECTORS
-    vbits mask = VGREATER(a, splat(0));
-#if defined(__AVX512DQ__) && EMCORE_VECTOR == 64
-#ifdef EMCORE_FLOAT32
-    return __builtin_popcount(_mm512_movepi32_mask((__m512i)mask));
-#else
-    return __builtin_popcount(_mm512_movepi64_mask((__m512i)mask));
-#endif
-#elif defined(__AVX__) && EMCORE_VECTOR == 32
-    return __builtin_popcount(_mm256_movemask_epi8((__m256i)mask)) / (int)sizeof(real);
-#elif defined(__SSE2__) && EMCORE_VECTOR == 16
-    return __builtin_popcount(_mm_movemask_epi8((__m128i)mask)) / (int)sizeof(real);
-#else
-    bits count = 0;
-    for (int i = 0; i < LANES; i++)
-        count -= mask[i];
-    return (int)count;
-#endif
-#else
-    return a > 0;
-#endif
-}
-
 /* LANES adjacent numbers from memory of any alignment. */
 EMCORE_INLINE vreal vload(const real *from)
 {
     vreal a;
     memcpy(&a, from, sizeof a);
     return a;
+}
+
+/* Ask for memory that will be read soon. */
+EMCORE_INLINE void prefetch(const char *from)
+{
+#if EMCORE_HAS_VECTORS
+    __builtin_prefetch(from, 0, 3);
+#else
+    (void)from;
+#endif
+}
+
+EMCORE_INLINE void vstore(real *to, vreal a) { memcpy(to, &a, sizeof a); }
+
+/* out[lane] += a[lane] in double precision. */
+EMCORE_INLINE void vadd_to(double *out, vreal a)
+{
+#if EMCORE_HAS_VECTORS
+    typedef double vdouble __attribute__((vector_size(LANE_COUNT * 8)));
+    vdouble sum;
+    memcpy(&sum, out, sizeof sum);
+    sum += __builtin_convertvector(a, vdouble);
+    memcpy(out, &sum, sizeof sum);
+#else
+    *out += a;
+#endif
 }
 
 EMCORE_INLINE vreal vload_bytes(const unsigned char *from)

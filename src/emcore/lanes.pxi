@@ -8,6 +8,7 @@ cdef extern from "lanes.h" nogil:
     # know only that both are floating-point: C arithmetic on them is what it emits.
     ctypedef double real
     ctypedef double vreal
+    ctypedef long long vbits
     enum:
         LANES
         VECTORS
@@ -22,8 +23,15 @@ cdef extern from "lanes.h" nogil:
     double vsum(vreal)
     vreal vreduce(vreal*)
     void vtranspose(vreal*)
-    int vcount_positive(vreal)
+    unsigned vpositive_lanes(vreal)
+    int vlist_positive(vreal, int32_t first, real* values, int32_t* numbers)
+    vbits vno_counts()
+    vbits vcount_above(vbits count, vreal, real threshold)
+    long long vcount_sum(vbits)
     vreal vload(const real*)
+    void vstore(real*, vreal)
+    void vadd_to(double*, vreal)
+    void prefetch(const char*)
     vreal vload_bytes(const unsigned char*)
     void* lanes_alloc(size_t, void** handle)
 

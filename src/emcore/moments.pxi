@@ -1,5 +1,9 @@
 # First and second moments about the means, or of all rows about the centre.
 
+# Most features whose products are terms of a row; of more, one component's would not stay in cache.
+cdef Py_ssize_t MAX_PRODUCT_FEATURES = 64
+
+
 cdef inline void moments_block(
     const vreal* x, Py_ssize_t x_stride, const vreal* r, Py_ssize_t r_stride,
     const int32_t* at, Py_ssize_t n_at, const real* mean, Py_ssize_t n_d,
@@ -30,23 +34,24 @@ cdef void accumulate_central_moments(
     const Tile* tile,
     const real* means,           # IN     (K, D)
     Py_ssize_t D, Py_ssize_t K,
-    double* first,               # INOUT  (K, D)
-    double* second,              # INOUT  (K, D)
+    double* moments,             # INOUT  (K, 2 D)
 ) noexcept nogil:
-    """first += sum r (x - mu), second += sum r (x - mu)^2, about the means of the model."""
-    cdef Py_ssize_t k, d, at, n_at
+    """sum r (x - mu), then sum r (x - mu)^2, about the means of the model."""
+    cdef Py_ssize_t k, d, n_at
     cdef const int32_t* active
     cdef const vreal* r
+    cdef double* out
     for k in range(K):
         r = tile.responsibilities + k
-        active = tile.active + k // 2 * tile.vectors
+        active = tile.active + k // 2 * tile.active_stride
         n_at = tile.n_active[k // 2]
+        out = moments + 2 * k * D
         for d from 0 <= d < D - 3 by 4:
             moments_block(tile.x + d, tile.x_stride, r, tile.r_stride, active, n_at,
-                          means + k * D + d, 4, first + k * D + d, second + k * D + d)
+                          means + k * D + d, 4, out + d, out + D + d)
         for d in range(D // 4 * 4, D):
             moments_block(tile.x + d, tile.x_stride, r, tile.r_stride, active, n_at,
-                          means + k * D + d, 1, first + k * D + d, second + k * D + d)
+                          means + k * D + d, 1, out + d, out + D + d)
 
 
 cdef Py_ssize_t gather_component(
@@ -56,12 +61,12 @@ cdef Py_ssize_t gather_component(
 ) noexcept nogil:
     """z = x - mean and r_k z for the vectors of rows where r_k is not negligible; their number."""
     cdef const vreal* x
-    cdef const int32_t* at = tile.active + k // 2 * tile.vectors
+    cdef const int32_t* at = tile.active + k // 2 * tile.active_stride
     cdef Py_ssize_t stride = tile.x_stride, s, d, n = 0
     cdef vreal r, zd
     for s in range(tile.n_active[k // 2]):
         r = tile.responsibilities[at[s] * tile.r_stride + k]
-        if vcount_positive(r) == 0:
+        if vpositive_lanes(r) == 0:
             continue
         x = tile.x + at[s] * stride
         for d in range(D):

@@ -9,12 +9,18 @@ ctypedef struct Tile:
     vreal* x                  # (vectors, n_features)     rows less the centre
     vreal* weights            # (vectors,)                0 in padding
     vreal* responsibilities   # (vectors, n_components)   log-densities until normalised
-    vreal* log_likelihoods    # (vectors,)
+    vreal* log_likelihoods    # (vectors,)                if each_row
     vreal* scratch            # what the emission asked for
+    real* rows_of_x           # (rows, n_columns)         x by rows, twice over if `doubled`; or NULL
+    Py_ssize_t row_stride
+    bint doubled
+    bint each_row             # whether rows have weights, or their log-likelihoods are asked for
     Py_ssize_t n_positive     # how many responsibilities are not negligible
     int32_t* every            # (vectors,)                0, 1, 2, ...
-    int32_t* active           # (n_pairs, vectors)        vectors in which a pair of components
+    int32_t* listed           # (n_pairs, vectors)        room for `active`
+    const int32_t* active     # (n_pairs, vectors)        vectors in which a pair of components
     Py_ssize_t* n_active      # (n_pairs,)                has any responsibility
+    Py_ssize_t active_stride  # from pair to pair
 
 
 cdef Py_ssize_t odd_stride(Py_ssize_t n) noexcept nogil:
@@ -25,20 +31,21 @@ cdef Py_ssize_t odd_stride(Py_ssize_t n) noexcept nogil:
 ctypedef struct Rows:
     # A strided matrix of reals or of bytes; strides in bytes.
     const char* data
+    const char* end           # after the last entry of the last row
     Py_ssize_t row_stride
     Py_ssize_t column_stride
     bint is_bytes
 
 
-cdef inline void pack_entries(
-    const Rows* rows, const real* centre, Tile* tile, Py_ssize_t i, Py_ssize_t start, Py_ssize_t stop,
+cdef void pack_entries(
+    const Rows* rows, const real* centre, Py_ssize_t D, Tile* tile, Py_ssize_t i,
 ) noexcept nogil:
-    """Features start..stop of vector i, one number at a time: any strides, rows that end."""
+    """Vector i one number at a time: any strides, rows that end."""
     cdef Py_ssize_t d, lane
     cdef Py_ssize_t valid = max(<Py_ssize_t> 0, min(<Py_ssize_t> LANES, tile.rows - i * LANES))
     cdef const char* at
     cdef real* out
-    for d in range(start, stop):
+    for d in range(D):
         at = rows.data + (tile.first + i * LANES) * rows.row_stride + d * rows.column_stride
         out = <real*> (tile.x + i * tile.x_stride + d)
         for lane in range(valid):
@@ -49,52 +56,140 @@ cdef inline void pack_entries(
             at += rows.row_stride
         for lane in range(valid, LANES):
             out[lane] = 0
+    if tile.rows_of_x != NULL:
+        transpose_to_rows(tile, D, i)
+
+
+cdef void transpose_to_rows(const Tile* tile, Py_ssize_t D, Py_ssize_t i) noexcept nogil:
+    """The rows of vector i of tile.x, each with its features adjacent."""
+    cdef Py_ssize_t d, lane, copy
+    cdef real* row = tile.rows_of_x + i * LANES * tile.row_stride
+    cdef vreal block[LANES]
+    for copy in range(2 if tile.doubled else 1):
+        for d from 0 <= d < D by LANES:
+            for lane in range(LANES):
+                block[lane] = tile.x[i * tile.x_stride + d + lane] if d + lane < D else splat(0)
+            vtranspose(block)
+            for lane in range(LANES):
+                vstore(row + copy * D + lane * tile.row_stride + d, block[lane])
 
 
 cdef inline void pack_adjacent_features(
-    const Rows* rows, const real* centre, Py_ssize_t D, Tile* tile, Py_ssize_t i, bint is_bytes,
+    const Rows* rows, const real* centre, Py_ssize_t D, Tile* tile, Py_ssize_t i,
+    bint is_bytes, bint with_rows, bint doubled,
 ) noexcept nogil:
-    """Vector i where features are adjacent: LANES features of LANES rows, transposed in registers."""
-    cdef Py_ssize_t d, lane, whole = D // LANES * LANES
+    """Vector i where features are adjacent: LANES features of LANES rows, transposed in registers.
+
+    The last features come in a vector that ends with them, and overlaps the one before.
+    """
+    cdef Py_ssize_t d = 0, lane, n_d
     cdef const char* source = rows.data + (tile.first + i * LANES) * rows.row_stride
     cdef vreal* out = tile.x + i * tile.x_stride
+    cdef real* row = tile.rows_of_x + i * LANES * tile.row_stride
     cdef vreal block[LANES]
-    for d from 0 <= d < whole by LANES:
+    cdef vreal origin
+    while True:
+        origin = vload(centre + d)
         for lane in range(LANES):
             if is_bytes:
                 block[lane] = vload_bytes(
-                    <const unsigned char*> source + lane * rows.row_stride + d)
+                    <const unsigned char*> source + lane * rows.row_stride + d) - origin
             else:
-                block[lane] = vload(<const real*> (source + lane * rows.row_stride) + d)
+                block[lane] = vload(
+                    <const real*> (source + lane * rows.row_stride) + d) - origin
+            if with_rows:
+                vstore(row + lane * tile.row_stride + d, block[lane])
+            if doubled:
+                vstore(row + lane * tile.row_stride + D + d, block[lane])
         vtranspose(block)
-        for lane in range(LANES):
-            out[d + lane] = block[lane] - centre[d + lane]
-    pack_entries(rows, centre, tile, i, whole, D)
+        if D - d >= LANES:
+            for lane in range(LANES):
+                out[d + lane] = block[lane]
+        else:
+            n_d = D - d
+            for lane in range(n_d):
+                out[d + lane] = block[lane]
+        d += LANES
+        if d >= D:
+            return
+        d = min(d, max(<Py_ssize_t> 0, D - LANES))
 
 
 cdef void pack(
     const Rows* rows,           # IN
-    const real* centre,         # IN   (D,)
+    const real* centre,         # IN   (D,), padded to whole vectors
     Py_ssize_t D,
-    Tile* tile,                 # OUT  x; first, rows and vectors are read
+    Tile* tile,                 # OUT  x and rows_of_x; first, rows and vectors are read
 ) noexcept nogil:
     """Transpose rows into lanes, subtracting the centre in the precision of the input."""
-    cdef Py_ssize_t i, d, full = tile.rows // LANES
+    cdef Py_ssize_t i, d, size = 1 if rows.is_bytes else <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t whole = tile.rows // LANES
     cdef const char* source = rows.data + tile.first * rows.row_stride
-    if rows.is_bytes and rows.column_stride == 1:
-        for i in range(full):
-            pack_adjacent_features(rows, centre, D, tile, i, True)
-    elif rows.is_bytes:
-        full = 0
-    elif rows.row_stride == <Py_ssize_t> sizeof(real):
-        for i in range(full):
+    if rows.row_stride == <Py_ssize_t> sizeof(real) and not rows.is_bytes:
+        for i in range(whole):
             for d in range(D):
                 tile.x[i * tile.x_stride + d] = (
                     vload(<const real*> (source + d * rows.column_stride) + i * LANES) - centre[d])
-    elif rows.column_stride == <Py_ssize_t> sizeof(real):
-        for i in range(full):
-            pack_adjacent_features(rows, centre, D, tile, i, False)
+            if tile.rows_of_x != NULL:
+                transpose_to_rows(tile, D, i)
+    elif rows.column_stride == size:
+        # Vectors of fewer features than lanes are read beyond their rows, but not beyond the last.
+        if D < LANES and rows.row_stride < 0:
+            whole = 0
+        while (D < LANES and whole > 0
+                and source + (whole * LANES - 1) * rows.row_stride + LANES * size > rows.end):
+            whole -= 1
+        for i in range(whole):
+            if rows.is_bytes:
+                pack_adjacent_features(rows, centre, D, tile, i, True, tile.rows_of_x != NULL, False)
+            elif tile.rows_of_x == NULL:
+                pack_adjacent_features(rows, centre, D, tile, i, False, False, False)
+            elif tile.doubled:
+                pack_adjacent_features(rows, centre, D, tile, i, False, True, True)
+            else:
+                pack_adjacent_features(rows, centre, D, tile, i, False, True, False)
     else:
-        full = 0
-    for i in range(full, tile.vectors):
-        pack_entries(rows, centre, tile, i, 0, D)
+        whole = 0
+    for i in range(whole, tile.vectors):
+        pack_entries(rows, centre, D, tile, i)
+
+
+cdef void prefetch_rows(
+    const Rows* rows, Py_ssize_t first, Py_ssize_t stop,
+) noexcept nogil:
+    """Start reading rows that come next, where they are adjacent, while others are computed."""
+    cdef const char* at = rows.data + first * rows.row_stride
+    cdef const char* end = rows.data + stop * rows.row_stride
+    if rows.row_stride < 0:
+        return
+    while at < end:
+        prefetch(at)
+        at += 64
+
+
+cdef bint is_sparse(const Tile* tile, Py_ssize_t K) noexcept nogil:
+    """Whether so many responsibilities are negligible that it pays to look for those that are not."""
+    return 5 * tile.n_positive < tile.rows * K
+
+
+cdef void list_active(Tile* tile, Py_ssize_t K) noexcept nogil:
+    """List the vectors of rows in which a pair of components has any responsibility."""
+    cdef Py_ssize_t i, k, n
+    cdef const vreal* r
+    cdef int32_t* active
+    if not is_sparse(tile, K):
+        for k from 0 <= k < K by 2:
+            tile.n_active[k // 2] = tile.vectors
+        tile.active = tile.every
+        tile.active_stride = 0
+        return
+    for k from 0 <= k < K by 2:
+        active = tile.listed + k // 2 * tile.vectors
+        n = 0
+        for i in range(tile.vectors):
+            r = tile.responsibilities + i * tile.r_stride + k
+            active[n] = <int32_t> i
+            n += vpositive_lanes(r[0] + r[1] if k + 1 < K else r[0]) != 0
+        tile.n_active[k // 2] = n
+    tile.active = tile.listed
+    tile.active_stride = tile.vectors

@@ -1,25 +1,44 @@
 # Quadratic forms: rows whitened by the factor P of a precision P' P.
 
+cdef inline void whiten_column(
+    const vreal* x, Py_ssize_t x_stride, const real* factor, Py_ssize_t first, Py_ssize_t n_rows,
+    vreal* acc,
+) noexcept nogil:
+    """Add a column of P times x to the rows from `first` on."""
+    cdef Py_ssize_t v, h
+    cdef vreal xv
+    for v in range(VECTORS):
+        xv = x[v * x_stride]
+        for h in range(n_rows):
+            if h >= first:
+                acc[h * VECTORS + v] = acc[h * VECTORS + v] + xv * factor[h]
+
+
 cdef inline void whiten_rows(
-    const vreal* x, Py_ssize_t x_stride, const real* factor, Py_ssize_t columns, Py_ssize_t n_rows,
+    const vreal* x, Py_ssize_t x_stride, const real* factor, Py_ssize_t row, Py_ssize_t D,
+    Py_ssize_t n_rows,
     vreal* y,                    # OUT  (n_rows, VECTORS)
 ) noexcept nogil:
-    """Adjacent rows of y = P x - P mu for VECTORS vectors of rows.
+    """Adjacent rows of y = P x - P mu, from `row` on, for VECTORS vectors of rows.
 
     factor holds (-P mu) and then P column by column, the n_rows entries of a column adjacent.
     """
     cdef Py_ssize_t j, v, h
     cdef vreal acc[4 * VECTORS]
-    cdef vreal xv
     for h in range(n_rows):
         for v in range(VECTORS):
             acc[h * VECTORS + v] = splat(factor[h])
-    for j in range(columns):
+    for j in range(row):
         factor += n_rows
-        for v in range(VECTORS):
-            xv = x[v * x_stride + j]
-            for h in range(n_rows):
-                acc[h * VECTORS + v] = acc[h * VECTORS + v] + xv * factor[h]
+        whiten_column(x + j, x_stride, factor, 0, n_rows, acc)
+    # The block on the diagonal, with constant bounds.
+    whiten_column(x + row, x_stride, factor + n_rows, 0, n_rows, acc)
+    if row + 1 < D:
+        whiten_column(x + row + 1, x_stride, factor + 2 * n_rows, 1, n_rows, acc)
+    if n_rows == 4 and row + 2 < D:
+        whiten_column(x + row + 2, x_stride, factor + 3 * n_rows, 2, n_rows, acc)
+    if n_rows == 4 and row + 3 < D:
+        whiten_column(x + row + 3, x_stride, factor + 4 * n_rows, 3, n_rows, acc)
     for h in range(n_rows * VECTORS):
         y[h] = acc[h]
 
@@ -34,7 +53,7 @@ cdef inline void squared_distances(
     for v in range(VECTORS):
         q[v] = splat(0)
     for row from 0 <= row < D by n_rows:
-        whiten_rows(x, x_stride, factor, min(row + n_rows, D), n_rows, y)
+        whiten_rows(x, x_stride, factor, row, D, n_rows, y)
         factor += n_rows + n_rows * min(row + n_rows, D)
         for h in range(n_rows):
             for v in range(VECTORS):

@@ -82,8 +82,10 @@ class Bernoulli(Emission):
     def statistics(
         self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: BernoulliParameters
     ) -> BernoulliStatistics:
+        # The kernel's own counts, in which the sums are exactly as large where a column is constant.
         p = parameters.probabilities
-        return BernoulliStatistics(counts, _reference(p), flat.reshape(p.shape))
+        first = flat.reshape(len(p), -1)
+        return BernoulliStatistics(first[:, -1], _reference(p), first[:, :-1])
 
     def mstep(
         self, statistics: BernoulliStatistics, parameters: BernoulliParameters

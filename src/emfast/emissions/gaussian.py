@@ -62,8 +62,8 @@ class GaussianStatistics:
     counts : ndarray of shape (K,), sums of responsibilities
     origin : ndarray of shape (K, D), what the moments are taken about
     first : ndarray of shape (K, D)
-    second : ndarray of shape (K, D, D) for full, (K, D) for diag and spherical, (D, D) for tied
-        For tied, the sum over components.
+    second : ndarray of shape (K, D, D) for full, (D, D) for tied, (K, D) for diag, (K,) for spherical
+        For tied, the sum over components; for spherical, over features.
     epsilon : float, machine epsilon of the precision the rows were computed in
     """
 
@@ -83,8 +83,10 @@ class GaussianStatistics:
         shift = self.origin - origin
         n = self.counts[:, None]
         first = self.first + n * shift
-        if self.covariance_type in ("diag", "spherical"):
+        if self.covariance_type == "diag":
             second = self.second + shift * (self.first + first)
+        elif self.covariance_type == "spherical":
+            second = self.second + (shift * (self.first + first)).sum(axis=1)
         else:
             # sum r (z + s)(z + s)' = sum r z z' + s (sum r z)' + (sum r z + n s) s'
             outer = shift[:, :, None] * self.first[:, None, :]
@@ -137,6 +139,10 @@ class Gaussian(Emission):
             return kernels.FullGaussian(centre, means, parameters.factors, constants)
         if self.covariance_type == "tied":
             return kernels.TiedGaussian(centre, means, parameters.factors, constants[0])
+        if self.covariance_type == "spherical":
+            kernel = kernels.SphericalGaussian(centre, means, parameters.factors, constants)
+            if kernel.about_centre:
+                return kernel
         return kernels.DiagGaussian(centre, means, self._scales(parameters), constants)
 
     def statistics(
@@ -144,13 +150,17 @@ class Gaussian(Emission):
     ) -> GaussianStatistics:
         centre = np.array(kernel.centre_values())
         K, D = parameters.means.shape
-        first, second = flat[: K * D].reshape(K, D), flat[K * D :]
-        if self.covariance_type == "full":
-            second = _from_triangle(second.reshape(K, -1), D)
-        elif self.covariance_type == "tied":
-            second = _from_triangle(second, D)
+        if self.covariance_type == "spherical" and kernel.about_centre:
+            first, second = flat.reshape(K, D + 1)[:, :D], flat.reshape(K, D + 1)[:, D]
+        elif self.covariance_type == "spherical":
+            first, second = flat.reshape(K, 2, D)[:, 0], flat.reshape(K, 2, D)[:, 1].sum(axis=1)
+        elif self.covariance_type == "diag":
+            first, second = flat.reshape(K, 2, D).swapaxes(0, 1)
+        elif self.covariance_type == "full":
+            first, second = np.zeros((K, D)), np.zeros((K, D, D))
+            kernel.moments(flat, first, second)
         else:
-            second = second.reshape(K, D)
+            first, second = flat[: K * D].reshape(K, D), _from_triangle(flat[K * D :], D)
         if kernel.about_centre:
             origin = np.tile(centre, (K, 1))
         else:
@@ -186,7 +196,7 @@ class Gaussian(Emission):
         """
         second = moments.second
         if self.covariance_type == "spherical":
-            variances = second.mean(axis=1) / n
+            variances = second / (n * unknown.shape[1])
             unknown = unknown.max(axis=1)
         elif self.covariance_type == "diag":
             variances = second / n[:, None]
