@@ -28,37 +28,53 @@ cdef struct Outputs:
 cdef class Workspace:
     """Scratch memory of one thread."""
 
-    cdef Buffer x, weights, responsibilities, log_likelihoods, scratch, rows_of_x
+    cdef Buffer x, weights, responsibilities, log_likelihoods, scratch, rows_of_x, words, columns
     cdef object every, listed, n_active
     cdef Tile tile              # points into the buffers
 
-    def __cinit__(self, Emission emission, Py_ssize_t rows):
+    def __cinit__(self, Emission emission, Py_ssize_t rows, bint is_bytes):
         cdef Py_ssize_t vectors = rows // LANES, n_pairs = (emission.n_components + 1) // 2
         cdef int32_t[::1] every, listed
         cdef Py_ssize_t[::1] n_active
         self.tile.x_stride = odd_stride(emission.n_columns)
         self.tile.r_stride = odd_stride(emission.n_components)
-        self.x = Buffer(rows * self.tile.x_stride)
+        if is_bytes and emission.n_words > 0:
+            self.pack_to_words(emission, rows)
+        else:
+            self.pack_to_lanes(emission, rows)
         self.weights = Buffer(rows)
         self.responsibilities = Buffer(rows * self.tile.r_stride)
         self.log_likelihoods = Buffer(rows)
         self.scratch = Buffer(rows * emission.scratch_per_row)
-        self.tile.x = <vreal*> self.x.data
         self.tile.weights = <vreal*> self.weights.data
         self.tile.responsibilities = <vreal*> self.responsibilities.data
         self.tile.log_likelihoods = <vreal*> self.log_likelihoods.data
         self.tile.scratch = <vreal*> self.scratch.data
-        if row_stride(emission) > 0:
-            self.rows_of_x = Buffer(rows * row_stride(emission))
-            self.tile.rows_of_x = self.rows_of_x.data
-            self.tile.row_stride = row_stride(emission)
-            self.tile.doubled = is_doubled(emission)
         self.every = every = array("i", range(vectors))
         self.listed = listed = array("i", [0]) * ((vectors + 1) * n_pairs)
         self.n_active = n_active = array("q", [0]) * n_pairs
         self.tile.every = &every[0]
         self.tile.listed = &listed[0]
         self.tile.n_active = &n_active[0]
+
+    cdef int pack_to_lanes(self, Emission emission, Py_ssize_t rows) except -1:
+        self.x = Buffer(rows * self.tile.x_stride)
+        self.tile.x = <vreal*> self.x.data
+        if row_stride(emission) > 0:
+            self.rows_of_x = Buffer(rows * row_stride(emission))
+            self.tile.rows_of_x = self.rows_of_x.data
+            self.tile.row_stride = row_stride(emission)
+            self.tile.doubled = is_doubled(emission)
+        return 0
+
+    cdef int pack_to_words(self, Emission emission, Py_ssize_t rows) except -1:
+        self.tile.n_words = emission.n_words
+        self.words = Buffer(rows * emission.n_words)
+        self.tile.words = <vbits*> self.words.data
+        # Features in vectors of 4, beyond the last.
+        self.columns = Buffer((rows // WORD_BITS + 1) * (emission.n_words * WORD_BITS + 4 * LANES))
+        self.tile.columns = <vbits*> self.columns.data
+        return 0
 
 
 def tile_rows(Emission emission):
@@ -152,10 +168,13 @@ cdef Py_ssize_t pass_over_block(
         tile.first = first
         tile.rows = min(step, stop - first)
         tile.vectors = (tile.rows + VECTORS * LANES - 1) // (VECTORS * LANES) * VECTORS
-        pack(rows, emission.centre.data, emission.n_features, tile)
+        if tile.words != NULL:
+            pack_words(rows, <const bits*> emission.flips.data, emission.n_features, tile)
+        else:
+            pack(rows, emission.centre.data, emission.n_features, tile)
         prefetch_rows(rows, first + step, min(first + 2 * step, stop))
         statistics[1] += set_weights(tile, weights, weight_stride)
-        if weights != NULL:
+        if weights != NULL and tile.words == NULL:
             blank_rows_of_no_weight(tile, emission.n_features)
         emission.log_density(tile)
         row = latent.respond(tile, labels, &statistics[0], &statistics[2])
@@ -275,7 +294,7 @@ def expectation(
     cdef double work = <double> n_rows * K * (n_features + 10)
     cdef int team = <int> max(1, min(n_threads, n_blocks, <Py_ssize_t> (work / WORK_OF_A_THREAD)))
     room = (step + ROW_STEP - 1) // ROW_STEP * ROW_STEP
-    workspaces = [Workspace(emission, room) for _ in range(team)]
+    workspaces = [Workspace(emission, room, source.is_bytes) for _ in range(team)]
     cdef Buffer tile_memory = Buffer(team * (sizeof(Tile) // sizeof(real) + 1))
     cdef Tile* tiles = <Tile*> tile_memory.data
     for i in range(team):

@@ -408,6 +408,85 @@ EMCORE_INLINE vreal vload_bytes(const unsigned char *from)
 #endif
 }
 
+/* Tables of 16 numbers, looked up by the lowest four bits of every lane. LOOKUPS tells whether that is
+   an instruction, and not only meant to compile. */
+#if EMCORE_VECTOR == 64 && defined(__AVX512BW__) && !defined(EMCORE_FLOAT32)
+enum { LOOKUPS = 1 };
+#define EMCORE_LOOKUPS 1
+#else
+enum { LOOKUPS = 0 };
+#define EMCORE_LOOKUPS 0
+#endif
+enum { WORD_BITS = 8 * sizeof(real), NIBBLES = WORD_BITS / 4, WORD_VECTORS = WORD_BITS / LANES };
+
+EMCORE_INLINE vreal vlookup(const real *table, vbits index)
+{
+#if EMCORE_LOOKUPS
+    return _mm512_permutex2var_pd(
+        _mm512_load_pd(table), (__m512i)index, _mm512_load_pd(table + LANES));
+#else
+    bits number[LANES];
+    real found[LANES];
+    vreal result;
+    memcpy(number, &index, sizeof index);
+    for (int i = 0; i < LANES; i++)
+        found[i] = table[number[i] & 15];
+    memcpy(&result, found, sizeof result);
+    return result;
+#endif
+}
+
+EMCORE_INLINE vbits vnext_index(vbits index) { return index >> 4; }
+
+/* n <= WORD_BITS bytes as bits: whether they are not 0. */
+EMCORE_INLINE bits word_of_bytes(const unsigned char *from, int n)
+{
+#if EMCORE_LOOKUPS
+    __mmask64 there = n == 64 ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
+    __m512i bytes = _mm512_maskz_loadu_epi8(there, from);
+    return (bits)_mm512_test_epi8_mask(bytes, bytes);
+#else
+    ubits word = 0;
+    for (int i = 0; i < n; i++)
+        word |= (ubits)(from[i] != 0) << i;
+    return (bits)word;
+#endif
+}
+
+/* WORD_BITS words of as many bits, transposed in place: bit j of word i becomes bit i of word j.
+   Blocks of halving size change places; for blocks smaller than a vector, words are transposed first. */
+EMCORE_INLINE void transpose_bits(vbits *a)
+{
+#if EMCORE_LOOKUPS
+#define SWAP_BLOCKS(size, w, mask)                                          \
+    for (int i = 0; i < 8; i++)                                             \
+        if (!(i & w)) {                                                     \
+            vbits t = ((vbits)((vubits)a[i] >> size) ^ a[(i + w) % 8]) & (bits)mask; \
+            a[(i + w) % 8] ^= t;                                            \
+            a[i] ^= t << size;                                              \
+        }
+    typedef ubits vubits __attribute__((vector_size(EMCORE_VECTOR)));
+    SWAP_BLOCKS(32, 4, 0x00000000ffffffff)
+    SWAP_BLOCKS(16, 2, 0x0000ffff0000ffff)
+    SWAP_BLOCKS(8, 1, 0x00ff00ff00ff00ff)
+    vtranspose((vreal *)a);
+    SWAP_BLOCKS(4, 4, 0x0f0f0f0f0f0f0f0f)
+    SWAP_BLOCKS(2, 2, 0x3333333333333333)
+    SWAP_BLOCKS(1, 1, 0x5555555555555555)
+    vtranspose((vreal *)a);
+#undef SWAP_BLOCKS
+#else
+    ubits rows[WORD_BITS], columns[WORD_BITS];
+    memcpy(rows, a, sizeof rows);
+    for (int j = 0; j < WORD_BITS; j++) {
+        columns[j] = 0;
+        for (int i = 0; i < WORD_BITS; i++)
+            columns[j] |= (rows[i] >> j & 1) << i;
+    }
+    memcpy(a, columns, sizeof columns);
+#endif
+}
+
 /* Zeroed memory on a cache-line boundary; NULL where there is none. */
 EMCORE_INLINE void *lanes_alloc(size_t bytes, void **handle)
 {

@@ -9,10 +9,15 @@ cdef extern from "lanes.h" nogil:
     ctypedef double real
     ctypedef double vreal
     ctypedef long long vbits
+    ctypedef long long bits
     enum:
         LANES
         VECTORS
         COLUMNS
+        LOOKUPS
+        WORD_BITS
+        NIBBLES
+        WORD_VECTORS
     real LOWEST
     real NEGLIGIBLE
     vreal splat(real)
@@ -33,6 +38,10 @@ cdef extern from "lanes.h" nogil:
     void vadd_to(double*, vreal)
     void prefetch(const char*)
     vreal vload_bytes(const unsigned char*)
+    vreal vlookup(const real* table, vbits index)
+    vbits vnext_index(vbits)
+    bits word_of_bytes(const unsigned char*, int n)
+    void transpose_bits(vbits*)
     void* lanes_alloc(size_t, void** handle)
 
 

@@ -14,6 +14,9 @@ ctypedef struct Tile:
     real* rows_of_x           # (rows, n_columns)         x by rows, twice over if `doubled`; or NULL
     Py_ssize_t row_stride
     bint doubled
+    vbits* words              # (vectors, n_words)        bits of rows instead of x; or NULL
+    vbits* columns            # (n_words, WORD_BITS / LANES, rows / WORD_BITS)  their transpose
+    Py_ssize_t n_words
     bint each_row             # whether rows have weights, or their log-likelihoods are asked for
     Py_ssize_t n_positive     # how many responsibilities are not negligible
     int32_t* every            # (vectors,)                0, 1, 2, ...
@@ -152,6 +155,33 @@ cdef void pack(
         whole = 0
     for i in range(whole, tile.vectors):
         pack_entries(rows, centre, D, tile, i)
+
+
+cdef void pack_words(
+    const Rows* rows,           # IN   bytes
+    const bits* flips,          # IN   (n_words,) bits that are inverted
+    Py_ssize_t D,
+    Tile* tile,                 # OUT  words
+) noexcept nogil:
+    """The bits of every row, a word of a row in each lane; 0 in padding."""
+    cdef Py_ssize_t b, d, w, h, n, n_bytes = tile.vectors * LANES
+    cdef const unsigned char* row
+    cdef unsigned char gathered[64]
+    cdef bits* out
+    for b in range(n_bytes):
+        row = <const unsigned char*> rows.data + (tile.first + b) * rows.row_stride
+        out = <bits*> (tile.words + b // LANES * tile.n_words) + b % LANES
+        for w in range(tile.n_words):
+            d = w * WORD_BITS
+            n = max(<Py_ssize_t> 0, min(D - d, <Py_ssize_t> WORD_BITS))
+            if b >= tile.rows:
+                out[w * LANES] = 0
+            elif rows.column_stride == 1:
+                out[w * LANES] = word_of_bytes(row + d, <int> n) ^ flips[w]
+            else:
+                for h in range(n):
+                    gathered[h] = row[(d + h) * rows.column_stride]
+                out[w * LANES] = word_of_bytes(gathered, <int> n) ^ flips[w]
 
 
 cdef void prefetch_rows(

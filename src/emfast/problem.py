@@ -4,7 +4,7 @@ The model is a pair (latent structure, emission) of parameter values; what does 
 fit - the families, their fixed groups, the rows - is held here.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,12 +24,18 @@ class Model(NamedTuple):
 
 
 def expectation(
-    latent: Latent, emission: Emission, model: Model, batch: Batch, n_threads: int
+    latent: Latent,
+    emission: Emission,
+    model: Model,
+    batch: Batch,
+    n_threads: int,
+    constant: Any = None,
 ) -> Statistics:
-    """The E-step on one batch."""
+    """The E-step on one batch; without what is `constant`, if the emission can leave it out."""
     kernels = emcore.kernels(batch.dtype)
     latent_kernel = latent.kernel(model.latent, kernels)
-    emission_kernel = emission.kernel(model.emission, latent.weights(model.latent), kernels)
+    weights = latent.weights(model.latent)
+    emission_kernel = emission.kernel(model.emission, weights, kernels, constant)
     partial, impossible = _pass_over(kernels, latent_kernel, emission_kernel, batch, n_threads)
     K = latent_kernel.n_components
     return Statistics(
@@ -94,12 +100,15 @@ class MixtureProblem:
     emission : Emission
     source : ArraySource
     n_threads : int
+    constant : list
+        What the emission says is the same in every E-step, once the first has been taken.
     """
 
     latent: Latent
     emission: Emission
     source: ArraySource
     n_threads: int
+    constant: list = field(default_factory=list)
 
     @property
     def rounding(self) -> float:
@@ -108,8 +117,11 @@ class MixtureProblem:
 
     def estep(self, model: Model) -> Statistics:
         total, n_rows = None, 0
+        constant = self.constant[0] if self.constant else None
         for batch in self.source:
-            statistics = expectation(self.latent, self.emission, model, batch, self.n_threads)
+            statistics = expectation(
+                self.latent, self.emission, model, batch, self.n_threads, constant
+            )
             if statistics.impossible_row >= 0:
                 raise ValueError(
                     f"X: row {n_rows + statistics.impossible_row} has zero likelihood under "
@@ -117,7 +129,10 @@ class MixtureProblem:
                 )
             total = statistics if total is None else total + statistics
             n_rows += batch.n_rows
-        return total
+        if constant is None:
+            self.constant[:] = [self.emission.constant(total.emission)]
+            return total
+        return self.emission.complete(total, model.emission, constant)
 
     def mstep(self, statistics: Statistics, model: Model) -> Model:
         return Model(

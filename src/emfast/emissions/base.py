@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from emfast.statistics import Statistics
+
 
 def refuse_another_kind(statistics: Any, other: Any) -> None:
     """Statistics add only to statistics of the same kind, which both name."""
@@ -36,12 +38,25 @@ class Emission(ABC):
     fixed: frozenset[str] = frozenset()
 
     @abstractmethod
-    def kernel(self, parameters: Any, weights: np.ndarray, kernels: ModuleType) -> Any:
-        """The compiled emission with these parameters, of components with these weights."""
+    def kernel(
+        self, parameters: Any, weights: np.ndarray, kernels: ModuleType, constant: Any = None
+    ) -> Any:
+        """The compiled emission with these parameters, of components with these weights.
+
+        With what is `constant` in the statistics of the rows, it may leave that out.
+        """
 
     @abstractmethod
     def statistics(self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: Any) -> Any:
         """Name the numbers that a pass with `kernel` has accumulated."""
+
+    def constant(self, statistics: Any) -> Any:
+        """What these statistics of all rows contain whatever the model; None if nothing."""
+        return None
+
+    def complete(self, statistics: Statistics, parameters: Any, constant: Any) -> Statistics:
+        """Statistics of all rows, with what is `constant` if the kernel has left it out."""
+        return statistics
 
     @abstractmethod
     def mstep(self, statistics: Any, parameters: Any) -> Any:

@@ -21,7 +21,7 @@ from scipy.linalg import lapack, solve_triangular
 
 from emfast.emissions.base import Emission, refuse_another_kind
 from emfast.exceptions import SingularComponentError
-from emfast.statistics import starved
+from emfast.statistics import Statistics, starved
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
@@ -63,7 +63,8 @@ class GaussianStatistics:
     origin : ndarray of shape (K, D), what the moments are taken about
     first : ndarray of shape (K, D)
     second : ndarray of shape (K, D, D) for full, (D, D) for tied, (K, D) for diag, (K,) for spherical
-        For tied, the sum over components; for spherical, over features.
+        For tied, the sum over components, or None where it is known to be constant; for spherical,
+        the sum over features.
     epsilon : float, machine epsilon of the precision the rows were computed in
     """
 
@@ -83,7 +84,9 @@ class GaussianStatistics:
         shift = self.origin - origin
         n = self.counts[:, None]
         first = self.first + n * shift
-        if self.covariance_type == "diag":
+        if self.second is None:
+            second = None
+        elif self.covariance_type == "diag":
             second = self.second + shift * (self.first + first)
         elif self.covariance_type == "spherical":
             second = self.second + (shift * (self.first + first)).sum(axis=1)
@@ -101,9 +104,33 @@ class GaussianStatistics:
             self,
             counts=self.counts + other.counts,
             first=self.first + other.first,
-            second=self.second + other.second,
+            second=None if self.second is None else self.second + other.second,
             epsilon=max(self.epsilon, other.epsilon),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantScatter:
+    """The scatter of all rows about a point, which no responsibility enters.
+
+    Attributes
+    ----------
+    point : ndarray of shape (D,)
+    weight : float, sum of the weights of the rows
+    first : ndarray of shape (D,), sum of w (x - point)
+    second : ndarray of shape (D, D), sum of w (x - point) (x - point)'
+    """
+
+    point: np.ndarray
+    weight: float
+    first: np.ndarray
+    second: np.ndarray
+
+    def about(self, point: np.ndarray) -> np.ndarray:
+        """The scatter about another point."""
+        shift = self.point - point
+        first = self.first + self.weight * shift
+        return self.second + np.outer(shift, self.first) + np.outer(first, shift)
 
 
 class Gaussian(Emission):
@@ -129,7 +156,11 @@ class Gaussian(Emission):
         return f"{self.covariance_type} Gaussian"
 
     def kernel(
-        self, parameters: GaussianParameters, weights: np.ndarray, kernels: ModuleType
+        self,
+        parameters: GaussianParameters,
+        weights: np.ndarray,
+        kernels: ModuleType,
+        constant: "ConstantScatter | None" = None,
     ) -> Any:
         # In the precision of the rows, from which it is subtracted.
         centre = _median(parameters.means, weights).astype(kernels.DTYPE).astype(np.float64)
@@ -138,7 +169,13 @@ class Gaussian(Emission):
         if self.covariance_type == "full":
             return kernels.FullGaussian(centre, means, parameters.factors, constants)
         if self.covariance_type == "tied":
-            return kernels.TiedGaussian(centre, means, parameters.factors, constants[0])
+            kernel = kernels.TiedGaussian(centre, means, parameters.factors, constants[0])
+            if constant is None or not kernel.about_centre:
+                return kernel
+            # log p(x | k) = constant_k + x' Lambda mu_k - x' Lambda x / 2, and responsibilities do
+            # not depend on the last term.
+            forms = means @ self.precisions(parameters)
+            return kernels.LinearForms(centre, forms, constants - 0.5 * (forms * means).sum(axis=1))
         if self.covariance_type == "spherical":
             kernel = kernels.SphericalGaussian(centre, means, parameters.factors, constants)
             if kernel.about_centre:
@@ -156,6 +193,8 @@ class Gaussian(Emission):
             first, second = flat.reshape(K, 2, D)[:, 0], flat.reshape(K, 2, D)[:, 1].sum(axis=1)
         elif self.covariance_type == "diag":
             first, second = flat.reshape(K, 2, D).swapaxes(0, 1)
+        elif len(flat) == K * D:
+            first, second = flat.reshape(K, D), None
         elif self.covariance_type == "full":
             first, second = np.zeros((K, D)), np.zeros((K, D, D))
             kernel.moments(flat, first, second)
@@ -167,6 +206,31 @@ class Gaussian(Emission):
             origin = centre + (parameters.means - centre).astype(kernel.dtype)
         epsilon = float(np.finfo(kernel.dtype).eps)
         return GaussianStatistics(self.covariance_type, counts, origin, first, second, epsilon)
+
+    def constant(self, statistics: GaussianStatistics) -> ConstantScatter | None:
+        """With a covariance that all components share: the scatter of all rows."""
+        if self.covariance_type != "tied":
+            return None
+        point = statistics.origin[0]
+        moments = statistics.moved_to(np.tile(point, (len(statistics.counts), 1)))
+        return ConstantScatter(
+            point, moments.counts.sum(), moments.first.sum(axis=0), moments.second
+        )
+
+    def complete(
+        self, statistics: Statistics, parameters: GaussianParameters, constant: ConstantScatter
+    ) -> Statistics:
+        """Add sum_n w_n (log-density that components share) = - trace(Lambda S) / 2, and S."""
+        if constant is None or statistics.emission.second is not None:
+            return statistics
+        scatter = constant.about(statistics.emission.origin[0])
+        factor = parameters.factors
+        shared = -0.5 * float(((factor @ scatter) * factor).sum())
+        return replace(
+            statistics,
+            log_likelihood=statistics.log_likelihood + shared,
+            emission=replace(statistics.emission, second=scatter),
+        )
 
     def mstep(
         self, statistics: GaussianStatistics, parameters: GaussianParameters
