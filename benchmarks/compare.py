@@ -11,6 +11,7 @@ command fails; the deviation of other peers is printed beside their time.
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -104,32 +105,38 @@ def judge(workload: Workload, results: dict[str, dict], dtype: str) -> dict:
     }
 
 
+def columns(peer: str) -> dict[str, Callable[[dict], str]]:
+    """Headers of a peer's columns, and how each shows a result."""
+    shown = {f"{peer} ms": lambda result: f"{result['least_ms']:.1f} ({result['median_ms']:.1f})"}
+    if peer != "emfast":
+        shown["ratio"] = lambda result: f"{result['ratio']:.1f}" if "ratio" in result else "-"
+    shown["MiB"] = lambda result: (
+        "?" if result["memory_mib"] is None else f"{result['memory_mib']:.0f}"
+    )
+    if not PEERS[peer].exact:
+        shown["deviation"] = lambda result: f"{result['deviation']:+.0e}"
+    return shown
+
+
 def header(peers: list[str]) -> list[str]:
-    cells = ["workload (N x D, K)"]
-    for peer in peers:
-        cells += [f"{peer} ms"]
-        cells += ["ratio"] if peer != "emfast" else []
-        cells += ["MiB"]
-        cells += [] if PEERS[peer].exact else ["deviation"]
-    return [*cells, "log-likelihood"]
+    return [
+        "workload (N x D, K)",
+        *(name for peer in peers for name in columns(peer)),
+        "log-likelihood",
+    ]
 
 
 def line(row: dict, peers: list[str]) -> list[str]:
     """Cells of one row of the table."""
     cells = [row["workload"]["name"]]
     for peer in peers:
-        result = row["results"].get(peer)
-        if result is None or "failure" in result:
-            cells.append("-" if result is None else "failed")
-            cells += ["-"] * ((peer != "emfast") + 1 + (not PEERS[peer].exact))
-            continue
-        cells.append(f"{result['least_ms']:.1f} ({result['median_ms']:.1f})")
-        if peer != "emfast":
-            cells.append(f"{result['ratio']:.1f}" if "ratio" in result else "-")
-        memory = result["memory_mib"]
-        cells.append("?" if memory is None else f"{memory:.0f}")
-        if not PEERS[peer].exact:
-            cells.append(f"{result['deviation']:+.0e}")
+        result, shown = row["results"].get(peer), columns(peer)
+        if result is None:
+            cells += ["-"] * len(shown)
+        elif "failure" in result:
+            cells += ["failed", *["-"] * (len(shown) - 1)]
+        else:
+            cells += [show(result) for show in shown.values()]
     if row["void"]:
         return [*cells, "void"]
     value = row["log_likelihood"]

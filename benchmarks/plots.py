@@ -198,14 +198,14 @@ def _curve(left: Axes, right: Axes, curve: dict, results: dict, peak: float) -> 
     label = f"{family}, {features}" if curve["axis"] == "components" else family
     left.loglog(values, ms * scale, label=label, **style)
     left.loglog(values, 1e3 * flops / peak * scale, "--", color=COLOURS[family], linewidth=0.8)
-    left.set_ylabel("ns for a row" if by_row else "ms for an iteration")
+    left.set_ylabel("ns per row" if by_row else "ms per iteration")
     right.semilogx(values, 1e12 * ms * 1e-3 / flops, **style)
     right.axhline(1e12 / peak, color="black", linestyle="--", linewidth=0.8)
     right.set_yscale("log")
     right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.yaxis.set_major_formatter(FuncFormatter(plain_number))
     right.yaxis.set_minor_formatter(NullFormatter())
-    right.set_ylabel("ps for an operation (dashed: FMA peak)")
+    right.set_ylabel("ps per operation (dashed: peak)")
     fixed = {"rows": f"{features}, {components}; ", "components": "", "features": f"{components}; "}
     title = f"{fixed[curve['axis']]}dashed: operations at the FMA peak"
     left.set_title(title, fontsize=8, loc="left")
@@ -223,7 +223,7 @@ def _threads(left: Axes, right: Axes, curve: dict, results: dict, peak: float) -
     left.set_ylabel("times as fast as one thread")
     right.plot(threads, ms[0] / ms / threads, **style)
     right.set_ylim(0, 1.1)
-    right.set_ylabel("of that, for each thread")
+    right.set_ylabel("the same per thread")
     for ax in (left, right):
         ax.set_xticks(threads)
 

@@ -52,6 +52,8 @@ def rows_for(family: str, D: int, K: int, work: float, max_numbers: int) -> int:
 def points(axis: str, family: str, work: float, max_numbers: int, max_threads: int) -> list[tuple]:
     """(workload, threads) of every point of a curve."""
     values, found = AXES[axis], []
+    if axis == "threads":
+        values = sorted({value for value in values if value < max_threads} | {max_threads})
     for value in values:
         D, K, threads = FEATURES, COMPONENTS, max_threads
         if axis == "rows":
@@ -62,8 +64,6 @@ def points(axis: str, family: str, work: float, max_numbers: int, max_threads: i
             D, K = ALONG_COMPONENTS.get(family, FEATURES), value
         elif axis == "features":
             D = value
-        elif value > max_threads:
-            continue
         else:
             (D, K), threads = ALONG_THREADS[family], value
         N = value if axis == "rows" else rows_for(family, D, K, work, max_numbers)
