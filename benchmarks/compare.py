@@ -177,35 +177,36 @@ def main() -> int:
     missing = [peer for peer in arguments.peers if peer not in peers]
     workloads = chosen(arguments.rows, arguments.scale, arguments.separation)
     threads = pin(arguments.threads)
+    options = {name: value for name, value in vars(arguments).items() if name != "json"}
+    n_iter, repeats, dtype = arguments.iterations, arguments.repeats, arguments.dtype
     rows = []
-    steps = len(workloads) * (1 + len(peers) * (arguments.repeats + 1))
+    steps = len(workloads) * (1 + len(peers) * (repeats + 1))
     with threadpool_limits(threads), progress(steps) as step:
         facts = environment(threads)
-        print_environment(facts)
-        for peer in missing:
-            print(f"{peer}: not installed, skipped ({INSTALL})")
-        print(
-            f"{arguments.dtype}, separation {arguments.separation:g}; ms per iteration: least "
-            "(median); MiB: peak memory beyond the data\n"
-        )
-        print("| " + " | ".join(header(peers)) + " |")
-        print("|" + "---|" * len(header(peers)), flush=True)
+        print_head(facts, peers, missing, dtype, arguments.separation)
         for workload in workloads:
-            results = measure(
-                workload,
-                peers,
-                arguments.iterations,
-                arguments.repeats,
-                threads,
-                arguments.dtype,
-                step,
-            )
-            rows.append(judge(workload, results, arguments.dtype))
+            results = measure(workload, peers, n_iter, repeats, threads, dtype, step)
+            rows.append(judge(workload, results, dtype))
             print("| " + " | ".join(line(rows[-1], peers)) + " |", flush=True)
-    options = {name: value for name, value in vars(arguments).items() if name != "json"}
-    contents = {"kind": "compare", **facts, "options": options, "missing": missing, "rows": rows}
-    write_json(arguments.json, contents)
-    return complain(rows, arguments.dtype)
+            # Row by row, so that what is interrupted keeps what it has.
+            contents = {"kind": "compare", **facts, "options": options, "missing": missing}
+            write_json(arguments.json, {**contents, "rows": rows})
+    return complain(rows, dtype)
+
+
+def print_head(
+    facts: dict, peers: list[str], missing: list[str], dtype: str, separation: float
+) -> None:
+    """Print what stands above the rows of the table."""
+    print_environment(facts)
+    for peer in missing:
+        print(f"{peer}: not installed, skipped ({INSTALL})")
+    print(
+        f"{dtype}, separation {separation:g}; ms per iteration: least (median); "
+        "MiB: peak memory beyond the data\n"
+    )
+    print("| " + " | ".join(header(peers)) + " |")
+    print("|" + "---|" * len(header(peers)), flush=True)
 
 
 def complain(rows: list[dict], dtype: str) -> int:
