@@ -10,7 +10,7 @@ components overlap completely, so that no row is left out of any sum.
 import argparse
 from pathlib import Path
 
-from costs import cost
+from costs import Cost, cost
 from iterations import Times, problem_of, time_iterations
 from measure import environment, pin, print_environment, write_json
 from peak import REAL, highest, measured_peaks
@@ -49,10 +49,10 @@ def measure_row(workload: Workload, dtype: str, threads: int, seconds: float) ->
 
 def compare_to(peaks: dict[str, float], dtype: str, row: dict) -> dict:
     """`row` with its time at the limit and its fraction of the peak."""
-    limit = max(row["flops"] / peaks[dtype], row["bytes"] / peaks["read"])
+    counted = Cost(*(row[field] for field in Cost._fields))
     return {
         **row,
-        "limit_ms": 1e3 * limit,
+        "limit_ms": 1e3 * counted.seconds(peaks[dtype], peaks["read"]),
         "fraction_of_peak": row["flops_per_second"] / peaks[dtype],
     }
 
