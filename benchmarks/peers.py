@@ -1,51 +1,95 @@
-"""The peers: each runs EM from a given start and tells when every iteration ended.
+"""The peers: each runs EM from a given start and tells how long every iteration took.
 
-A peer is a function ``(workload, X, start, n_iter, n_threads)`` that returns the moments at which
-its E-steps ended, n_iter + 1 of them, and the mean log-likelihood of X after n_iter M-steps; or
-None where it has no such model. The first moment is NaN where the loop does not tell it.
+A peer's function takes ``(workload, X, start, n_iter, n_threads)`` and returns an `Outcome`, or
+None where it has no such model.
 """
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from emfast import em
 from emfast.baseline import numpy_em, numpy_em_bernoulli
-from emfast.data import ArraySource, Batch
-from emfast.latent import MixtureWeights
-from emfast.problem import MixtureProblem
 from emfast.threads import SingleThreadedBlas
+from iterations import problem_of
+from workloads import REG_COVAR
 
-REG_COVAR = 1e-6
+
+class PeerFailure(Exception):
+    """A peer cannot fit this row of the table; the message says why."""
+
+
+class Outcome(NamedTuple):
+    """What a run of a peer gives.
+
+    Attributes
+    ----------
+    seconds : list of float, of every iteration that could be told apart
+    log_likelihood : callable that returns the mean log-likelihood in nats of the same rows after
+        all M-steps; a function, because some peers do not tell it and scoring takes time.
+    """
+
+    seconds: list[float]
+    log_likelihood: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A program to compare with.
+
+    Attributes
+    ----------
+    run : callable
+    module : str, what it imports
+    exact : bool
+        Whether its log-likelihood must be that of emfast to rounding. Of others, which take an
+        M-step of their own, the deviation is told.
+    """
+
+    run: Callable[..., Outcome | None]
+    module: str
+    exact: bool = True
+
+    @property
+    def installed(self) -> bool:
+        return find_spec(self.module) is not None
 
 
 def emfast(workload, X, start, n_iter, n_threads):
-    emission, model = workload.emission_and_model(start, REG_COVAR)
-    problem = MixtureProblem(MixtureWeights(), emission, ArraySource(Batch(X)), n_threads)
-    moments = [np.nan]
-
-    def record(iteration):
-        moments.append(time.perf_counter())
-
+    problem, model = problem_of(workload, X, start, n_threads)
+    moments = []
     with SingleThreadedBlas():
-        trace = em.maximize(problem, model, tol=0, max_iter=n_iter, observe=record)
-    return moments, trace.objective
+        trace = em.maximize(
+            problem,
+            model,
+            tol=0,
+            max_iter=n_iter,
+            observe=lambda iteration: moments.append(time.perf_counter()),
+        )
+    return Outcome(list(np.diff(moments)), lambda: trace.objective)
 
 
 def numpy(workload, X, start, n_iter, n_threads):
-    moments = [np.nan]
+    moments = []
 
     def record(number, log_likelihood):
         moments.append(time.perf_counter())
 
+    log_likelihood = _numpy_em(workload, X, start, n_iter, record)
+    return Outcome(list(np.diff(moments)), lambda: log_likelihood)
+
+
+def _numpy_em(workload, X, start, n_iter, on_iteration=None) -> float:
     if workload.family == "bernoulli":
-        _, log_likelihood = numpy_em_bernoulli(X, *start, n_iter, on_iteration=record)
-    else:
-        _, log_likelihood = numpy_em(
-            X, *start, workload.family, n_iter, reg_covar=REG_COVAR, on_iteration=record
-        )
-    return moments, log_likelihood
+        return numpy_em_bernoulli(X, *start, n_iter, on_iteration=on_iteration)[1]
+    return numpy_em(
+        X, *start, workload.family, n_iter, reg_covar=REG_COVAR, on_iteration=on_iteration
+    )[1]
 
 
 def sklearn(workload, X, start, n_iter, n_threads):
@@ -59,6 +103,7 @@ def sklearn(workload, X, start, n_iter, n_threads):
     diagonal = workload.family in ("diag", "spherical")
     precisions = 1 / covariances if diagonal else np.linalg.inv(covariances)
     cholesky = np.sqrt(precisions) if diagonal else np.linalg.cholesky(precisions)
+    weights, means, cholesky = (part.astype(X.dtype) for part in (weights, means, cholesky))
     mixture.weights_, mixture.means_, mixture.precisions_cholesky_ = weights, means, cholesky
     moments = []
     for iteration in range(n_iter + 1):
@@ -66,7 +111,56 @@ def sklearn(workload, X, start, n_iter, n_threads):
         moments.append(time.perf_counter())
         if iteration < n_iter:
             mixture._m_step(X, log_responsibilities)
-    return moments, float(log_likelihood)
+    return Outcome(list(np.diff(moments)), lambda: float(log_likelihood))
 
 
-PEERS = {"emfast": emfast, "numpy": numpy, "sklearn": sklearn}
+def daal4py(workload, X, start, n_iter, n_threads):
+    """oneDAL's whole run, divided by its iterations: it tells no moments.
+
+    A run is as many E-steps as M-steps, hence its log-likelihood is that before the last M-step;
+    the parameters it returns are scored by the NumPy baseline. Variances get nothing added: with
+    few rows a covariance matrix becomes singular, where others have `REG_COVAR`.
+    """
+    if workload.family not in ("diag", "full"):
+        return None
+    import daal4py as onedal
+
+    onedal.daalinit(n_threads)
+    weights, means, covariances = (part.astype(X.dtype) for part in start)
+    # A diagonal is stored as a matrix of one row.
+    matrices = [np.ascontiguousarray(np.atleast_2d(matrix)) for matrix in covariances]
+    algorithm = onedal.em_gmm(
+        workload.n_components,
+        fptype="float" if X.dtype == np.float32 else "double",
+        maxIterations=n_iter,
+        accuracyThreshold=0.0,
+        regularizationFactor=REG_COVAR,
+        covarianceStorage="diagonal" if workload.family == "diag" else "full",
+    )
+    began = time.perf_counter()
+    try:
+        result = algorithm.compute(X, weights[None], means, matrices)
+    except RuntimeError as error:
+        raise PeerFailure(" ".join(str(error).split())) from error
+    seconds = time.perf_counter() - began
+    made = int(result.nIterations[0, 0])
+    if made != n_iter:
+        raise RuntimeError(f"daal4py made {made} iterations; expected {n_iter}")
+    found = np.array(result.covariances).reshape(covariances.shape)
+    end = tuple(part.astype(np.float64) for part in (result.weights[0], result.means, found))
+
+    def log_likelihood():
+        try:
+            return _numpy_em(workload, X, end, 0)
+        except np.linalg.LinAlgError as error:
+            raise PeerFailure("its covariance matrices are singular") from error
+
+    return Outcome([seconds / n_iter], log_likelihood)
+
+
+PEERS = {
+    "emfast": Peer(emfast, "emfast"),
+    "numpy": Peer(numpy, "numpy"),
+    "sklearn": Peer(sklearn, "sklearn"),
+    "daal4py": Peer(daal4py, "daal4py", exact=False),
+}

@@ -8,11 +8,8 @@
 import pytest
 
 from emfast.baseline import numpy_em, numpy_em_bernoulli
-from emfast.data import ArraySource, Batch
-from emfast.latent import MixtureWeights
-from emfast.problem import MixtureProblem
 from emfast.threads import resolve_threads
-from peers import REG_COVAR
+from iterations import problem_of
 from workloads import Workload
 
 WORKLOADS = [
@@ -35,9 +32,7 @@ def workload(request):
 def test_emfast(benchmark, workload, dtype):
     workload, X, start = workload
     benchmark.group = str(workload)
-    emission, model = workload.emission_and_model(start, REG_COVAR)
-    source = ArraySource(Batch(X.astype(dtype)))
-    problem = MixtureProblem(MixtureWeights(), emission, source, resolve_threads(None))
+    problem, model = problem_of(workload, X.astype(dtype), start, resolve_threads(None))
 
     def iteration():
         return problem.mstep(problem.estep(model), model)

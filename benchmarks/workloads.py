@@ -1,6 +1,6 @@
 """The rows of the table: data, and a start that every peer goes from."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -9,6 +9,11 @@ from emfast.emissions import Bernoulli, Gaussian
 from emfast.emissions.base import Emission
 from emfast.emissions.bernoulli import BernoulliParameters
 from emfast.problem import Model
+
+FAMILIES = ("diag", "full", "tied", "spherical", "bernoulli")
+REG_COVAR = 1e-6
+# Of rows from their mean, when components are to start on top of each other.
+CLOSE = 0.05
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class Workload:
     n_samples, n_features, n_components : int
     separation : float
         Root mean square distance between two means, in standard deviations of about 1. At 4 the
-        components overlap; at 12 hardly any row could come from two of them.
+        components overlap; at 12 hardly any row could come from two of them. At 0 the rows come
+        from one distribution and the start is so narrow that no responsibility is negligible.
     """
 
     family: str
@@ -31,37 +37,52 @@ class Workload:
     separation: float = 4.0
 
     def __str__(self) -> str:
-        rows = (
-            f"{self.n_samples / 1000:g}k" if self.n_samples < 1e6 else f"{self.n_samples / 1e6:g}M"
-        )
+        N = self.n_samples
+        rows = f"{N / 1e6:g}M" if N >= 1e6 else f"{N / 1000:g}k" if N >= 1000 else str(N)
         return f"{self.family} {rows} x {self.n_features}, {self.n_components}"
 
+    def as_dict(self) -> dict:
+        """The attributes, and the name, for files of results."""
+        return {"name": str(self), **asdict(self)}
+
     def scaled(self, scale: float) -> "Workload":
+        """As many rows times `scale`, but so many that every component has enough."""
         # With fewer rows covariances are so ill-conditioned that peers cannot agree.
-        least = min(self.n_samples, 20 * self.n_components * min(self.n_features, 128))
+        needed = 50 * self.n_features if self.family == "full" else 500
+        least = min(self.n_samples, needed * self.n_components)
         return replace(self, n_samples=max(least, round(scale * self.n_samples)))
 
-    def rows(self) -> np.ndarray:
-        """Rows of a mixture of as many components."""
+    def rows(self, dtype: str = "float64") -> np.ndarray:
+        """Rows of a mixture of as many components, or of one where the separation is 0.
+
+        In double precision, binary rows are uint8, which the kernels read as they are.
+        """
+        components = self.n_components if self.separation > 0 else 1
         if self.family == "bernoulli":
-            return _binary_rows(self.n_samples, self.n_features, self.n_components)
-        return make_gaussian_mixture(
+            X = _binary_rows(self.n_samples, self.n_features, components)
+            return X if dtype == "float64" else X.astype(dtype)
+        X = make_gaussian_mixture(
             self.n_samples,
             self.n_features,
-            self.n_components,
+            components,
             separation=self.separation,
             random_state=0,
         )[0]
+        return X.astype(dtype, copy=False)
 
     def start(self, X: np.ndarray) -> tuple[np.ndarray, ...]:
         """Equal weights, and parameters around rows drawn at random."""
         K = self.n_components
         generator = np.random.default_rng(1)
         points = X[generator.choice(len(X), K, replace=False)].astype(np.float64)
+        sample = X[:10_000].astype(np.float64)
+        if self.separation == 0:
+            centre = sample.mean(axis=0)
+            points = centre + CLOSE * (points - centre)
         weights = np.full(K, 1 / K)
         if self.family == "bernoulli":
             return weights, 0.25 + 0.5 * points
-        variance = X[:10_000].var(axis=0)
+        variance = sample.var(axis=0)
         covariances = {
             "diag": np.tile(variance, (K, 1)),
             "spherical": np.full(K, variance.mean()),
@@ -70,13 +91,11 @@ class Workload:
         }[self.family]
         return weights, points, covariances
 
-    def emission_and_model(
-        self, start: tuple[np.ndarray, ...], reg_covar: float
-    ) -> tuple[Emission, Model]:
+    def emission_and_model(self, start: tuple[np.ndarray, ...]) -> tuple[Emission, Model]:
         """The start as emfast has it."""
         if self.family == "bernoulli":
             return Bernoulli(), Model(start[0], BernoulliParameters(start[1]))
-        emission = Gaussian(self.family, reg_covar=reg_covar)
+        emission = Gaussian(self.family, reg_covar=REG_COVAR)
         return emission, Model(start[0], emission.parameters(*start[1:]))
 
 
@@ -91,12 +110,28 @@ def _binary_rows(n_samples: int, n_features: int, n_components: int) -> np.ndarr
     return X
 
 
-GAUSSIAN = (
+WORKLOADS = (
     Workload("diag", 1_000_000, 16, 16),
     Workload("diag", 200_000, 64, 64),
     Workload("diag", 5_000_000, 1, 2),
     Workload("full", 1_000_000, 8, 8),
     Workload("full", 200_000, 32, 16),
     Workload("full", 100_000, 128, 8),
+    Workload("tied", 200_000, 64, 16),
+    Workload("spherical", 1_000_000, 16, 16),
+    Workload("bernoulli", 200_000, 784, 10),
 )
-WORKLOADS = (*GAUSSIAN, Workload("bernoulli", 200_000, 784, 10))
+
+
+def chosen(filters: str, scale: float = 1.0, separation: float = 4.0) -> list[Workload]:
+    """Rows of the table whose name contains one of the comma-separated `filters`, scaled."""
+    found = [
+        replace(workload, separation=separation).scaled(scale)
+        for workload in WORKLOADS
+        if any(part in str(workload) for part in filters.split(","))
+    ]
+    if not found:
+        raise SystemExit(
+            f"--rows: found {filters!r}; expected parts of {[str(row) for row in WORKLOADS]}"
+        )
+    return found
