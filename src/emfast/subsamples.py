@@ -29,8 +29,8 @@ RACE_ROWS = 1_000
 RACE_ROWS_PER_MEAN = 20
 RACE_SHARE = 1 / 8
 
-# Iterations on a subsample, whatever they cost.
-MIN_ITER, MAX_ITER = 10, 100
+# Most iterations on a subsample, however few its rows.
+MAX_ITER = 100
 
 
 class Effort(NamedTuple):
@@ -40,18 +40,20 @@ class Effort(NamedTuple):
     ----------
     tol : float, see `em.maximize`
     passes : float, what all iterations together may cost, in passes over all rows
+    n_iter : int, as many are allowed whatever they cost
     """
 
     tol: float
     passes: float
+    n_iter: int
 
 
 # What is left to gain on a subsample is soon less than what its rows differ from all rows. Plateaus
 # are left more often than with the tolerance of a user who counts iterations on all rows.
-THOROUGH = Effort(1e-4, 1.0)
+THOROUGH = Effort(1e-4, 2.0, 30)
 
 # Enough to tell starts apart that have just begun.
-SHORT = Effort(3e-4, 0.5)
+SHORT = Effort(3e-4, 0.5, 10)
 
 
 def sizes(n_rows: int, n_components: int, n_features: int, n_starts: int = 1) -> list[int]:
@@ -103,7 +105,7 @@ def improve(
     trace : Trace or None, where the model is the one that was given
     """
     affordable = int(effort.passes * all_rows / problem.source.n_rows)
-    max_iter = min(MAX_ITER, max(MIN_ITER, affordable))
+    max_iter = min(MAX_ITER, max(effort.n_iter, affordable))
     try:
         trace = em.maximize(problem, model, tol=effort.tol, max_iter=max_iter)
     except SingularComponentError:
