@@ -325,7 +325,7 @@ BAD_PARAMETERS = {
     "max_iter": [-1, 1.5, "10", None],
     "n_init": [0, 2.5, None],
     "init_params": ["k-medoids", None, 3],
-    "restarts": ["race", "some", None],
+    "restarts": ["races", "some", None],
     "random_state": ["seed", 1.5, -1],
     "warm_start": ["yes", 2],
     "verbose": [-1, "loud"],

@@ -38,7 +38,8 @@ class Batch:
     def take(self, rows: np.ndarray) -> "Batch":
         """A copy of the given rows."""
         weights = None if self.weights is None else self.weights[rows]
-        return Batch(self.X[rows], weights, self.labels.take(rows))
+        # Several times as fast as indexing.
+        return Batch(np.take(self.X, rows, axis=0), weights, self.labels.take(rows))
 
 
 class ArraySource:
@@ -47,12 +48,14 @@ class ArraySource:
     Attributes
     ----------
     n_rows, n_features : int
+    n_used : int, rows of positive weight
     dtype : str, the precision the rows are computed in
     """
 
     def __init__(self, batch: Batch):
         self.batch = batch
         self.n_rows, self.n_features = batch.X.shape
+        self.n_used = self.n_rows if batch.weights is None else np.count_nonzero(batch.weights)
         self.dtype = batch.dtype
 
     def __iter__(self) -> Iterator[Batch]:
@@ -62,33 +65,46 @@ class ArraySource:
         """About `n_rows` rows of positive weight, without replacement and in their order.
 
         Rows with a known component are few and precious: up to half the sample is theirs, the same
-        number for every component, besides those that come by chance.
+        number for every component, besides those that come by chance. Their weights make up for it,
+        so that weighted sums over the sample still estimate those over all rows.
         """
         weights, labels = self.batch.weights, self.batch.labels
         if n_rows >= self.n_rows and weights is None:
             return self.batch
-        if weights is None:
-            rows = _choice(self.n_rows, n_rows, random_state)
-        else:
-            positive = np.flatnonzero(weights > 0)
-            rows = positive[_choice(positive.size, n_rows, random_state)]
-        if rows.size < self.n_rows and not labels.nothing_known:
-            known = labels.known(self.n_rows)
-            parts = [rows]
-            for k in range(n_components):
-                of_component = np.flatnonzero(known == k)
-                if weights is not None:
-                    of_component = of_component[weights[of_component] > 0]
-                chosen = _choice(of_component.size, n_rows // (2 * n_components), random_state)
-                parts.append(of_component[chosen])
-            rows = np.concatenate(parts)
-        return self.batch.take(np.unique(rows))
+        pool = None if weights is None else np.flatnonzero(weights > 0)
+        size = self.n_rows if pool is None else pool.size
+        rows = _choice(size, n_rows, random_state)
+        rows = rows if pool is None else pool[rows]
+        if n_rows >= size or labels.nothing_known:
+            return self.batch.take(np.sort(rows))
+        known = labels.known(self.n_rows)
+        chance, parts, odds = n_rows / size, [rows], np.zeros(n_components)
+        for k in range(n_components):
+            of_component = np.flatnonzero(known == k)
+            if weights is not None:
+                of_component = of_component[weights[of_component] > 0]
+            wanted = min(of_component.size, n_rows // (2 * n_components))
+            parts.append(of_component[_choice(of_component.size, wanted, random_state)])
+            odds[k] = parts[-1].size / max(of_component.size, 1)
+        rows = np.unique(np.concatenate(parts))
+        chosen = self.batch.take(rows)
+        known = known[rows]
+        odds = np.where(known >= 0, odds[known], 0.0)
+        factors = chance / (1 - (1 - chance) * (1 - odds))
+        weights = factors if chosen.weights is None else factors * chosen.weights
+        return Batch(chosen.X, weights, chosen.labels)
 
 
 def _choice(n: int, size: int, random_state: np.random.RandomState) -> np.ndarray:
-    """`size` of range(n), or all, in memory that depends on `size` alone where it is much less."""
+    """About `size` of range(n), or all, in memory that depends on `size` where it is much less."""
     if size >= n:
         return np.arange(n)
-    if size > n // 20:
+    if size > n // 2:
         return random_state.permutation(n)[:size]
-    return random_state.permutation(np.unique(random_state.randint(n, size=2 * size)))[:size]
+    if size < n // 100:
+        return random_state.permutation(np.unique(random_state.randint(n, size=2 * size)))[:size]
+    # So many draws with replacement hit `size` different numbers on average.
+    draws = max(size, round(-n * np.log1p(-size / n)))
+    hit = np.zeros(n, bool)
+    hit[random_state.randint(n, size=draws)] = True
+    return np.flatnonzero(hit)

@@ -17,15 +17,23 @@ from emfast import em
 from emfast.data import ArraySource, Batch
 from emfast.exceptions import (
     ConvergenceWarning,
+    DegenerateComponentWarning,
     StarvedComponentWarning,
 )
 from emfast.inference import FittedMixture
 from emfast.initialize import INIT_PARAMS, start_model, start_size
 from emfast.labels import encode_labels
 from emfast.problem import MixtureProblem, Model
-from emfast.restarts import Restart, best_of
+from emfast.restarts import Restart, Starter, best_of
+from emfast.subsamples import nested, sizes
 from emfast.threads import resolve_threads
 from emfast.validation import check_mixture_weights, check_sample_weight, near_one
+
+# Rows above which starts race.
+RACE_ABOVE = 50_000
+
+# How starts begin on subsamples of many rows, in turn.
+SUBSAMPLE_PARAMS = ("kmeans", "k-means++", "kmeans", "random_from_data", "kmeans")
 
 
 class BaseMixture(FittedMixture):
@@ -36,7 +44,7 @@ class BaseMixture(FittedMixture):
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "restarts": [StrOptions({"auto", "full"})],
+        "restarts": [StrOptions({"auto", "full", "race"})],
         "init_params": [StrOptions(set(INIT_PARAMS))],
         "random_state": ["random_state"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
@@ -86,6 +94,9 @@ class BaseMixture(FittedMixture):
             The best start reached `max_iter` before it converged, and ``tol > 0``.
         StarvedComponentWarning
             A component of the best start lost all its rows.
+        DegenerateComponentWarning
+            Every start ended with a component that owes its likelihood to few rows, or to rows
+            that do not vary.
         """
         self._fit(X, labels, sample_weight)
         return self
@@ -194,29 +205,64 @@ class BaseMixture(FittedMixture):
         history, model = self._previous(problem, given) if self.warm_start else ((), None)
         if model is None and {"weights", *problem.emission.groups} <= given.keys():
             model = self._given_model(problem, given)
-        return best_of(
-            problem,
-            _seeds(self.random_state, self.n_init if model is None else 1),
-            lambda seed: self._start(problem, given, seed) if model is None else model,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            history=history,
-            observe=self._observe,
+        # Elsewhere EM on a subsample would leave what is given before any row but its own is seen.
+        subsampled = model is None and given.keys() <= problem.fixed
+        n_init = self.n_init if model is None else 1
+        race = subsampled and n_init > 1 and self._races(problem.source.n_rows)
+        K, shape = int(self.n_components), (problem.source.n_rows, problem.source.n_features)
+        rows = sizes(*shape, K, n_init if race else 1) if subsampled else []
+        restarts = [
+            Restart(seed, self._init_params(number, bool(rows)), problem.source.n_rows)
+            for number, seed in enumerate(_seeds(self.random_state, n_init))
+        ]
+        starter = Starter(
+            lambda seed: nested(problem, rows, K, np.random.RandomState(seed)) if rows else [],
+            lambda seed: self._evaluation(problem, rows, seed),
+            lambda restart, subsamples: (
+                self._start(problem, given, restart, subsamples) if model is None else model
+            ),
+            lambda model, number: em.maximize(
+                problem,
+                model,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                history=history,
+                observe=lambda iteration: self._observe(number, iteration),
+            ),
         )
+        return best_of(problem, restarts, starter, race=race), restarts
 
-    def _start(self, problem: MixtureProblem, given: dict, seed: int) -> Model:
-        random_state, n_components = check_random_state(seed), int(self.n_components)
-        size = start_size(n_components, problem.source.n_features)
-        return start_model(
-            problem.latent,
-            problem.emission,
-            problem.source.sample(size, n_components, random_state),
-            n_components,
-            self.init_params,
-            given,
-            random_state,
-            problem.n_threads,
-        )
+    def _races(self, n_rows: int) -> bool:
+        return self.restarts == "race" or (self.restarts == "auto" and n_rows > RACE_ABOVE)
+
+    def _init_params(self, number: int, subsampled: bool) -> str:
+        """How a start begins; those after the first differ in kind, where it is k-means."""
+        if number == 0 or self.init_params != "kmeans":
+            return self.init_params
+        return SUBSAMPLE_PARAMS[number % len(SUBSAMPLE_PARAMS)] if subsampled else "short_em"
+
+    def _start(
+        self,
+        problem: MixtureProblem,
+        given: dict,
+        restart: Restart,
+        subsamples: list[MixtureProblem],
+    ) -> Model:
+        random_state, n_components = check_random_state(restart.seed), int(self.n_components)
+        if subsamples:
+            problem = subsamples[0]
+        else:
+            size = start_size(n_components, problem.source.n_features)
+            problem = problem.on(problem.source.sample(size, n_components, random_state))
+        return start_model(problem, n_components, restart.init_params, given, random_state)
+
+    def _evaluation(self, problem: MixtureProblem, rows: list[int], seed: int) -> MixtureProblem:
+        """As many rows as the starts of a race begin with, but others; all where these are few."""
+        if not rows:
+            return problem
+        random_state = np.random.RandomState([seed, 1])
+        sample = problem.source.sample(rows[0], int(self.n_components), random_state)
+        return problem.on(sample)
 
     def _previous(
         self, problem: MixtureProblem, given: dict
@@ -267,7 +313,7 @@ class BaseMixture(FittedMixture):
             del self.classes_
 
     def _report(self, restarts: list[Restart]) -> None:
-        winner = max(restarts, key=lambda restart: restart.score)
+        winner = next(restart for restart in restarts if restart.won)
         if not self.converged_ and self.tol > 0 and self.max_iter > 0:
             warnings.warn(
                 f"The best of {len(restarts)} start(s) did not converge in {self.max_iter} "
@@ -282,10 +328,20 @@ class BaseMixture(FittedMixture):
                 StarvedComponentWarning,
                 stacklevel=4,
             )
+        if winner.degenerate:
+            warnings.warn(
+                f"component(s) {winner.degenerate} sit on a few rows, or on rows that do not vary, "
+                "and owe their likelihood to it; fewer components, a simpler covariance_type, a "
+                "larger reg_covar or more starts (n_init) avoid it",
+                DegenerateComponentWarning,
+                stacklevel=4,
+            )
 
 
 def _seeds(random_state: Any, n_init: int) -> list[int]:
     """A seed for every start; the first is `random_state` itself if that is an integer."""
+    if isinstance(random_state, Integral) and n_init == 1:
+        return [int(random_state)]
     generator = check_random_state(random_state)
     seeds = generator.randint(2**31 - 1, size=n_init).tolist()
     if isinstance(random_state, Integral):

@@ -4,6 +4,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
     "ConvergenceWarning",
+    "DegenerateComponentWarning",
     "ObjectiveDecreaseWarning",
     "SingularComponentError",
     "StarvedComponentWarning",
@@ -16,6 +17,13 @@ class ObjectiveDecreaseWarning(RuntimeWarning):
 
 class StarvedComponentWarning(UserWarning):
     """A component lost all its rows during the fit; its weight is 0."""
+
+
+class DegenerateComponentWarning(UserWarning):
+    """A component sits on a few rows, or on rows that do not vary, and owes its likelihood to it.
+
+    Every start ended so; otherwise one that did not would have been kept.
+    """
 
 
 class SingularComponentError(ValueError):

@@ -7,21 +7,31 @@ form as for labelled data. For many rows a subsample is assigned.
 import warnings
 
 import numpy as np
+from sklearn import config_context
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
+from emfast import em
 from emfast.data import Batch
 from emfast.emissions.base import Emission
+from emfast.exceptions import SingularComponentError
 from emfast.labels import Labels
-from emfast.latent.base import Latent
-from emfast.problem import Model, expectation
+from emfast.problem import MixtureProblem, Model, expectation
 from emfast.threads import limited_openmp
 
-INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
+INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")
+
+# What short runs of EM start from: between them they find what k-means never leads to.
+SHORT_RUN_PARAMS = ("random_from_data", "k-means++", "neighbourhood", "random")
+SHORT_RUN_ITER = 30
+SHORT_RUN_TOL = 1e-4
 
 # Rows from which a start is taken, and at least so many for each component and feature.
 START_ROWS = 10_000
 START_ROWS_PER_MEAN = 20
+
+# Lloyd steps after which EM does better with the time.
+LLOYD_STEPS = 30
 
 
 def start_size(n_components: int, n_features: int) -> int:
@@ -30,42 +40,78 @@ def start_size(n_components: int, n_features: int) -> int:
 
 
 def start_model(
-    latent: Latent,
-    emission: Emission,
-    batch: Batch,
+    problem: MixtureProblem,
     n_components: int,
     init_params: str,
     given: dict[str, np.ndarray],
     random_state: np.random.RandomState,
-    n_threads: int,
 ) -> Model:
     """A model to start from: what is given, and the rest from rows assigned to components.
 
     Parameters
     ----------
-    latent, emission : the families
-    batch : Batch, rows to assign
+    problem : MixtureProblem, its rows are those to assign
     n_components : int
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}
+    init_params : one of `INIT_PARAMS`
     given : dict of ndarray
         Groups with known starting values, "weights" among them. Where the locations of the
         components are given, rows go to the nearest; `init_params` is not used.
     random_state : RandomState
-    n_threads : int
 
     Returns
     -------
     Model
     """
-    locations = given.get(emission.groups[0])
-    with limited_openmp(n_threads):
-        assignment = _assign(batch, n_components, init_params, locations, random_state)
-    flat = emission.with_groups(emission.flat_start(batch.X, n_components), given)
-    model = Model(np.full(n_components, 1 / n_components), flat)
-    model = _model_of_assignment(latent, emission, model, batch, assignment, n_threads)
-    model = _reseed_empty(model, emission, batch, assignment, n_components, random_state)
+    if init_params == "short_em" and problem.emission.groups[0] not in given:
+        model = _best_short_run(problem, n_components, random_state)
+    else:
+        locations = given.get(problem.emission.groups[0])
+        model = _assigned_start(problem, n_components, init_params, locations, random_state)
     weights = given.get("weights", model.latent)
-    return Model(weights, emission.with_groups(model.emission, given))
+    return Model(weights, problem.emission.with_groups(model.emission, given))
+
+
+def _best_short_run(
+    problem: MixtureProblem, n_components: int, random_state: np.random.RandomState
+) -> Model:
+    """Where the best of some short runs of EM ends, each from another kind of start.
+
+    References
+    ----------
+    Biernacki, C., Celeux, G. and Govaert, G. (2003). Choosing starting values for the EM algorithm
+    for getting the highest likelihood in multivariate Gaussian mixture models. Computational
+    Statistics & Data Analysis 41, 561-575.
+    """
+    best, found = None, None
+    for init_params in SHORT_RUN_PARAMS:
+        try:
+            start = _assigned_start(problem, n_components, init_params, None, random_state)
+            trace = em.maximize(problem, start, tol=SHORT_RUN_TOL, max_iter=SHORT_RUN_ITER)
+        except SingularComponentError as error:
+            failure = error
+            continue
+        merit = problem.merit(trace.statistics, trace.model)
+        if best is None or merit > best:
+            best, found = merit, trace.model
+    if found is None:
+        raise failure
+    return found
+
+
+def _assigned_start(
+    problem: MixtureProblem,
+    n_components: int,
+    init_params: str,
+    locations: np.ndarray | None,
+    random_state: np.random.RandomState,
+) -> Model:
+    """The model of rows that are assigned to components."""
+    emission, batch = problem.emission, problem.source.batch
+    assignment = _assign(batch, n_components, init_params, locations, random_state)
+    flat = emission.flat_start(batch.X, n_components)
+    model = Model(np.full(n_components, 1 / n_components), flat)
+    model = _model_of_assignment(problem, model, assignment)
+    return _reseed_empty(model, emission, batch, assignment, n_components, random_state)
 
 
 def _assign(
@@ -84,14 +130,41 @@ def _assign(
         # Distances are taken about the middle of the rows, wherever that is.
         middle = X.mean(axis=0)
         X = X - middle
-        if locations is None:
-            centres = _locations(X, batch.weights, known, n_components, init_params, random_state)
+        if locations is not None:
+            scores = _squared_distances(X, locations - middle)
+        elif init_params == "neighbourhood" and not np.any(known >= 0):
+            scores = _neighbourhood_scores(X, batch.weights, n_components, random_state)
         else:
-            centres = locations - middle
-        scores = _squared_distances(X, centres)
+            centres = _locations(X, batch.weights, known, n_components, init_params, random_state)
+            scores = _squared_distances(X, centres)
     if batch.labels.allowed is not None:
         scores = np.where(batch.labels.allowed, scores, np.inf)
     return np.where(known >= 0, known, scores.argmin(axis=1)).astype(np.int32)
+
+
+def _neighbourhood_scores(
+    X: np.ndarray,
+    weights: np.ndarray | None,
+    n_components: int,
+    random_state: np.random.RandomState,
+) -> np.ndarray:
+    """Less for the component a row goes to: the last has the neighbours of a row drawn at random.
+
+    They are a quarter of an average component; k-means++ draws centres for the others. Columns
+    count alike, whatever their units.
+    """
+    scales = X.std(axis=0)
+    X = X / np.where(scales > 0, scales, 1)
+    scores = np.full((len(X), n_components), np.inf)
+    if n_components > 1:
+        centres, _ = kmeans_plusplus(
+            X, n_components - 1, sample_weight=weights, random_state=random_state, n_local_trials=1
+        )
+        scores[:, :-1] = _squared_distances(X, centres)
+    distances = _squared_distances(X, X[random_state.randint(len(X))][None])[:, 0]
+    n_nearest = max(1, len(X) // (4 * n_components))
+    scores[np.argpartition(distances, n_nearest - 1)[:n_nearest], -1] = -1
+    return scores
 
 
 def _locations(
@@ -107,7 +180,7 @@ def _locations(
         centres = _centres_with_labels(X, weights, known, n_components, random_state)
     elif init_params == "random_from_data":
         centres = X[random_state.choice(len(X), n_components, replace=False)]
-    elif init_params == "k-means++":
+    elif init_params != "kmeans":
         centres, _ = kmeans_plusplus(
             X, n_components, sample_weight=weights, random_state=random_state
         )
@@ -115,10 +188,18 @@ def _locations(
         centres = "k-means++"
     if init_params != "kmeans":
         return centres
-    with warnings.catch_warnings():
+    # With more threads, sums would be in the order in which they arrive.
+    checked = config_context(assume_finite=True, skip_parameter_validation=True)
+    with warnings.catch_warnings(), limited_openmp(1), checked:
         # Clusters that stay empty are seen to later.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        kmeans = KMeans(n_components, init=centres, n_init=1, random_state=random_state)
+        kmeans = KMeans(
+            n_components,
+            init=centres,
+            n_init=1,
+            max_iter=LLOYD_STEPS,
+            random_state=random_state,
+        )
         return kmeans.fit(X, sample_weight=weights).cluster_centers_
 
 
@@ -160,22 +241,16 @@ def _squared_distances(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return np.maximum(squares, 0)
 
 
-def _model_of_assignment(
-    latent: Latent,
-    emission: Emission,
-    model: Model,
-    batch: Batch,
-    assignment: np.ndarray,
-    n_threads: int,
-) -> Model:
+def _model_of_assignment(problem: MixtureProblem, model: Model, assignment: np.ndarray) -> Model:
     """The M-step of labelled rows.
 
     It is taken again about the means it has found, and once more with moments as precise as the
     variances it has found need.
     """
+    latent, emission, batch = problem.latent, problem.emission, problem.source.batch
     labelled = Batch(batch.X, batch.weights, Labels(component=assignment))
     for step in (emission.mstep, emission.mstep, emission.start):
-        statistics = expectation(latent, emission, model, labelled, n_threads)
+        statistics = expectation(latent, emission, model, labelled, problem.n_threads)
         parameters = step(statistics.emission, model.emission)
         model = Model(latent.mstep(statistics.counts, model.latent), parameters)
     return model

@@ -38,11 +38,21 @@ class GaussianMixture(BaseMixture):
     max_iter : int, default=100
         Most M-steps; 0 returns the start.
     n_init : int, default=1
-        Starts, of which the best is kept. A complete given start is run once.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
+        Starts, of which the best is kept: one without degenerate components (see Notes) before one
+        with them, then the one of the highest likelihood. A complete given start is run once.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data", "neighbourhood", \
+"short_em"}, default="kmeans"
         How rows are assigned to components at the start; for many rows, a subsample of them.
-    restarts : {"auto", "full"}, default="auto"
-        How starts share the work. Every start runs on all rows.
+        "neighbourhood" gives one component the rows nearest to one drawn at random, and the others
+        those nearest to k-means++ centres; "short_em" is the best of four short runs of EM, from
+        the other kinds but "kmeans". Of several "kmeans" starts, all but the first are "short_em",
+        because k-means tends to lead to the same maximum every time; with many rows k-means takes
+        turns with "k-means++" and "random_from_data".
+    restarts : {"auto", "full", "race"}, default="auto"
+        How starts share the work. "full" runs each on all rows. In a "race" all run on a subsample,
+        the better third goes on to a larger one, and so on; only the winner sees all rows, so that
+        ten starts cost two to three times one. "auto" is "full" up to 50,000 rows and "race" above.
+        Starts with given values that EM may change do not race.
     random_state : int, RandomState instance or None, default=None
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend
@@ -72,10 +82,31 @@ class GaussianMixture(BaseMixture):
     lower_bound_ : float
         Mean log-likelihood of the fitted model, in nats; joint with the label for labelled rows.
     lower_bounds_ : ndarray of shape (n_iter_,), the same after every iteration
-    restarts_ : list of Restart, how every start went
+    restarts_ : list of Restart
+        How every start went: its seed and `init_params`, with which it can be repeated, its trace,
+        whether it converged, on how many rows it ran, its degenerate components, and its score,
+        which is the mean log-likelihood on rows that are the same for all starts: all rows, or in a
+        race some that are drawn for this alone.
     classes_ : ndarray, the names of the first components, where labels were names
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    Notes
+    -----
+    With many rows (40,000, or more where there are many components and features) a start is
+    improved on nested subsamples, of 10,000 rows to an eighth of all, before it sees all rows;
+    `max_iter`, `tol` and `lower_bounds_` are about all rows. EM begins at given values on all rows,
+    unless they are `fixed`.
+
+    The likelihood of a Gaussian mixture has no maximum: a component on a few equal rows, or on rows
+    that do not vary in some direction, gains without end as its variance there tends to zero, and
+    only `reg_covar` stops it. Such a component is *degenerate*. It is recognised by a variance, in
+    some direction (of some column, for "diag"), below 1/100 of that within all other components
+    together, if it has the weight of fewer than 3 (n_features + 1) rows (6 for "diag" and
+    "spherical"), or if its rows do not vary in that direction at all. Neither the units of the
+    columns nor columns in which no component varies matter, and a tight component of many different
+    rows is not degenerate. A fit warns (`DegenerateComponentWarning`) if every start ended with
+    such a component.
 
     Examples
     --------

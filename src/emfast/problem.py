@@ -115,6 +115,11 @@ class MixtureProblem:
         """Relative decrease of the objective that rounding explains."""
         return 1e-5 if self.source.dtype == "float32" else 1e-11
 
+    @property
+    def fixed(self) -> frozenset[str]:
+        """The groups of parameters that are known."""
+        return self.emission.fixed | ({"weights"} if self.latent.fixed else frozenset())
+
     def estep(self, model: Model) -> Statistics:
         total, n_rows = None, 0
         constant = self.constant[0] if self.constant else None
@@ -143,6 +148,18 @@ class MixtureProblem:
     def objective(self, statistics: Statistics, model: Model) -> float:
         """Log-likelihood in nats per unit of weight."""
         return float(statistics.log_likelihood / statistics.weight)
+
+    def degenerate(self, statistics: Statistics, model: Model) -> list[int]:
+        """Components that owe their likelihood to a density without bound."""
+        return self.emission.degenerate(statistics.emission, model.emission, self.source.n_used)
+
+    def merit(self, statistics: Statistics, model: Model) -> tuple[bool, float]:
+        """What the best of several models has most of: no degenerate component, the objective."""
+        return not self.degenerate(statistics, model), self.objective(statistics, model)
+
+    def on(self, batch: Batch) -> "MixtureProblem":
+        """The same model and other rows."""
+        return replace(self, source=ArraySource(batch))
 
     def slack(self, model: Model) -> float:
         """How much one iteration that led to `model` may have lowered the objective."""

@@ -1,6 +1,13 @@
-"""Many starts, the best one kept."""
+"""Many starts, the best one kept.
 
-from collections.abc import Callable, Sequence
+A start is a model made on a subsample, improved on larger ones, and run on all rows. Either every
+start goes all the way, or they race: after each subsample only the best go on, and the winner alone
+sees all rows.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,8 +15,13 @@ import numpy as np
 from emfast import em
 from emfast.exceptions import SingularComponentError
 from emfast.problem import MixtureProblem, Model
-from emfast.statistics import starved
+from emfast.statistics import Statistics, starved
+from emfast.subsamples import SHORT, THOROUGH, Effort, improve
 from emfast.threads import SingleThreadedBlas
+
+# Of the starts on a subsample, one in so many goes on to the next, but at least so many.
+SURVIVORS = 3
+FINALISTS = 2
 
 
 @dataclass
@@ -19,85 +31,187 @@ class Restart:
     Attributes
     ----------
     seed : int
-        ``random_state=seed, n_init=1`` repeats this start.
+    init_params : str
+        ``random_state=seed, init_params=init_params, n_init=1`` repeats this start, unless it was
+        in a race, where starts share their subsamples.
     n_rows : int
-        Rows the start was run on.
+        Rows of the last run of EM from this start; fewer than all if it lost a race.
     lower_bounds : list of float
-        The objective after every iteration, in nats per unit of weight.
+        The objective after every iteration of that run, in nats per unit of weight.
     n_iter : int
     converged : bool
     score : float
-        The objective of the final model on all rows; -inf where the start failed.
+        The objective of the final model on rows that are the same for all starts: all rows, or in
+        a race some that are drawn for this alone. -inf where the start failed.
     starved : list of int
         Components that lost all their rows.
+    degenerate : list of int
+        Components that owe their likelihood to few rows, or to rows that do not vary.
     error : str or None
         Why the start failed.
+    singular : list of int
+        Components whose covariances became singular, which is why it failed.
+    won : bool
+        Whether the fitted model is this one.
     """
 
     seed: int
-    n_rows: int
+    init_params: str = "kmeans"
+    n_rows: int = 0
     lower_bounds: list[float] = field(default_factory=list)
     n_iter: int = 0
     converged: bool = False
     score: float = -np.inf
     starved: list[int] = field(default_factory=list)
+    degenerate: list[int] = field(default_factory=list)
     error: str | None = None
+    singular: list[int] = field(default_factory=list)
+    won: bool = field(default=False, compare=False)
+
+    def take(self, problem: MixtureProblem, trace: em.Trace) -> None:
+        """Record a run of EM on the rows of `problem`."""
+        self.lower_bounds = trace.objectives
+        self.n_iter = trace.n_iter
+        self.judge(problem, trace.statistics, trace.model)
+
+    def judge(self, problem: MixtureProblem, statistics: Statistics, model: Model) -> None:
+        """Record how good a model is, by its statistics of the rows of `problem`."""
+        self.n_rows = problem.source.n_rows
+        self.score = problem.objective(statistics, model)
+        self.starved = np.flatnonzero(starved(statistics.counts)).tolist()
+        self.degenerate = problem.degenerate(statistics, model)
+
+    @property
+    def merit(self) -> tuple[bool, float]:
+        """What the best start has most of: no degenerate component, then the score."""
+        return not self.degenerate, self.score
+
+
+@dataclass
+class Run:
+    """A start under way: its record, its number, and the model it has come to."""
+
+    restart: Restart
+    number: int
+    model: Model
+
+
+@dataclass(frozen=True)
+class Starter:
+    """How starts are made and run.
+
+    Attributes
+    ----------
+    subsamples : callable, the nested subsamples that improve a start with a seed, smallest first
+    evaluation : callable, rows on which the starts of a race with a seed are compared for the
+        record, drawn for nothing else
+    begin : callable, the model that a start begins with, made on the first subsample if there is
+        one
+    maximize : callable, EM on all rows from the model of the start of a number
+    """
+
+    subsamples: Callable[[int], list[MixtureProblem]]
+    evaluation: Callable[[int], MixtureProblem]
+    begin: Callable[[Restart, list[MixtureProblem]], Model]
+    maximize: Callable[[Model, int], em.Trace[Model]]
 
 
 def best_of(
-    problem: MixtureProblem,
-    seeds: Sequence[int],
-    start: Callable[[int], Model],
-    *,
-    tol: float,
-    max_iter: int,
-    history: Sequence[float] = (),
-    observe: Callable[[int, em.Iteration], None],
-) -> tuple[em.Trace[Model], list[Restart]]:
-    """Run EM from every start; the trace with the highest objective, and how each start went.
+    problem: MixtureProblem, restarts: Sequence[Restart], starter: Starter, *, race: bool
+) -> em.Trace[Model]:
+    """Run the starts; the trace of the best.
 
     Parameters
     ----------
     problem : MixtureProblem
-    seeds : sequence of int, one for each start
-    start : callable, the model that a seed starts from
-    tol, max_iter, history : see `em.maximize`
-    observe : callable, given the number of the start and each iteration
+    restarts : sequence of Restart, which say how each start begins, and are told how it went
+    starter : Starter
+    race : bool
+        Whether only the best go on after each subsample, instead of every start.
 
     Raises
     ------
     SingularComponentError
         Every start ended in singular covariances.
     """
-    best, restarts = None, []
-    for number, seed in enumerate(seeds):
-        restart = Restart(seed, problem.source.n_rows)
-        restarts.append(restart)
-        try:
-            # k-means, too, wants BLAS on one thread, and would give it back before we do.
-            with SingleThreadedBlas():
-                trace = em.maximize(
-                    problem,
-                    start(seed),
-                    tol=tol,
-                    max_iter=max_iter,
-                    history=history,
-                    observe=lambda iteration, number=number: observe(number, iteration),
-                )
-        except SingularComponentError as error:
-            restart.error = str(error)
-            last_error = error
-            continue
-        restart.lower_bounds = trace.objectives
-        restart.n_iter = trace.n_iter
-        restart.converged = trace.converged
-        restart.score = trace.objective
-        restart.starved = np.flatnonzero(starved(trace.statistics.counts)).tolist()
-        if best is None or trace.objective > best.objective:
-            best = trace
+    best, winner = None, None
+    numbered = list(enumerate(restarts))
+    # k-means, too, wants BLAS on one thread, and would give it back before we do.
+    with SingleThreadedBlas():
+        for group in [numbered] if race else [[one] for one in numbered]:
+            trace, restart = _race(problem, group, starter)
+            if trace is not None and (winner is None or restart.merit > winner.merit):
+                best, winner = trace, restart
     if best is None:
         raise SingularComponentError(
-            f"all {len(seeds)} start(s) failed; in the last one {last_error}",
-            last_error.components,
+            f"all {len(restarts)} start(s) failed; in the last one {restarts[-1].error}",
+            tuple(restarts[-1].singular),
         )
-    return best, restarts
+    winner.won = True
+    return best
+
+
+def _race(
+    problem: MixtureProblem, group: list[tuple[int, Restart]], starter: Starter
+) -> tuple[em.Trace[Model] | None, Restart | None]:
+    """The trace of the start that wins, or None where all fail; alone, a start wins if it can."""
+    subsamples = starter.subsamples(group[0][1].seed)
+    if not subsamples and len(group) > 1:
+        # Too few rows to draw from: short runs on all of them.
+        subsamples = [problem]
+    runs = []
+    for number, restart in group:
+        with _failure_recorded(restart):
+            runs.append(Run(restart, number, starter.begin(restart, subsamples)))
+    started = runs
+    for subsample in subsamples:
+        contested = len(runs) > FINALISTS
+        _improve(subsample, runs, problem.source.n_rows, SHORT if contested else THOROUGH)
+        runs = _best(runs, max(FINALISTS, math.ceil(len(runs) / SURVIVORS)))
+    trace, winner = _first_regular(problem, runs, starter)
+    if trace is not None and len(group) > 1:
+        evaluation = starter.evaluation(group[0][1].seed)
+        for run in started:
+            if run.restart.error is None:
+                statistics = evaluation.estep(run.model)
+                run.restart.score = evaluation.objective(statistics, run.model)
+    return trace, winner
+
+
+def _first_regular(
+    problem: MixtureProblem, runs: list[Run], starter: Starter
+) -> tuple[em.Trace[Model] | None, Restart | None]:
+    """The first run that does not fail on all rows."""
+    for run in runs:
+        with _failure_recorded(run.restart):
+            trace = starter.maximize(run.model, run.number)
+            run.model = trace.model
+            run.restart.take(problem, trace)
+            run.restart.converged = trace.converged
+            return trace, run.restart
+    return None, None
+
+
+def _improve(subsample: MixtureProblem, runs: list[Run], n_rows: int, effort: Effort) -> None:
+    """Let every run go on, on a subsample."""
+    for run in runs:
+        run.model, trace = improve(subsample, run.model, n_rows, effort)
+        if trace is not None:
+            run.restart.take(subsample, trace)
+        elif len(runs) > 1:
+            run.restart.judge(subsample, subsample.estep(run.model), run.model)
+
+
+def _best(runs: list[Run], n: int) -> list[Run]:
+    """The best runs, best first."""
+    return sorted(runs, key=lambda run: run.restart.merit, reverse=True)[:n]
+
+
+@contextmanager
+def _failure_recorded(restart: Restart) -> Iterator[None]:
+    """A start that ends in singular covariances fails alone."""
+    try:
+        yield
+    except SingularComponentError as error:
+        restart.error, restart.singular = str(error), list(error.components)
+        restart.score = -np.inf

@@ -145,7 +145,11 @@ def check_rows(estimator: BaseEstimator, X: Any, dtypes: list[type], *, reset: b
         if getattr(dtype, "kind", "") in ("M", "m"):
             raise TypeError(f"X: found values of type {dtype}; expected numbers")
     try:
-        return validate_data(estimator, X, dtype=dtypes, reset=reset)
+        rows = validate_data(estimator, X, dtype=dtypes, reset=reset, ensure_all_finite=False)
+        if not _squares_are_finite(rows):
+            # Which is slower, but says what is wrong.
+            validate_data(estimator, X, dtype=dtypes, reset=False)
+        return rows
     except (TypeError, ValueError) as error:
         if re.search(r"\bX\b", str(error)):
             raise
@@ -159,10 +163,8 @@ def _dtypes(X: Any) -> list:
 
 def check_squares(X: np.ndarray, weights: np.ndarray | None) -> None:
     """Raise where rows of positive weight are so large that sums of their squares overflow."""
-    flat = X.ravel("K") if X.flags.forc else None
-    with np.errstate(over="ignore", invalid="ignore"):
-        if flat is not None and np.isfinite(np.dot(flat, flat)):
-            return
+    if _squares_are_finite(X):
+        return
     limit = 1e140 if X.dtype == np.float64 else 1e16
     least, largest = column_ranges(X, weights)
     largest = max(largest.max(), -least.min())
@@ -171,6 +173,17 @@ def check_squares(X: np.ndarray, weights: np.ndarray | None) -> None:
             f"X: found {largest:.3g}; expected numbers below {limit:g}, so that sums of their "
             f"squares do not overflow in {X.dtype}: rescale the columns"
         )
+
+
+def _squares_are_finite(X: np.ndarray) -> bool:
+    """Whether all numbers and the sum of their squares are known to be finite, in one fast pass."""
+    if X.dtype.kind != "f":
+        return True
+    if not X.flags.forc:
+        return False
+    flat = X.ravel("K")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.dot(flat, flat)))
 
 
 def column_ranges(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

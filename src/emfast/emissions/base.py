@@ -105,6 +105,21 @@ class Emission(ABC):
         """
         return 0.0
 
+    def degenerate(self, statistics: Any, parameters: Any, n_rows: int) -> list[int]:
+        """Components that owe their likelihood to a density without bound.
+
+        Parameters
+        ----------
+        statistics : what was collected from the rows under `parameters`
+        parameters : of the fitted components
+        n_rows : int, how many rows `statistics` were collected from
+
+        Returns
+        -------
+        list of int, empty for a family whose densities are bounded
+        """
+        return []
+
     def impossible_rows(self, X: np.ndarray, parameters: Any) -> np.ndarray | None:
         """Which rows have density exactly zero under which component; None where none can have.
 

@@ -20,6 +20,7 @@ import numpy as np
 from scipy.linalg import lapack, solve_triangular
 
 from emfast.emissions.base import Emission, refuse_another_kind
+from emfast.emissions.degeneracy import degenerate_components
 from emfast.exceptions import SingularComponentError
 from emfast.statistics import Statistics, starved
 
@@ -418,6 +419,27 @@ class Gaussian(Emission):
             variances = np.broadcast_to(diagonals, (K, D))
         errors = self.reg_covar + RANK_DIGITS * D * epsilon * variances
         return 0.5 * float(weights @ (precisions * errors).sum(axis=1))
+
+    def degenerate(
+        self, statistics: GaussianStatistics, parameters: GaussianParameters, n_rows: int
+    ) -> list[int]:
+        """Components that are thin for no good reason: see `degeneracy`."""
+        if self.covariance_type == "tied" or "covariances" in self.fixed:
+            return []
+        covariances, counts = parameters.covariances, statistics.counts
+        second = statistics.moved_to(parameters.means).second
+        if self.covariance_type == "spherical":
+            # A component has one variance, that of all columns together.
+            covariances, second = covariances[:, None], second.mean(axis=1, keepdims=True)
+        n = np.where(starved(counts), 1.0, counts).reshape((-1,) + (1,) * (second.ndim - 1))
+        distances = parameters.means - np.median(parameters.means, axis=0)
+        rounding = (NOISE * statistics.epsilon * distances) ** 2
+        if self.covariance_type == "spherical":
+            rounding = rounding.max(axis=1, keepdims=True)
+        shares = counts / counts.sum()
+        return degenerate_components(
+            shares, covariances, second / n, rounding, n_rows, self.reg_covar
+        )
 
     def precisions(self, parameters: GaussianParameters) -> np.ndarray:
         """Inverses of the covariances, in their shape."""

@@ -1,0 +1,196 @@
+"""How soon and how well a fit starts: whole fits, races, and the optima of small data.
+
+    python benchmarks/starts.py [--parts fit,race,small] [--scale 0.2] [--seeds 10] [--json FILE]
+
+fit
+    `fit` with default arguments beside scikit-learn's, over seeds: median seconds of each, how many
+    times sooner emfast ends, and the median and least difference of the log-likelihoods per row
+    (positive: emfast ends higher). A row meets its goal if the ratio is the one named and the
+    median difference is above -1e-4.
+race
+    Starts that race (``n_init=10, restarts="race"``) beside ten full starts and beside a single
+    one, on data with overlapping components, over seeds: the differences of the log-likelihoods per
+    row, how many are above -1e-4, and the median of the race's time in single starts.
+small
+    How many of 20 seeds reach the best optimum known that no degenerate component explains, with
+    ten starts and otherwise default arguments but a `tol` that tells optima apart. With the default
+    `tol` a run may end below its optimum; `--tol` tries it.
+
+Times are wall-clock; on a machine that does other work only their ratios mean something, and those
+little. All fits of one seed run in turn.
+"""
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture as SklearnMixture
+
+from emfast import BernoulliMixture, GaussianMixture
+from emfast.datasets import load_faithful
+from measure import machine
+from workloads import Workload
+
+CLOSE = 1e-4
+
+# What a whole fit is to be, in times of scikit-learn's.
+FITS = (
+    (Workload("diag", 1_000_000, 16, 16), 40),
+    (Workload("full", 1_000_000, 8, 8), 40),
+    (Workload("full", 200_000, 32, 16), 25),
+)
+RACES = (
+    Workload("diag", 1_000_000, 16, 16),
+    Workload("full", 1_000_000, 8, 8),
+    Workload("full", 200_000, 32, 16),
+    Workload("diag", 200_000, 2, 4, separation=2.5),
+)
+
+# Log-likelihoods. That of Old Faithful with K=3, full, has a component of 35 short eruptions with a
+# standard deviation of 0.06 minutes; the next lower maximum is -1119.21.
+SMALL = (
+    ("faithful", "tied", 3, -1126.315928),
+    ("faithful", "full", 3, -1114.440),
+    ("faithful", "full", 2, -1130.263960),
+    ("faithful", "diag", 3, -1127.008),
+    ("iris", "full", 2, -214.354704),
+    ("iris", "full", 3, -180.185477),
+    ("iris", "tied", 2, -296.448),
+    ("iris", "tied", 3, -256.354043),
+    ("iris", "diag", 2, -386.185347),
+    ("iris", "diag", 3, -306.860461),
+    ("iris", "spherical", 2, -478.559),
+    ("iris", "spherical", 3, -384.314095),
+    ("carcinoma", "bernoulli", 3, -293.704979),
+    ("carcinoma", "bernoulli", 4, -289.285853),
+)
+SMALL_SEEDS = 20
+REACHED = 0.03
+
+
+def timed(mixture, X) -> tuple[float, float]:
+    """Seconds of a fit, and the log-likelihood per row that it ends at."""
+    began = time.perf_counter()
+    mixture.fit(X)
+    seconds = time.perf_counter() - began
+    return seconds, float(mixture.score(X))
+
+
+def progress(text: str) -> None:
+    print(f"\r{text:<78}", end="", file=sys.stderr, flush=True)
+
+
+def fits(scale: float, seeds: int) -> list[dict]:
+    """Default fits beside scikit-learn's."""
+    results = []
+    print(f"{'default fit':<24}{'emfast s':>9}{'sklearn s':>11}{'ratio':>7}{'goal':>6}", end="")
+    print(f"{'median':>11}{'least':>11}")
+    for workload, goal in FITS:
+        workload = workload.scaled(scale)
+        X, K, runs = workload.rows(), workload.n_components, []
+        GaussianMixture(K, covariance_type=workload.family, max_iter=1, tol=0).fit(X)
+        for seed in range(seeds):
+            progress(f"{workload}, seed {seed}")
+            arguments = {"covariance_type": workload.family, "random_state": seed}
+            ours = timed(GaussianMixture(K, **arguments), X)
+            theirs = timed(SklearnMixture(K, **arguments), X)
+            runs.append({"seed": seed, "emfast": ours, "sklearn": theirs})
+        progress("")
+        mine, other = (np.median([run[who][0] for run in runs]) for who in ("emfast", "sklearn"))
+        differences = np.array([run["emfast"][1] - run["sklearn"][1] for run in runs])
+        print(f"\r{workload!s:<24}{mine:>9.3f}{other:>11.3f}{other / mine:>7.1f}{goal:>6}", end="")
+        print(f"{np.median(differences):>11.5f}{differences.min():>11.5f}", flush=True)
+        results.append({"workload": str(workload), "goal": goal, "runs": runs})
+    return results
+
+
+def races(scale: float, seeds: int) -> list[dict]:
+    """Races beside ten full starts and one."""
+    results = []
+    print(f"{'race - ten full starts':<24}{'least':>10}{'lower q.':>10}{'median':>10}", end="")
+    print(f"{'upper q.':>10}{'most':>10}{'close':>7}{'cost':>6}{'full':>6}")
+    for workload in RACES:
+        workload = workload.scaled(scale)
+        X, K, runs = workload.rows(), workload.n_components, []
+        for seed in range(seeds):
+            progress(f"{workload}, seed {seed}")
+            arguments = {"covariance_type": workload.family, "random_state": seed}
+            run = {"seed": seed, "one": timed(GaussianMixture(K, **arguments), X)}
+            for restarts in ("race", "full"):
+                mixture = GaussianMixture(K, n_init=10, restarts=restarts, **arguments)
+                run[restarts] = timed(mixture, X)
+            runs.append(run)
+        progress("")
+        differences = np.array([run["race"][1] - run["full"][1] for run in runs])
+        cost, full = (
+            np.median([run[what][0] / run["one"][0] for run in runs]) for what in ("race", "full")
+        )
+        cells = "".join(f"{q:>10.5f}" for q in np.quantile(differences, [0, 0.25, 0.5, 0.75, 1]))
+        close = f"{(differences > -CLOSE).sum()}/{seeds}"
+        print(f"\r{workload!s:<24}{cells}{close:>7}{cost:>6.1f}{full:>6.1f}", flush=True)
+        results.append({"workload": str(workload), "runs": runs})
+    return results
+
+
+def small(tol: float) -> list[dict]:
+    """How many seeds find the best optimum of small data."""
+    data = {"faithful": (load_faithful().data, None), "iris": (load_iris().data, None)}
+    path = Path(__file__).parents[1] / "tests" / "data" / "carcinoma.csv"
+    table = np.loadtxt(path, delimiter=",", skiprows=1, dtype=int)
+    data["carcinoma"] = table[:, :7], table[:, 7]
+    results = []
+    print(f"{'ten starts':<28}{'best':>12}{'reached':>9}{'above':>7}{'ms':>7}")
+    for name, family, K, best in SMALL:
+        X, weight = data[name]
+        common = {"n_init": 10, "tol": tol, "max_iter": 1000}
+        ends, began = [], time.perf_counter()
+        for seed in range(SMALL_SEEDS):
+            progress(f"{name} {family} {K}, seed {seed}")
+            if family == "bernoulli":
+                mixture = BernoulliMixture(K, random_state=seed, **common)
+            else:
+                mixture = GaussianMixture(K, covariance_type=family, random_state=seed, **common)
+            mixture.fit(X, sample_weight=weight)
+            total = len(X) if weight is None else weight.sum()
+            ends.append(float(mixture.score(X, sample_weight=weight) * total))
+        seconds = (time.perf_counter() - began) / SMALL_SEEDS
+        progress("")
+        reached, above = np.sum(np.array(ends) > best - REACHED), np.max(ends) > best + REACHED
+        row = f"{f'{name} {family} K={K}':<28}{best:>12.3f}{f'{reached}/{SMALL_SEEDS}':>9}"
+        print(f"\r{row}{'yes' if above else 'no':>7}{1e3 * seconds:>7.0f}", flush=True)
+        results.append({"data": name, "family": family, "K": K, "best": best, "ends": ends})
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", default="fit,race,small", help="comma-separated")
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the rows of the data")
+    parser.add_argument("--seeds", type=int, default=10, help="of the parts fit and race")
+    parser.add_argument("--tol", type=float, default=1e-6, help="of the part small")
+    parser.add_argument("--json", type=Path, help="where to write all numbers")
+    arguments = parser.parse_args()
+    parts = {
+        "fit": lambda: fits(arguments.scale, arguments.seeds),
+        "race": lambda: races(arguments.scale, arguments.seeds),
+        "small": lambda: small(arguments.tol),
+    }
+    chosen = arguments.parts.split(",")
+    unknown = [part for part in chosen if part not in parts]
+    if unknown:
+        parser.error(f"--parts: found {unknown}; expected names among {list(parts)}")
+    print(machine())
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    results = {part: parts[part]() for part in chosen}
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps({"machine": machine(), **results}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Nested subsamples of many rows, on which a start gets most of its way at little cost.
+
+EM on a subsample ends so near to where EM on all rows ends that all rows need but a few iterations.
+Each subsample holds the next smaller one, and is several times as large.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from emfast import em
+from emfast.data import ArraySource
+from emfast.exceptions import SingularComponentError
+from emfast.initialize import start_size
+from emfast.problem import MixtureProblem, Model
+from emfast.statistics import starved
+
+# The largest subsample is this fraction of the rows, and the next smaller ones about a quarter of
+# the one before.
+LARGEST = 1 / 8
+RATIO = 4
+
+# A subsample saves nothing where it is more than this fraction of the rows.
+WORTHWHILE = 1 / 4
+
+# Starts in a race take turns on fewer rows than a single one, if components have some to spare.
+RACE_ROWS = 1_000
+RACE_ROWS_PER_MEAN = 20
+RACE_SHARE = 1 / 8
+
+# Most iterations on a subsample, however few its rows.
+MAX_ITER = 100
+
+
+class Effort(NamedTuple):
+    """When EM on a subsample ends.
+
+    Attributes
+    ----------
+    tol : float, see `em.maximize`
+    passes : float, what all iterations together may cost, in passes over all rows
+    n_iter : int, as many are allowed whatever they cost
+    """
+
+    tol: float
+    passes: float
+    n_iter: int
+
+
+# What is left to gain on a subsample is soon less than what its rows differ from all rows. Plateaus
+# are left more often than with the tolerance of a user who counts iterations on all rows.
+THOROUGH = Effort(1e-4, 2.0, 30)
+
+# Enough to tell starts apart that have just begun.
+SHORT = Effort(3e-4, 0.5, 10)
+
+
+def sizes(n_rows: int, n_components: int, n_features: int, n_starts: int = 1) -> list[int]:
+    """How many rows the subsamples have, smallest first; none where there are few rows."""
+    smallest = start_size(n_components, n_features)
+    if n_starts > 1:
+        least = max(RACE_ROWS, RACE_ROWS_PER_MEAN * n_components * min(n_features, 50))
+        smallest = min(smallest, max(least, int(RACE_SHARE * n_rows / n_starts)))
+    if smallest > WORTHWHILE * n_rows:
+        return []
+    largest = max(smallest, int(LARGEST * n_rows))
+    steps = round(math.log(largest / smallest, RATIO))
+    if steps == 0:
+        return [smallest]
+    return [round(smallest * (largest / smallest) ** (i / steps)) for i in range(steps + 1)]
+
+
+def nested(
+    problem: MixtureProblem,
+    rows: list[int],
+    n_components: int,
+    random_state: np.random.RandomState,
+) -> list[MixtureProblem]:
+    """The problem on subsamples of about so many rows, each drawn from the next larger one."""
+    problems, source = [], problem.source
+    for size in reversed(rows):
+        source = ArraySource(source.sample(size, n_components, random_state))
+        problems.append(problem.on(source.batch))
+    return problems[::-1]
+
+
+def improve(
+    problem: MixtureProblem, model: Model, all_rows: int, effort: Effort
+) -> tuple[Model, em.Trace | None]:
+    """Run EM on a subsample.
+
+    Parameters
+    ----------
+    problem : MixtureProblem, on the subsample
+    model : where to start
+    all_rows : int, how many rows there are in all
+    effort : Effort
+
+    Returns
+    -------
+    model : Model
+        Where to go on with more rows; the one that was given, if the subsample lost a component or
+        cannot carry it.
+    trace : Trace or None, where the model is the one that was given
+    """
+    affordable = int(effort.passes * all_rows / problem.source.n_rows)
+    max_iter = min(MAX_ITER, max(effort.n_iter, affordable))
+    try:
+        trace = em.maximize(problem, model, tol=effort.tol, max_iter=max_iter)
+    except SingularComponentError:
+        return model, None
+    statistics = trace.statistics
+    if starved(statistics.counts).any() or problem.degenerate(statistics, trace.model):
+        return model, None
+    # More rows have values that these lack.
+    parameters = problem.emission.start(statistics.emission, trace.model.emission)
+    return Model(problem.latent.mstep(statistics.counts, trace.model.latent), parameters), trace

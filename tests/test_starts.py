@@ -1,0 +1,322 @@
+"""Where fits of many rows start, races between starts, and the optima of small data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_iris
+
+from emfast import BernoulliMixture, GaussianMixture
+from emfast.data import ArraySource, Batch
+from emfast.datasets import load_faithful, make_gaussian_mixture
+from emfast.initialize import START_ROWS
+from emfast.labels import Labels
+from emfast.subsamples import LARGEST, RATIO, sizes
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Rows of five components that overlap, and which each comes from."""
+    return make_gaussian_mixture(60_000, 3, 5, separation=4.0, random_state=1)
+
+
+@pytest.fixture(scope="module")
+def apart():
+    """The same of components that hardly overlap."""
+    return make_gaussian_mixture(60_000, 3, 5, separation=8.0, random_state=1)
+
+
+@pytest.fixture(scope="module")
+def many_binary():
+    rng = np.random.default_rng(2)
+    probabilities = rng.uniform(0.05, 0.95, (4, 12))
+    components = rng.integers(4, size=60_000)
+    return (rng.random((60_000, 12)) < probabilities[components]).astype(np.uint8)
+
+
+# Subsamples
+
+
+def test_few_rows_are_not_sampled():
+    assert sizes(4 * START_ROWS - 1, 3, 2) == []
+    assert sizes(4 * START_ROWS, 3, 2) == [START_ROWS]
+
+
+@pytest.mark.parametrize("n_starts", [1, 10])
+@pytest.mark.parametrize("n_rows", [60_000, 10**6, 10**9])
+def test_subsamples_grow_by_about_one_factor(n_rows, n_starts):
+    rows = sizes(n_rows, 8, 8, n_starts)
+    assert rows[0] <= START_ROWS
+    if len(rows) > 1:
+        assert rows[-1] == pytest.approx(LARGEST * n_rows, abs=1)
+        growth = np.diff(np.log(rows)) / np.log(RATIO)
+        assert np.all((growth > 0.5) & (growth < 1.5))
+
+
+def test_a_sample_is_about_as_large_as_asked_and_in_order():
+    X = np.arange(100_000.0)[:, None]
+    source = ArraySource(Batch(X))
+    for size in (500, 5_000, 30_000, 70_000):
+        rows = source.sample(size, 2, np.random.RandomState(0)).X[:, 0]
+        assert np.all(np.diff(rows) > 0)
+        assert len(rows) == pytest.approx(size, rel=0.02)
+        assert rows.mean() == pytest.approx(X.mean(), rel=0.1)
+
+
+def test_rows_with_labels_are_kept_and_their_weights_make_up_for_it():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100_000, 1))
+    component = np.full(len(X), -1, np.int32)
+    component[:400] = np.repeat([0, 1], 200)
+    X[:400] += 5
+    sample_weight = rng.uniform(0.5, 1.5, len(X))
+    source = ArraySource(Batch(X, sample_weight, Labels(component=component)))
+    sample = source.sample(5_000, 2, np.random.RandomState(0))
+    assert (sample.labels.component >= 0).sum() == 400
+    for part in (sample.labels.component >= 0, sample.labels.component < 0):
+        kept = sample.weights[part].sum() / sample.weights.sum()
+        whole = (component >= 0) if part[0] else (component < 0)
+        assert kept == pytest.approx(sample_weight[whole].sum() / sample_weight.sum(), rel=0.1)
+
+
+# One start
+
+
+def test_warm_and_full_starts_reach_the_same_optimum(apart):
+    X, component = apart
+    settings = {"covariance_type": "diag", "tol": 1e-7, "max_iter": 2000}
+    warm = GaussianMixture(5, random_state=0, **settings).fit(X)
+    start = GaussianMixture(5, covariance_type="diag", random_state=0, max_iter=0).fit(X)
+    assert start.n_iter_ == 0
+    means = np.stack([X[component == k][0] for k in range(5)])
+    cold = GaussianMixture(5, means_init=means, **settings).fit(X)
+    assert cold.n_iter_ > 5
+    assert warm.lower_bound_ == pytest.approx(cold.lower_bound_, abs=1e-5)
+    # What is left to do on all rows is little.
+    assert start.lower_bound_ > warm.lower_bound_ - 5e-3
+    assert warm.lower_bounds_[0] - start.lower_bound_ >= 0
+
+
+def test_max_iter_counts_iterations_on_all_rows(many):
+    X, _ = many
+    for n_iter in (0, 1, 7):
+        mixture = GaussianMixture(5, tol=0, max_iter=n_iter, random_state=0).fit(X)
+        assert mixture.n_iter_ == len(mixture.lower_bounds_) == n_iter
+    start = GaussianMixture(5, tol=0, max_iter=0, random_state=0).fit(X)
+    assert_allclose(start.lower_bound_, start.score(X), rtol=1e-12)
+    goes_on = GaussianMixture(
+        5,
+        weights_init=start.weights_,
+        means_init=start.means_,
+        covariances_init=start.covariances_,
+        tol=0,
+        max_iter=7,
+    ).fit(X)
+    assert_allclose(mixture.lower_bounds_, goes_on.lower_bounds_, rtol=1e-9)
+
+
+def test_given_values_are_where_em_starts(many):
+    X, _ = many
+    means = X[:5].copy()
+    mixture = GaussianMixture(5, means_init=means, max_iter=0).fit(X)
+    assert_array_equal(mixture.means_, means)
+
+
+def test_known_values_stay_through_subsamples(many):
+    X, _ = many
+    weights = np.array([0.4, 0.3, 0.1, 0.1, 0.1])
+    for n_init in (1, 3):
+        mixture = GaussianMixture(
+            5, weights_init=weights, fixed=["weights"], n_init=n_init, random_state=0
+        ).fit(X)
+        assert_allclose(mixture.weights_, weights, rtol=1e-15)
+
+
+def test_a_feature_that_subsamples_lack_is_learnt():
+    rng = np.random.default_rng(0)
+    X = (rng.random((80_000, 6)) < np.repeat([[0.1], [0.9]], 40_000, axis=0)).astype(np.uint8)
+    rare = np.zeros((80_000, 1), np.uint8)
+    rare[[5, 50_000]] = 1
+    mixture = BernoulliMixture(2, random_state=0).fit(np.hstack([X, rare]))
+    assert_allclose(mixture.weights_ @ mixture.probabilities_[:, -1], 2 / 80_000, rtol=1e-6)
+
+
+# Races
+
+
+def same(a, b):
+    assert_array_equal(a.weights_, b.weights_)
+    assert_array_equal(a.lower_bounds_, b.lower_bounds_)
+    assert a.restarts_ == b.restarts_
+
+
+def test_races_are_repeatable_and_do_not_depend_on_threads(many, many_binary):
+    X, _ = many
+    fits = [GaussianMixture(5, n_init=4, random_state=3, n_threads=t).fit(X) for t in (1, 1, 3)]
+    same(fits[0], fits[1])
+    same(fits[0], fits[2])
+    for data in (X.astype(np.float32), many_binary):
+        family = GaussianMixture if data.dtype == np.float32 else BernoulliMixture
+        fits = [family(4, n_init=3, random_state=0, n_threads=t).fit(data) for t in (1, 2)]
+        same(*fits)
+
+
+def test_the_record_of_a_race(many):
+    X, _ = many
+    mixture = GaussianMixture(5, covariance_type="diag", n_init=7, random_state=0).fit(X)
+    restarts = mixture.restarts_
+    assert len(restarts) == len({restart.seed for restart in restarts}) == 7
+    assert (restarts[0].seed, restarts[0].init_params) == (0, "kmeans")
+    assert len({restart.init_params for restart in restarts}) > 1
+    (winner,) = [restart for restart in restarts if restart.won]
+    assert winner.n_rows == len(X)
+    assert winner.converged
+    assert_array_equal(winner.lower_bounds, mixture.lower_bounds_)
+    for restart in restarts:
+        assert restart.n_iter == len(restart.lower_bounds)
+        if restart is not winner:
+            assert restart.n_rows < len(X)
+            assert not restart.converged
+    # One set of rows, which the winner fits like all others.
+    assert winner.score == pytest.approx(mixture.lower_bound_, abs=0.1)
+    assert winner.score > np.median([restart.score for restart in restarts]) - 1e-3
+
+
+def test_restarts_say_what_races(many):
+    X, _ = many
+    settings = {"n_init": 3, "random_state": 0, "covariance_type": "spherical"}
+
+    def rows(restarts, n_rows):
+        mixture = GaussianMixture(5, restarts=restarts, **settings).fit(X[:n_rows])
+        return [restart.n_rows for restart in mixture.restarts_]
+
+    assert rows("full", 60_000) == [60_000] * 3
+    assert rows("auto", 50_000) == [50_000] * 3
+    assert rows("auto", 50_001).count(50_001) == 1
+    assert rows("race", 45_000).count(45_000) == 1
+
+
+def test_full_starts_on_many_rows_can_be_repeated(many):
+    X, _ = many
+    settings = {"covariance_type": "diag"}
+    mixture = GaussianMixture(5, n_init=4, random_state=0, restarts="full", **settings).fit(X)
+    assert mixture.lower_bound_ == max(restart.score for restart in mixture.restarts_)
+    for restart in mixture.restarts_:
+        again = GaussianMixture(
+            5, random_state=restart.seed, init_params=restart.init_params, **settings
+        ).fit(X)
+        assert again.restarts_ == [restart]
+
+
+def test_a_race_of_few_rows():
+    X = load_iris().data
+    settings = {"n_init": 6, "random_state": 0, "tol": 1e-6, "max_iter": 1000}
+    race = GaussianMixture(3, restarts="race", **settings).fit(X)
+    assert race.lower_bound_ * 150 == pytest.approx(-180.185, abs=0.02)
+    assert [restart.won for restart in race.restarts_].count(True) == 1
+
+
+def test_a_race_ends_where_full_starts_do(apart):
+    X, _ = apart
+    # Both end where at most `tol` is left to gain.
+    tol = 1e-3
+    settings = {"covariance_type": "diag", "n_init": 10, "random_state": 0, "tol": tol}
+    race = GaussianMixture(5, restarts="race", **settings).fit(X)
+    full = GaussianMixture(5, restarts="full", **settings).fit(X)
+    assert race.lower_bound_ > full.lower_bound_ - tol
+
+
+@pytest.mark.parametrize("n_init", [1, 5])
+def test_labels_and_weights_come_through(apart, n_init):
+    X, component = apart
+    component = component.astype(int)
+    truth = np.stack([X[component == k].mean(axis=0) for k in range(5)])
+    labels = np.where(np.arange(len(X)) % 200 == 0, component, -1)
+    weights = np.random.default_rng(0).uniform(0.5, 1.5, len(X))
+    weights[::7] = 0
+    X = X.copy()
+    X[::7] = 1e3
+    mixture = GaussianMixture(5, covariance_type="diag", n_init=n_init, random_state=0)
+    mixture.fit(X, labels=labels, sample_weight=weights)
+    assert_allclose(mixture.means_, truth, atol=0.2)
+
+
+def test_rare_labels_do_not_bias_the_start(apart):
+    # All labels are those of one component.
+    X, component = apart
+    labels = np.full(len(X), -1)
+    labels[np.flatnonzero(component == 2)[:2000]] = 2
+    start = GaussianMixture(5, covariance_type="diag", random_state=0, max_iter=0)
+    start.fit(X, labels=labels)
+    shares = np.bincount(component) / len(X)
+    assert start.weights_[2] == pytest.approx(shares[2], abs=0.02)
+
+
+def test_a_start_that_fails_on_subsamples_is_told():
+    # Half of the rows are the same: without reg_covar, a component on them alone is singular.
+    X = np.random.default_rng(0).normal(size=(60_000, 2))
+    X[::2] = 4.0
+    mixture = GaussianMixture(
+        2, reg_covar=0, n_init=6, init_params="random", random_state=0, tol=0, max_iter=2
+    ).fit(X)
+    assert mixture.converged_ is False
+    assert [restart.error for restart in mixture.restarts_ if restart.won] == [None]
+
+
+# The optima of small data, with ten starts
+
+
+def carcinoma():
+    table = np.loadtxt(DATA / "carcinoma.csv", delimiter=",", skiprows=1, dtype=int)
+    return table[:, :7], table[:, 7]
+
+
+@pytest.mark.parametrize(
+    ("data", "covariance_type", "K", "log_likelihood"),
+    [
+        ("faithful", "tied", 3, -1126.316),
+        # 35 short eruptions are a component; k-means leads to -1119.21.
+        ("faithful", "full", 3, -1114.44),
+        ("iris", "full", 2, -214.355),
+        ("iris", "full", 3, -180.185),
+        ("iris", "tied", 3, -256.354),
+        # k-means leads to -307.18.
+        ("iris", "diag", 3, -306.860),
+        ("iris", "diag", 2, -386.185),
+        ("iris", "spherical", 3, -384.314),
+    ],
+)
+def test_ten_starts_find_the_best_optimum(data, covariance_type, K, log_likelihood):
+    X = load_faithful().data if data == "faithful" else load_iris().data
+    for seed in range(100, 104):
+        mixture = GaussianMixture(
+            K,
+            covariance_type=covariance_type,
+            n_init=10,
+            tol=1e-6,
+            max_iter=1000,
+            random_state=seed,
+        ).fit(X)
+        assert mixture.lower_bound_ * len(X) == pytest.approx(log_likelihood, abs=0.03)
+
+
+@pytest.mark.parametrize(("K", "log_likelihood"), [(3, -293.705), (4, -289.286)])
+def test_ten_starts_find_the_best_latent_classes(K, log_likelihood):
+    X, count = carcinoma()
+    for seed in range(100, 104):
+        mixture = BernoulliMixture(K, n_init=10, tol=1e-6, max_iter=1000, random_state=seed)
+        mixture.fit(X, sample_weight=count)
+        assert mixture.lower_bound_ * 118 == pytest.approx(log_likelihood, abs=0.03)
+
+
+def test_starts_of_small_data_can_be_repeated():
+    X = load_iris().data
+    mixture = GaussianMixture(3, n_init=4, random_state=5).fit(X)
+    kinds = [restart.init_params for restart in mixture.restarts_]
+    assert kinds == ["kmeans", "short_em", "short_em", "short_em"]
+    for restart in mixture.restarts_:
+        again = GaussianMixture(3, random_state=restart.seed, init_params=restart.init_params)
+        assert again.fit(X).restarts_ == [restart]
