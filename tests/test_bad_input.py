@@ -261,7 +261,7 @@ def test_numbers_near_0_and_1_are_not_binary(value):
 
 def test_negative_zero_is_zero():
     given = np.where(BITS, 1.0, -0.0)
-    plain = BernoulliMixture(2, random_state=0).fit(BITS)
+    plain = BernoulliMixture(2, random_state=0).fit(BITS.astype(float))
     assert_array_equal(
         BernoulliMixture(2, random_state=0).fit(given).probabilities_, plain.probabilities_
     )

@@ -1,12 +1,12 @@
 # Bernoulli emission: independent binary features.
 #
-# Rows of bytes are packed to bits, and four bits at a time are looked up: with y_d = |x_d - reference_d|,
+# Rows are packed to bits, and four bits at a time are looked up: with y_d = |x_d - reference_d|,
 #
 #   sum_d y_d w_d   =  sum over groups of 4 features of  table[y of the group],   rows in the lanes,
 #   sum_n r_n y_nd  =  sum over groups of 4 rows of      table[y of the group],   features in the lanes,
 #
 # where a table has the 16 sums of subsets of four numbers. A lookup and an addition take the place of
-# four multiply-adds, and of the numbers that bytes would be expanded to.
+# four multiply-adds. Where a lookup is no instruction, rows are numbers.
 
 cdef inline void lookup_sums(
     const real* tables,          # IN   (n_groups, K, 16)

@@ -24,8 +24,8 @@ cdef class Emission:
     cdef readonly Py_ssize_t scratch_per_row    # reals
     cdef readonly bint about_centre
     cdef Buffer centre                          # (n_features,) subtracted while packing
-    cdef Buffer flips                           # (n_words,) bits inverted while packing bytes to
-    cdef Py_ssize_t n_words                     # bits; 0 words where bytes are numbers
+    cdef Buffer flips                           # (n_words,) bits inverted while packing
+    cdef Py_ssize_t n_words                     # of the bits of a row; 0 where rows are numbers
 
     @property
     def dtype(self):

@@ -32,13 +32,13 @@ cdef class Workspace:
     cdef object every, listed, n_active
     cdef Tile tile              # points into the buffers
 
-    def __cinit__(self, Emission emission, Py_ssize_t rows, bint is_bytes):
+    def __cinit__(self, Emission emission, Py_ssize_t rows):
         cdef Py_ssize_t vectors = rows // LANES, n_pairs = (emission.n_components + 1) // 2
         cdef int32_t[::1] every, listed
         cdef Py_ssize_t[::1] n_active
         self.tile.x_stride = odd_stride(emission.n_columns)
         self.tile.r_stride = odd_stride(emission.n_components)
-        if is_bytes and emission.n_words > 0:
+        if emission.n_words > 0:
             self.pack_to_words(emission, rows)
         else:
             self.pack_to_lanes(emission, rows)
@@ -294,7 +294,7 @@ def expectation(
     cdef double work = <double> n_rows * K * (n_features + 10)
     cdef int team = <int> max(1, min(n_threads, n_blocks, <Py_ssize_t> (work / WORK_OF_A_THREAD)))
     room = (step + ROW_STEP - 1) // ROW_STEP * ROW_STEP
-    workspaces = [Workspace(emission, room, source.is_bytes) for _ in range(team)]
+    workspaces = [Workspace(emission, room) for _ in range(team)]
     cdef Buffer tile_memory = Buffer(team * (sizeof(Tile) // sizeof(real) + 1))
     cdef Tile* tiles = <Tile*> tile_memory.data
     for i in range(team):

@@ -453,6 +453,21 @@ EMCORE_INLINE bits word_of_bytes(const unsigned char *from, int n)
 #endif
 }
 
+/* The same of numbers. */
+EMCORE_INLINE bits word_of_reals(const real *from, int n)
+{
+    ubits word = 0;
+    int i = 0;
+#if EMCORE_LOOKUPS
+    for (; i + LANES <= n; i += LANES)
+        word |= (ubits)_mm512_cmp_pd_mask(
+            _mm512_loadu_pd(from + i), _mm512_setzero_pd(), _CMP_NEQ_UQ) << i;
+#endif
+    for (; i < n; i++)
+        word |= (ubits)(from[i] != 0) << i;
+    return (bits)word;
+}
+
 /* WORD_BITS words of as many bits, transposed in place: bit j of word i becomes bit i of word j.
    Blocks of halving size change places; for blocks smaller than a vector, words are transposed first. */
 EMCORE_INLINE void transpose_bits(vbits *a)

@@ -157,31 +157,54 @@ cdef void pack(
         pack_entries(rows, centre, D, tile, i)
 
 
+cdef inline bits word_of_features(
+    const Rows* rows, const char* at, int n, bint is_bytes,
+) noexcept nogil:
+    """n features from `at` on, as bits."""
+    cdef unsigned char gathered[WORD_BITS]
+    cdef int h
+    if is_bytes and rows.column_stride == 1:
+        return word_of_bytes(<const unsigned char*> at, n)
+    if not is_bytes and rows.column_stride == <Py_ssize_t> sizeof(real):
+        return word_of_reals(<const real*> at, n)
+    for h in range(n):
+        gathered[h] = at[0] if is_bytes else (<const real*> at)[0] != 0
+        at += rows.column_stride
+    return word_of_bytes(gathered, n)
+
+
+cdef inline void words_of_row(
+    const Rows* rows, const char* at, const bits* flips, Py_ssize_t D, bits* out, bint is_bytes,
+) noexcept nogil:
+    cdef Py_ssize_t w, whole = D // WORD_BITS
+    for w in range(whole):
+        out[w * LANES] = word_of_features(rows, at, WORD_BITS, is_bytes) ^ flips[w]
+        at += WORD_BITS * rows.column_stride
+    # The last word has room for the column of ones at least.
+    out[whole * LANES] = (
+        word_of_features(rows, at, <int> (D - whole * WORD_BITS), is_bytes) ^ flips[whole])
+
+
 cdef void pack_words(
-    const Rows* rows,           # IN   bytes
+    const Rows* rows,           # IN   zeros and ones
     const bits* flips,          # IN   (n_words,) bits that are inverted
     Py_ssize_t D,
     Tile* tile,                 # OUT  words
 ) noexcept nogil:
     """The bits of every row, a word of a row in each lane; 0 in padding."""
-    cdef Py_ssize_t b, d, w, h, n, n_bytes = tile.vectors * LANES
-    cdef const unsigned char* row
-    cdef unsigned char gathered[64]
+    cdef Py_ssize_t b, w
+    cdef const char* at = rows.data + tile.first * rows.row_stride
     cdef bits* out
-    for b in range(n_bytes):
-        row = <const unsigned char*> rows.data + (tile.first + b) * rows.row_stride
+    for b in range(tile.vectors * LANES):
         out = <bits*> (tile.words + b // LANES * tile.n_words) + b % LANES
-        for w in range(tile.n_words):
-            d = w * WORD_BITS
-            n = max(<Py_ssize_t> 0, min(D - d, <Py_ssize_t> WORD_BITS))
-            if b >= tile.rows:
+        if b >= tile.rows:
+            for w in range(tile.n_words):
                 out[w * LANES] = 0
-            elif rows.column_stride == 1:
-                out[w * LANES] = word_of_bytes(row + d, <int> n) ^ flips[w]
-            else:
-                for h in range(n):
-                    gathered[h] = row[(d + h) * rows.column_stride]
-                out[w * LANES] = word_of_bytes(gathered, <int> n) ^ flips[w]
+        elif rows.is_bytes:
+            words_of_row(rows, at, flips, D, out, True)
+        else:
+            words_of_row(rows, at, flips, D, out, False)
+        at += rows.row_stride
 
 
 cdef void prefetch_rows(

@@ -430,7 +430,8 @@ class Gaussian(Emission):
         second = statistics.moved_to(parameters.means).second
         if self.covariance_type == "spherical":
             # A component has one variance, that of all columns together.
-            covariances, second = covariances[:, None], second.mean(axis=1, keepdims=True)
+            covariances = covariances[:, None]
+            second = second[:, None] / parameters.means.shape[1]
         n = np.where(starved(counts), 1.0, counts).reshape((-1,) + (1,) * (second.ndim - 1))
         distances = parameters.means - np.median(parameters.means, axis=0)
         rounding = (NOISE * statistics.epsilon * distances) ** 2
