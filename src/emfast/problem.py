@@ -4,7 +4,8 @@ The model is a pair (latent structure, emission) of parameter values; what does 
 fit - the families, their fixed groups, the rows - is held here.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,13 @@ import numpy as np
 import emcore
 from emfast.data import ArraySource, Batch
 from emfast.emissions.base import Emission
+from emfast.labels import NOTHING_KNOWN
 from emfast.latent.base import Latent
+from emfast.latent.mixture import MixtureWeights
 from emfast.statistics import Statistics
+
+# Rows that say where and how broad all rows are, roughly.
+ROWS_OF_FLAT_START = 10_000
 
 
 class Model(NamedTuple):
@@ -100,15 +106,12 @@ class MixtureProblem:
     emission : Emission
     source : ArraySource
     n_threads : int
-    constant : list
-        What the emission says is the same in every E-step, once the first has been taken.
     """
 
     latent: Latent
     emission: Emission
     source: ArraySource
     n_threads: int
-    constant: list = field(default_factory=list)
 
     @property
     def rounding(self) -> float:
@@ -120,13 +123,34 @@ class MixtureProblem:
         """The groups of parameters that are known."""
         return self.emission.fixed | ({"weights"} if self.latent.fixed else frozenset())
 
+    @cached_property
+    def constant(self) -> Any:
+        """What the statistics of the rows contain whatever the model, as the emission says.
+
+        Collected in a pass of its own, with one component: no start enters.
+        """
+        if not self.emission.has_constant:
+            return None
+        batch = next(iter(self.source))
+        counted = np.arange(min(batch.n_rows, ROWS_OF_FLAT_START))
+        if batch.weights is not None:
+            counted = np.flatnonzero(batch.weights)
+        some_rows = batch.X[counted[:ROWS_OF_FLAT_START]]
+        flat = Model(np.ones(1), self.emission.flat_start(some_rows, 1))
+        return self.emission.constant(self._total(MixtureWeights(), flat, labelled=False).emission)
+
     def estep(self, model: Model) -> Statistics:
+        total = self._total(self.latent, model, self.constant)
+        return self.emission.complete(total, model.emission, self.constant)
+
+    def _total(
+        self, latent: Latent, model: Model, constant: Any = None, labelled: bool = True
+    ) -> Statistics:
         total, n_rows = None, 0
-        constant = self.constant[0] if self.constant else None
         for batch in self.source:
-            statistics = expectation(
-                self.latent, self.emission, model, batch, self.n_threads, constant
-            )
+            if not labelled:
+                batch = replace(batch, labels=NOTHING_KNOWN)
+            statistics = expectation(latent, self.emission, model, batch, self.n_threads, constant)
             if statistics.impossible_row >= 0:
                 raise ValueError(
                     f"X: row {n_rows + statistics.impossible_row} has zero likelihood under "
@@ -134,10 +158,7 @@ class MixtureProblem:
                 )
             total = statistics if total is None else total + statistics
             n_rows += batch.n_rows
-        if constant is None:
-            self.constant[:] = [self.emission.constant(total.emission)]
-            return total
-        return self.emission.complete(total, model.emission, constant)
+        return total
 
     def mstep(self, statistics: Statistics, model: Model) -> Model:
         return Model(

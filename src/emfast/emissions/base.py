@@ -50,6 +50,11 @@ class Emission(ABC):
     def statistics(self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: Any) -> Any:
         """Name the numbers that a pass with `kernel` has accumulated."""
 
+    @property
+    def has_constant(self) -> bool:
+        """Whether statistics of rows contain something whatever the model."""
+        return False
+
     def constant(self, statistics: Any) -> Any:
         """What these statistics of all rows contain whatever the model; None if nothing."""
         return None

@@ -86,7 +86,7 @@ class Bernoulli(Emission):
     def statistics(
         self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: BernoulliParameters
     ) -> BernoulliStatistics:
-        # The kernel's own counts, in which the sums are exactly as large where a column is constant.
+        # The kernel's own counts: a column of ones has sums that are exactly as large.
         p = parameters.probabilities
         first = flat.reshape(len(p), -1)
         return BernoulliStatistics(first[:, -1], _reference(p), first[:, :-1])

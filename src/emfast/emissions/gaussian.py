@@ -63,7 +63,7 @@ class GaussianStatistics:
     counts : ndarray of shape (K,), sums of responsibilities
     origin : ndarray of shape (K, D), what the moments are taken about
     first : ndarray of shape (K, D)
-    second : ndarray of shape (K, D, D) for full, (D, D) for tied, (K, D) for diag, (K,) for spherical
+    second : ndarray of shape (K, D, D), (D, D), (K, D) or (K,) for full, tied, diag, spherical
         For tied, the sum over components, or None where it is known to be constant; for spherical,
         the sum over features.
     epsilon : float, machine epsilon of the precision the rows were computed in
@@ -208,10 +208,12 @@ class Gaussian(Emission):
         epsilon = float(np.finfo(kernel.dtype).eps)
         return GaussianStatistics(self.covariance_type, counts, origin, first, second, epsilon)
 
-    def constant(self, statistics: GaussianStatistics) -> ConstantScatter | None:
+    @property
+    def has_constant(self) -> bool:
         """With a covariance that all components share: the scatter of all rows."""
-        if self.covariance_type != "tied":
-            return None
+        return self.covariance_type == "tied"
+
+    def constant(self, statistics: GaussianStatistics) -> ConstantScatter:
         point = statistics.origin[0]
         moments = statistics.moved_to(np.tile(point, (len(statistics.counts), 1)))
         return ConstantScatter(
@@ -222,7 +224,7 @@ class Gaussian(Emission):
         self, statistics: Statistics, parameters: GaussianParameters, constant: ConstantScatter
     ) -> Statistics:
         """Add sum_n w_n (log-density that components share) = - trace(Lambda S) / 2, and S."""
-        if constant is None or statistics.emission.second is not None:
+        if statistics.emission.second is not None:
             return statistics
         scatter = constant.about(statistics.emission.origin[0])
         factor = parameters.factors
