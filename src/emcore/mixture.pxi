@@ -38,45 +38,58 @@ cdef void restrict_to_labels(
 
 
 cdef inline void normalise(
-    vreal* a,                    # INOUT  (K,)  log p(x | k), then weight times p(k | x)
-    const real* log_weights, Py_ssize_t K, vreal weight,
-    vreal* largest, vreal* total, vbits* n_positive,
+    vreal* a,                    # INOUT  (VECTORS, K)  log p(x | k), then weight times p(k | x)
+    Py_ssize_t stride, const real* log_weights, Py_ssize_t K, const vreal* weights,
+    vreal* m, vreal* total,      # OUT    (VECTORS,)
+    vbits* n_positive,
 ) noexcept nogil:
-    """With a_k = log p(k) + log p(x | k) and m = max a: m, the sum of exp(a_k - m), and p(k | x)."""
-    cdef vreal m = splat(LOWEST), sum_ = splat(0), term
-    cdef Py_ssize_t k
+    """With a_k = log p(k) + log p(x | k): m = max a, the sum of exp(a_k - m), and p(k | x).
+
+    For VECTORS vectors of rows at a time, whose chains of operations overlap.
+    """
+    cdef Py_ssize_t k, v
+    cdef vreal term
+    for v in range(VECTORS):
+        m[v] = splat(LOWEST)
+        total[v] = splat(0)
     for k in range(K):
-        m = vmax(a[k] + log_weights[k], m)
+        for v in range(VECTORS):
+            m[v] = vmax(a[v * stride + k] + log_weights[k], m[v])
     for k in range(K):
-        term = a[k] + log_weights[k] - m
-        n_positive[0] = vcount_above(n_positive[0], term, NEGLIGIBLE)
-        term = vexp_above(term, NEGLIGIBLE)
-        a[k] = term
-        sum_ = sum_ + term
-    # At least 1 unless every a_k is -inf.
-    sum_ = vmax(sum_, splat(1))
-    weight = weight / sum_
-    for k in range(K):
-        a[k] = a[k] * weight
-    largest[0] = m
-    total[0] = sum_
+        for v in range(VECTORS):
+            term = a[v * stride + k] + log_weights[k] - m[v]
+            n_positive[0] = vcount_above(n_positive[0], term, NEGLIGIBLE)
+            term = vexp_above(term, NEGLIGIBLE)
+            a[v * stride + k] = term
+            total[v] = total[v] + term
+    for v in range(VECTORS):
+        # At least 1 unless every a_k is -inf.
+        total[v] = vmax(total[v], splat(1))
+        term = weights[v] / total[v]
+        for k in range(K):
+            a[v * stride + k] = a[v * stride + k] * term
 
 
 cdef inline void normalise_two(
-    vreal* a, const real* log_weights, vreal weight,
-    vreal* largest, vreal* total, vbits* n_positive,
+    vreal* a, Py_ssize_t stride, const real* log_weights, const vreal* weights,
+    vreal* m, vreal* total, vbits* n_positive,
 ) noexcept nogil:
     """`normalise` for two components, with one exponential."""
-    cdef vreal a0 = a[0] + log_weights[0], a1 = a[1] + log_weights[1], lowest = splat(LOWEST)
-    cdef vreal m = vmax(a0, vmax(a1, lowest)), low = vwhere_greater(a0, a1, a1, a0) - m
-    cdef vreal small = vexp_above(low, NEGLIGIBLE)
-    n_positive[0] = vcount_above(vcount_above(n_positive[0], low, NEGLIGIBLE), m, LOWEST)
-    total[0] = small + <real> 1
-    weight = vwhere_greater(m, lowest, weight, splat(0)) / total[0]
-    small = small * weight
-    a[0] = vwhere_greater(a0, a1, weight, small)
-    a[1] = vwhere_greater(a0, a1, small, weight)
-    largest[0] = m
+    cdef Py_ssize_t v
+    cdef vreal a0, a1, low, small, weight, lowest = splat(LOWEST)
+    for v in range(VECTORS):
+        a0 = a[v * stride] + log_weights[0]
+        a1 = a[v * stride + 1] + log_weights[1]
+        m[v] = vmax(a0, vmax(a1, lowest))
+        low = vwhere_greater(a0, a1, a1, a0) - m[v]
+        n_positive[0] = vcount_above(n_positive[0], low, NEGLIGIBLE)
+        n_positive[0] = vcount_above(n_positive[0], m[v], LOWEST)
+        small = vexp_above(low, NEGLIGIBLE)
+        total[v] = small + <real> 1
+        weight = vwhere_greater(m[v], lowest, weights[v], splat(0)) / total[v]
+        small = small * weight
+        a[v * stride] = vwhere_greater(a0, a1, weight, small)
+        a[v * stride + 1] = vwhere_greater(a0, a1, small, weight)
 
 
 cdef class MixtureWeights(Latent):
@@ -101,32 +114,38 @@ cdef class MixtureWeights(Latent):
     cdef Py_ssize_t respond(
         self, Tile* tile, const Labels* labels, double* log_likelihood, double* counts,
     ) noexcept nogil:
-        cdef Py_ssize_t K = self.n_components, i, room = self.rows_per_log
+        cdef Py_ssize_t K = self.n_components, i, v, room = self.rows_per_log
         cdef const real* log_weights = self.log_weights.data
         cdef vreal* a = tile.responsibilities
-        cdef vreal m, total, weight, ll = splat(0), product = splat(1)
+        cdef const vreal* weights = tile.weights
+        cdef vreal m[VECTORS]
+        cdef vreal total[VECTORS]
+        cdef vreal row, ll = splat(0), product = splat(1)
         cdef vreal zero = splat(0), one = splat(1), lowest = splat(LOWEST)
         cdef vbits n_positive = vno_counts(), n_possible = vno_counts()
         if labels.component != NULL or labels.allowed != NULL:
             restrict_to_labels(tile, labels, K)
-        for i in range(tile.vectors):
-            weight = tile.weights[i]
+        for i from 0 <= i < tile.vectors by VECTORS:
             if K == 2:
-                normalise_two(a, log_weights, weight, &m, &total, &n_positive)
+                normalise_two(a, tile.r_stride, log_weights, weights, m, total, &n_positive)
             else:
-                normalise(a, log_weights, K, weight, &m, &total, &n_positive)
-            a += tile.r_stride
-            n_possible = vcount_above(n_possible, m, LOWEST)
-            if tile.each_row:
-                total = m + vlog(total)
-                tile.log_likelihoods[i] = vwhere_greater(m, lowest, total, splat(<real> -INFINITY))
-                ll = ll + vwhere_greater(m, lowest, total, zero) * weight
-                continue
-            # Every weight is 1, or 0 in padding. log a + log b = log ab: one logarithm for many rows.
-            ll = ll + vwhere_greater(m, lowest, m, zero) * weight
-            product = product * vwhere_greater(weight, zero, total, one)
-            room -= 1
-            if room == 0:
+                normalise(a, tile.r_stride, log_weights, K, weights, m, total, &n_positive)
+            for v in range(VECTORS):
+                n_possible = vcount_above(n_possible, m[v], LOWEST)
+                if tile.each_row:
+                    row = m[v] + vlog(total[v])
+                    tile.log_likelihoods[i + v] = vwhere_greater(
+                        m[v], lowest, row, splat(<real> -INFINITY))
+                    ll = ll + vwhere_greater(m[v], lowest, row, zero) * weights[v]
+                else:
+                    # Every weight is 1, or 0 in padding.
+                    ll = ll + vwhere_greater(m[v], lowest, m[v], zero) * weights[v]
+                    product = product * vwhere_greater(weights[v], zero, total[v], one)
+            a += VECTORS * tile.r_stride
+            weights += VECTORS
+            # log a + log b = log ab: one logarithm for many rows.
+            room -= VECTORS
+            if room < VECTORS:
                 ll = ll + vlog(product)
                 product = one
                 room = self.rows_per_log
