@@ -66,7 +66,7 @@ cdef class Bernoulli(LinearForms):
         cdef Py_ssize_t D = self.n_features, K = self.n_components, d, k, g, b
         cdef real terms[4]
         self.n_columns = D + 1
-        self.sum_terms(1)
+        self.sum_terms(D + 1, 1)
         if not LOOKUPS:
             return
         self.scratch_per_row = max(self.scratch_per_row, 4 * K)

@@ -11,7 +11,7 @@ cdef class Emission:
     """The density of a row given its component, on tiles of rows.
 
     Where the statistics of a component are sums of r t(x) over terms of a row that do not depend on
-    the component, `accumulate` takes them: see terms.pxi. Other emissions override it.
+    the component, `accumulate` takes them: see terms.pxi. Emissions with others override it.
 
     `about_centre` tells whether moments are taken about the centre or about the means.
     """
@@ -19,7 +19,8 @@ cdef class Emission:
     cdef readonly Py_ssize_t n_components
     cdef readonly Py_ssize_t n_features
     cdef readonly Py_ssize_t n_columns          # of tile.x: features, and what log_density adds
-    cdef readonly Py_ssize_t n_terms            # 0 where `accumulate` is overridden
+    cdef readonly Py_ssize_t run_length         # columns that terms are made of
+    cdef readonly Py_ssize_t n_terms            # 0 where none are
     cdef readonly Py_ssize_t statistics_size
     cdef readonly Py_ssize_t scratch_per_row    # reals
     cdef readonly bint about_centre
@@ -34,31 +35,34 @@ cdef class Emission:
     def centre_values(self):
         return [self.centre.data[d] for d in range(self.n_features)]
 
-    cdef void sum_terms(self, Py_ssize_t n_runs):
+    cdef void sum_terms(self, Py_ssize_t run_length, Py_ssize_t n_runs):
         """Have the sums of r t(x) taken over `n_runs` runs of terms."""
-        self.n_terms = n_runs * self.n_columns
+        self.run_length = run_length
+        self.n_terms = n_runs * run_length
         self.statistics_size = self.n_components * self.n_terms
-        self.scratch_per_row = max(self.scratch_per_row, scratch_for_terms(self.n_columns, self.n_terms))
+        self.scratch_per_row = max(
+            self.scratch_per_row, scratch_for_terms(run_length, self.n_terms))
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         """Write log p(row | component) to tile.responsibilities."""
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
         """Add the sufficient statistics of the rows, weighted by tile.responsibilities."""
-        accumulate_terms(tile, self.n_columns, self.n_terms, self.n_components, statistics)
+        accumulate_terms(tile, self.run_length, self.n_terms // self.run_length,
+                         self.n_components, statistics, self.n_terms)
 
 
 cdef bint is_doubled(Emission emission) noexcept:
     """Whether terms wrap around the features."""
-    return emission.n_terms > 2 * emission.n_columns and not is_narrow(emission.n_columns)
+    return emission.n_terms > 2 * emission.run_length and not is_narrow(emission.run_length)
 
 
 cdef Py_ssize_t row_stride(Emission emission) noexcept:
     """Reals from row to row: whole vectors, with room for one that starts at the last feature."""
-    if emission.n_terms == 0 or is_narrow(emission.n_columns):
+    if emission.n_terms == 0 or is_narrow(emission.run_length):
         return 0
     copies = 2 if is_doubled(emission) else 1
-    return odd_stride((copies * emission.n_columns + 2 * LANES - 2) // LANES) * LANES
+    return odd_stride((copies * emission.run_length + 2 * LANES - 2) // LANES) * LANES
 
 
 cdef int require(bint fits) except -1:

@@ -73,7 +73,7 @@ cdef void distant_log_density(
 
 cdef void append_squared_norm(const Tile* tile, Py_ssize_t D) noexcept nogil:
     """Column D of the tile becomes sum_d x_d^2."""
-    cdef Py_ssize_t i, d, lane
+    cdef Py_ssize_t i, d
     cdef vreal* x
     cdef vreal q
     for i in range(tile.vectors):
@@ -82,9 +82,6 @@ cdef void append_squared_norm(const Tile* tile, Py_ssize_t D) noexcept nogil:
         for d in range(D):
             q = q + x[d] * x[d]
         x[D] = q
-        if tile.rows_of_x != NULL:
-            for lane in range(LANES):
-                tile.rows_of_x[(i * LANES + lane) * tile.row_stride + D] = (<real*> &q)[lane]
 
 
 cdef class SphericalGaussian(Emission):
@@ -126,12 +123,19 @@ cdef class SphericalGaussian(Emission):
             self.weights.data[D * K + k] = <real> (-0.5 * precision)
             self.constants.data[k] = <real> (constants[k] - 0.5 * precision * norm)
         self.about_centre = ratio <= MAX_CANCELLATION
-        self.sum_terms(1)
+        self.sum_terms(D, 1)
+        self.statistics_size = K * (D + 1)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         append_squared_norm(tile, self.n_features)
         all_linear_forms(tile, self.weights.data, self.constants.data,
                          self.n_features + 1, self.n_components)
+
+    cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
+        # The squared norm by itself: with the features, it might take a vector of its own.
+        cdef Py_ssize_t D = self.n_features, K = self.n_components
+        accumulate_terms(tile, D, 1, K, statistics, D + 1)
+        accumulate_in_lanes(tile, tile.x + D, tile.x_stride, 1, K, statistics + D, D + 1)
 
 
 cdef class DiagGaussian(Emission):
@@ -178,7 +182,7 @@ cdef class DiagGaussian(Emission):
         self.about_centre = ratio <= MAX_CANCELLATION
         self.statistics_size = 2 * K * D
         if self.about_centre:
-            self.sum_terms(2)
+            self.sum_terms(D, 2)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         if self.about_centre:
@@ -248,7 +252,7 @@ cdef class FullGaussian(Emission):
         if self.in_blocks:
             self.scratch_per_row = scratch_for_scatter(D)
         if self.about_centre:
-            self.sum_terms(2 + D // 2)
+            self.sum_terms(D, 2 + D // 2)
         else:
             self.statistics_size = K * D
         if self.in_blocks:
@@ -382,5 +386,5 @@ cdef class TiedGaussian(Emission):
                 accumulate_component(tile, k, <const vreal*> self.means.data + k * row_vectors(D),
                                      D, statistics + k * D, statistics + K * D)
             return
-        accumulate_in_lanes(tile, tile.x, tile.x_stride, D, K, statistics)
+        accumulate_in_lanes(tile, tile.x, tile.x_stride, D, K, statistics, D)
         accumulate_scatter_of_all(tile, D, statistics + K * D)

@@ -75,7 +75,7 @@ cdef class LinearForms(Emission):
         for k in range(K):
             for d in range(D):
                 self.weights.data[d * K + k] = <real> weights[k, d]
-        self.sum_terms(1)
+        self.sum_terms(D, 1)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         all_linear_forms(tile, self.weights.data, self.constants.data,

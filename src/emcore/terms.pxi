@@ -21,9 +21,9 @@ cdef bint is_narrow(Py_ssize_t n_columns) noexcept nogil:
     return 2 * n_columns <= LANES
 
 
-cdef Py_ssize_t scratch_for_terms(Py_ssize_t n_columns, Py_ssize_t n_terms) noexcept nogil:
+cdef Py_ssize_t scratch_for_terms(Py_ssize_t C, Py_ssize_t n_terms) noexcept nogil:
     # The terms, or a responsibility and an index, with room for one vector more of each.
-    return odd_stride(n_terms) if is_narrow(n_columns) else 3
+    return odd_stride(n_terms) if is_narrow(C) else 3
 
 
 cdef inline void add_lanes(
@@ -57,7 +57,7 @@ cdef inline TermVector term_vector(Py_ssize_t i, Py_ssize_t C) noexcept nogil:
 
 cdef inline void add_block(
     const Tile* tile, Py_ssize_t k, Py_ssize_t n_k, TermVector* t, Py_ssize_t n_t, bint products,
-    double* sums, Py_ssize_t n_terms,
+    double* sums, Py_ssize_t stride,
 ) noexcept nogil:
     """n_k components from k on, n_t vectors of terms; n_k, n_t and products are constants."""
     cdef vreal acc[2 * COLUMNS]
@@ -81,25 +81,25 @@ cdef inline void add_block(
         r += tile.r_stride
     for h in range(n_k):
         for j in range(n_t):
-            add_lanes(acc[h * n_t + j], 0, t[j].left, sums + (k + h) * n_terms + t[j].f)
+            add_lanes(acc[h * n_t + j], 0, t[j].left, sums + (k + h) * stride + t[j].f)
 
 
 cdef inline void add_components(
     const Tile* tile, Py_ssize_t K, TermVector* t, Py_ssize_t n_t, bint products,
-    double* sums, Py_ssize_t n_terms,
+    double* sums, Py_ssize_t stride,
 ) noexcept nogil:
     cdef Py_ssize_t k = 0
     while K - k >= COLUMNS:
-        add_block(tile, k, COLUMNS, t, n_t, products, sums, n_terms)
+        add_block(tile, k, COLUMNS, t, n_t, products, sums, stride)
         k += COLUMNS
     if COLUMNS == 8 and K - k >= 4:
-        add_block(tile, k, 4, t, n_t, products, sums, n_terms)
+        add_block(tile, k, 4, t, n_t, products, sums, stride)
         k += 4
     if K - k >= 2:
-        add_block(tile, k, 2, t, n_t, products, sums, n_terms)
+        add_block(tile, k, 2, t, n_t, products, sums, stride)
         k += 2
     if k < K:
-        add_block(tile, k, 1, t, n_t, products, sums, n_terms)
+        add_block(tile, k, 1, t, n_t, products, sums, stride)
 
 
 cdef Py_ssize_t rows_of_component(
@@ -137,12 +137,13 @@ cdef inline void add_listed(
 
 
 cdef void add_listed_runs(
-    const Tile* tile, Py_ssize_t C, Py_ssize_t n_terms, Py_ssize_t K, double* sums,
+    const Tile* tile, Py_ssize_t C, Py_ssize_t n_runs, Py_ssize_t K,
+    double* sums, Py_ssize_t stride,
 ) noexcept nogil:
     """Where most responsibilities are negligible: for each component the rows where its are not."""
     cdef real* r = <real*> tile.scratch
     cdef int32_t* at = <int32_t*> (r + (tile.vectors + 1) * LANES)
-    cdef Py_ssize_t of_run = (C + LANES - 1) // LANES, n_vectors = n_terms // C * of_run
+    cdef Py_ssize_t of_run = (C + LANES - 1) // LANES, n_vectors = n_runs * of_run
     cdef Py_ssize_t k, i, j, n, n_t
     cdef TermVector t[8]
     for k in range(K):
@@ -154,24 +155,25 @@ cdef void add_listed_runs(
             for j in range(n_t):
                 t[j] = term_vector(i + j, C)
             if i < of_run and n_t == 8:
-                add_listed(tile, at, r, n, t, 8, False, sums + k * n_terms)
+                add_listed(tile, at, r, n, t, 8, False, sums + k * stride)
             elif i < of_run and n_t == 2:
-                add_listed(tile, at, r, n, t, 2, False, sums + k * n_terms)
+                add_listed(tile, at, r, n, t, 2, False, sums + k * stride)
             elif i < of_run:
-                add_listed(tile, at, r, n, t, 1, False, sums + k * n_terms)
+                add_listed(tile, at, r, n, t, 1, False, sums + k * stride)
             elif n_t == 8:
-                add_listed(tile, at, r, n, t, 8, True, sums + k * n_terms)
+                add_listed(tile, at, r, n, t, 8, True, sums + k * stride)
             elif n_t == 2:
-                add_listed(tile, at, r, n, t, 2, True, sums + k * n_terms)
+                add_listed(tile, at, r, n, t, 2, True, sums + k * stride)
             else:
-                add_listed(tile, at, r, n, t, 1, True, sums + k * n_terms)
+                add_listed(tile, at, r, n, t, 1, True, sums + k * stride)
             i += n_t
 
 
 cdef void add_runs(
-    const Tile* tile, Py_ssize_t C, Py_ssize_t n_terms, Py_ssize_t K, double* sums,
+    const Tile* tile, Py_ssize_t C, Py_ssize_t n_runs, Py_ssize_t K,
+    double* sums, Py_ssize_t stride,
 ) noexcept nogil:
-    cdef Py_ssize_t of_run = (C + LANES - 1) // LANES, n_vectors = n_terms // C * of_run
+    cdef Py_ssize_t of_run = (C + LANES - 1) // LANES, n_vectors = n_runs * of_run
     cdef Py_ssize_t i = 0
     cdef TermVector t[2]
     while i < n_vectors:
@@ -179,35 +181,37 @@ cdef void add_runs(
         if i + 1 < (of_run if i < of_run else n_vectors):
             t[1] = term_vector(i + 1, C)
             if i < of_run:
-                add_components(tile, K, t, 2, False, sums, n_terms)
+                add_components(tile, K, t, 2, False, sums, stride)
             else:
-                add_components(tile, K, t, 2, True, sums, n_terms)
+                add_components(tile, K, t, 2, True, sums, stride)
             i += 2
         else:
             if i < of_run:
-                add_components(tile, K, t, 1, False, sums, n_terms)
+                add_components(tile, K, t, 1, False, sums, stride)
             else:
-                add_components(tile, K, t, 1, True, sums, n_terms)
+                add_components(tile, K, t, 1, True, sums, stride)
             i += 1
 
 
 cdef void accumulate_terms(
-    const Tile* tile, Py_ssize_t C, Py_ssize_t n_terms, Py_ssize_t K,
-    double* sums,               # INOUT  (K, n_terms)
+    const Tile* tile, Py_ssize_t C, Py_ssize_t n_runs, Py_ssize_t K,
+    double* sums,               # INOUT  (K, n_runs C), spaced by `stride`
+    Py_ssize_t stride,
 ) noexcept nogil:
     """sums[k, f] += sum over rows of r_k t_f."""
     if is_narrow(C):
-        write_terms_in_lanes(tile, C, n_terms, tile.scratch)
-        accumulate_in_lanes(tile, tile.scratch, odd_stride(n_terms), n_terms, K, sums)
+        write_terms_in_lanes(tile, C, n_runs, tile.scratch)
+        accumulate_in_lanes(
+            tile, tile.scratch, odd_stride(n_runs * C), n_runs * C, K, sums, stride)
     elif is_sparse(tile, K):
-        add_listed_runs(tile, C, n_terms, K, sums)
+        add_listed_runs(tile, C, n_runs, K, sums, stride)
     else:
-        add_runs(tile, C, n_terms, K, sums)
+        add_runs(tile, C, n_runs, K, sums, stride)
 
 
 cdef void write_terms_in_lanes(
-    const Tile* tile, Py_ssize_t C, Py_ssize_t n_terms,
-    vreal* terms,               # OUT  (vectors, n_terms)
+    const Tile* tile, Py_ssize_t C, Py_ssize_t n_runs,
+    vreal* terms,               # OUT  (vectors, n_runs C)
 ) noexcept nogil:
     cdef Py_ssize_t i, j, run
     cdef const vreal* x
@@ -215,27 +219,27 @@ cdef void write_terms_in_lanes(
         x = tile.x + i * tile.x_stride
         for j in range(C):
             terms[j] = x[j]
-            for run in range(1, n_terms // C):
+            for run in range(1, n_runs):
                 terms[run * C + j] = x[j] * x[(j + run - 1) % C]
-        terms += odd_stride(n_terms)
+        terms += odd_stride(n_runs * C)
 
 
 cdef inline void add_cross_products(
     const vreal* r, Py_ssize_t r_stride, const vreal* t, Py_ssize_t t_stride,
     const int32_t* at, Py_ssize_t n_at, Py_ssize_t n_k, Py_ssize_t n_t,
-    double* sums, Py_ssize_t n_terms,
+    double* sums, Py_ssize_t stride,
 ) noexcept nogil:
     cdef real products[16]
     cdef Py_ssize_t i, j
     cross_products(r, r_stride, t, t_stride, at, n_at, n_k, n_t, products)
     for i in range(n_k):
         for j in range(n_t):
-            sums[i * n_terms + j] += products[i * n_t + j]
+            sums[i * stride + j] += products[i * n_t + j]
 
 
 cdef inline void add_terms_in_lanes(
     const Tile* tile, Py_ssize_t K, const vreal* t, Py_ssize_t t_stride, Py_ssize_t n_t,
-    double* sums, Py_ssize_t n_terms,
+    double* sums, Py_ssize_t stride,
 ) noexcept nogil:
     """n_t terms, a constant, of pairs of components."""
     cdef Py_ssize_t k, n_at, rs = tile.r_stride
@@ -246,27 +250,28 @@ cdef inline void add_terms_in_lanes(
         at = tile.active + k // 2 * tile.active_stride
         n_at = tile.n_active[k // 2]
         if k + 1 < K:
-            add_cross_products(r, rs, t, t_stride, at, n_at, 2, n_t, sums, n_terms)
+            add_cross_products(r, rs, t, t_stride, at, n_at, 2, n_t, sums, stride)
         else:
-            add_cross_products(r, rs, t, t_stride, at, n_at, 1, n_t, sums, n_terms)
-        sums += 2 * n_terms
+            add_cross_products(r, rs, t, t_stride, at, n_at, 1, n_t, sums, stride)
+        sums += 2 * stride
 
 
 cdef void accumulate_in_lanes(
     const Tile* tile,
     const vreal* t,             # IN     (vectors, n_terms)
     Py_ssize_t t_stride, Py_ssize_t n_terms, Py_ssize_t K,
-    double* sums,               # INOUT  (K, n_terms)
+    double* sums,               # INOUT  (K, n_terms), spaced by `stride`
+    Py_ssize_t stride,
 ) noexcept nogil:
     """sums[k, f] += sum over rows of r_k t_f with a row in each lane."""
     cdef Py_ssize_t f = 0
     while f < n_terms:
         if n_terms - f >= COLUMNS:
-            add_terms_in_lanes(tile, K, t + f, t_stride, COLUMNS, sums + f, n_terms)
+            add_terms_in_lanes(tile, K, t + f, t_stride, COLUMNS, sums + f, stride)
             f += COLUMNS
         elif n_terms - f >= 2:
-            add_terms_in_lanes(tile, K, t + f, t_stride, 2, sums + f, n_terms)
+            add_terms_in_lanes(tile, K, t + f, t_stride, 2, sums + f, stride)
             f += 2
         else:
-            add_terms_in_lanes(tile, K, t + f, t_stride, 1, sums + f, n_terms)
+            add_terms_in_lanes(tile, K, t + f, t_stride, 1, sums + f, stride)
             f += 1

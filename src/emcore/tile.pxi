@@ -11,7 +11,7 @@ ctypedef struct Tile:
     vreal* responsibilities   # (vectors, n_components)   log-densities until normalised
     vreal* log_likelihoods    # (vectors,)                if each_row
     vreal* scratch            # what the emission asked for
-    real* rows_of_x           # (rows, n_columns)         x by rows, twice over if `doubled`; or NULL
+    real* rows_of_x           # (rows, run_length)        x by rows, twice over if `doubled`; or NULL
     Py_ssize_t row_stride
     bint doubled
     vbits* words              # (vectors, n_words)        bits of rows instead of x; or NULL
