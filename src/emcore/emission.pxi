@@ -93,14 +93,18 @@ cdef inline void cross_products(
     cdef vreal total[32]
     cdef vreal av[4]
     cdef vreal bv, lanes
+    cdef const vreal* a_s
+    cdef const vreal* b_s
     cdef Py_ssize_t s, i, j, g
     for i in range(n_a * n_b):
         total[i] = splat(0)
     for s in range(n_at):
+        a_s = a + at[s] * stride_a
+        b_s = b + at[s] * stride_b
         for i in range(n_a):
-            av[i] = a[at[s] * stride_a + i]
+            av[i] = a_s[i]
         for j in range(n_b):
-            bv = b[at[s] * stride_b + j]
+            bv = b_s[j]
             for i in range(n_a):
                 total[i * n_b + j] = total[i * n_b + j] + av[i] * bv
     if n_a * n_b < LANES:

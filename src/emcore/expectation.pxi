@@ -78,15 +78,17 @@ cdef class Workspace:
 
 
 def tile_rows(Emission emission):
-    """Rows of a tile: as many as fit in cache together, a multiple of 64 up to 768.
+    """Rows of a tile: as many as fit in cache together, up to 768.
 
-    At least 128 where there are many sums: each is loaded and stored once for a tile.
+    Where terms are summed, about a level-1 cache; at least 64 rows, or 128 where there are many sums,
+    each of which is loaded and stored once for a tile; but not more than a level-2 cache holds.
     """
-    per_row = (emission.n_columns + emission.n_components + emission.scratch_per_row
-               + row_stride(emission)) * sizeof(real)
-    size = TILE_BYTES if emission.n_terms == 0 else TERM_TILE_BYTES
-    least = ROW_STEP if emission.n_terms < MANY_TERMS else 2 * ROW_STEP
-    return max(least, min(MAX_TILE_ROWS, size // per_row // ROW_STEP * ROW_STEP))
+    x = 2 * emission.n_words if emission.n_words > 0 else emission.n_columns + row_stride(emission)
+    per_row = (x + emission.n_components + emission.scratch_per_row) * sizeof(real)
+    rows = TILE_BYTES // per_row
+    if emission.n_terms > 0:
+        rows = min(rows, max(TERM_TILE_BYTES // per_row, 64 if emission.n_terms < MANY_TERMS else 128))
+    return max(ROW_STEP, min(MAX_TILE_ROWS, rows // ROW_STEP * ROW_STEP))
 
 
 def block_rows(Emission emission, Py_ssize_t n_rows):

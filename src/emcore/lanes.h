@@ -438,7 +438,7 @@ EMCORE_INLINE vreal vload_bytes(const unsigned char *from)
 
 /* Tables of 16 numbers, looked up by the lowest four bits of every lane. LOOKUPS tells whether that is
    an instruction, and not only meant to compile. */
-#if EMCORE_VECTOR == 64 && defined(__AVX512BW__) && !defined(EMCORE_FLOAT32)
+#if EMCORE_VECTOR == 64 && defined(__AVX512BW__)
 enum { LOOKUPS = 1 };
 #define EMCORE_LOOKUPS 1
 #else
@@ -449,7 +449,9 @@ enum { WORD_BITS = 8 * sizeof(real), NIBBLES = WORD_BITS / 4, WORD_VECTORS = WOR
 
 EMCORE_INLINE vreal vlookup(const real *table, vbits index)
 {
-#if EMCORE_LOOKUPS
+#if EMCORE_LOOKUPS && defined(EMCORE_FLOAT32)
+    return _mm512_permutexvar_ps((__m512i)index, _mm512_load_ps(table));
+#elif EMCORE_LOOKUPS
     return _mm512_permutex2var_pd(
         _mm512_load_pd(table), (__m512i)index, _mm512_load_pd(table + LANES));
 #else
@@ -469,7 +471,11 @@ EMCORE_INLINE vbits vnext_index(vbits index) { return index >> 4; }
 /* n <= WORD_BITS bytes as bits: whether they are not 0. */
 EMCORE_INLINE bits word_of_bytes(const unsigned char *from, int n)
 {
-#if EMCORE_LOOKUPS
+#if EMCORE_LOOKUPS && defined(EMCORE_FLOAT32)
+    __mmask32 there = n == 32 ? ~(__mmask32)0 : ((__mmask32)1 << n) - 1;
+    __m256i bytes = _mm256_maskz_loadu_epi8(there, from);
+    return (bits)_mm256_test_epi8_mask(bytes, bytes);
+#elif EMCORE_LOOKUPS
     __mmask64 there = n == 64 ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
     __m512i bytes = _mm512_maskz_loadu_epi8(there, from);
     return (bits)_mm512_test_epi8_mask(bytes, bytes);
@@ -487,37 +493,53 @@ EMCORE_INLINE bits word_of_reals(const real *from, int n)
     ubits word = 0;
     int i = 0;
 #if EMCORE_LOOKUPS
-    for (; i + LANES <= n; i += LANES)
-        word |= (ubits)_mm512_cmp_pd_mask(
-            _mm512_loadu_pd(from + i), _mm512_setzero_pd(), _CMP_NEQ_UQ) << i;
+    for (; i + LANES <= n; i += LANES) {
+        vreal a;
+        memcpy(&a, from + i, sizeof a);
+        word |= (ubits)(VGREATER(a, splat(0)) | VGREATER(splat(0), a)) << i;
+    }
 #endif
     for (; i < n; i++)
         word |= (ubits)(from[i] != 0) << i;
     return (bits)word;
 }
 
-/* WORD_BITS words of as many bits, transposed in place: bit j of word i becomes bit i of word j.
-   Blocks of halving size change places; for blocks smaller than a vector, words are transposed first. */
+/* WORD_BITS words of as many bits, transposed in place: bit j of word i becomes bit i of word j. Blocks
+   of halving size change places, between vectors first and between lanes then. */
 EMCORE_INLINE void transpose_bits(vbits *a)
 {
 #if EMCORE_LOOKUPS
-#define SWAP_BLOCKS(size, w, mask)                                          \
-    for (int i = 0; i < 8; i++)                                             \
-        if (!(i & w)) {                                                     \
-            vbits t = ((vbits)((vubits)a[i] >> size) ^ a[(i + w) % 8]) & (bits)mask; \
-            a[(i + w) % 8] ^= t;                                            \
-            a[i] ^= t << size;                                              \
-        }
     typedef ubits vubits __attribute__((vector_size(EMCORE_VECTOR)));
-    SWAP_BLOCKS(32, 4, 0x00000000ffffffff)
-    SWAP_BLOCKS(16, 2, 0x0000ffff0000ffff)
-    SWAP_BLOCKS(8, 1, 0x00ff00ff00ff00ff)
-    vtranspose((vreal *)a);
-    SWAP_BLOCKS(4, 4, 0x0f0f0f0f0f0f0f0f)
-    SWAP_BLOCKS(2, 2, 0x3333333333333333)
-    SWAP_BLOCKS(1, 1, 0x5555555555555555)
-    vtranspose((vreal *)a);
-#undef SWAP_BLOCKS
+    ubits low = ~(ubits)0;
+    for (int size = WORD_BITS / 2; size >= LANES; size /= 2) {
+        int w = size / LANES;
+        low ^= low << size;
+        for (int i = 0; i < WORD_VECTORS; i++)
+            if (!(i & w)) {
+                vbits t = ((vbits)((vubits)a[i] >> size) ^ a[i + w]) & (bits)low;
+                a[i + w] ^= t;
+                a[i] ^= t << size;
+            }
+    }
+    bits number[LANES];
+    for (int j = 0; j < LANES; j++)
+        number[j] = j;
+    vbits lane;
+    memcpy(&lane, number, sizeof lane);
+    for (int size = LANES / 2; size >= 1; size /= 2) {
+        low ^= low << size;
+        vbits upper = -((lane & size) >> __builtin_ctz(size));
+        for (int i = 0; i < WORD_VECTORS; i++) {
+#ifdef EMCORE_FLOAT32
+            vbits partner = (vbits)_mm512_permutexvar_epi32((__m512i)(lane ^ size), (__m512i)a[i]);
+#else
+            vbits partner = (vbits)_mm512_permutexvar_epi64((__m512i)(lane ^ size), (__m512i)a[i]);
+#endif
+            vbits as_lower = (a[i] & (bits)low) | ((partner & (bits)low) << size);
+            vbits as_upper = (a[i] & (bits)~low) | ((vbits)((vubits)partner >> size) & (bits)low);
+            a[i] = (as_upper & upper) | (as_lower & ~upper);
+        }
+    }
 #else
     ubits rows[WORD_BITS], columns[WORD_BITS];
     memcpy(rows, a, sizeof rows);

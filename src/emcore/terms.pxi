@@ -219,8 +219,10 @@ cdef void write_terms_in_lanes(
         x = tile.x + i * tile.x_stride
         for j in range(C):
             terms[j] = x[j]
-            for run in range(1, n_runs):
-                terms[run * C + j] = x[j] * x[(j + run - 1) % C]
+            for run in range(1, min(n_runs, C - j + 1)):
+                terms[run * C + j] = x[j] * x[j + run - 1]
+            for run in range(C - j + 1, n_runs):
+                terms[run * C + j] = x[j] * x[j + run - 1 - C]
         terms += odd_stride(n_runs * C)
 
 
