@@ -88,7 +88,7 @@ cdef inline void cross_products(
 ) noexcept nogil:
     """sums[i, j] = sum over rows of a_i b_j.
 
-    n_a n_b <= 16 are constants where this is called, so that the totals live in registers.
+    n_a n_b <= 24 are constants where this is called, so that the totals live in registers.
     """
     cdef vreal total[32]
     cdef vreal av[4]
@@ -111,10 +111,11 @@ cdef inline void cross_products(
         for i in range(n_a * n_b):
             sums[i] = <real> vsum(total[i])
     else:
-        for g in range(n_a * n_b // LANES):
+        for i in range(n_a * n_b, (n_a * n_b + LANES - 1) // LANES * LANES):
+            total[i] = splat(0)
+        for g in range((n_a * n_b + LANES - 1) // LANES):
             lanes = vreduce(total + g * LANES)
-            for i in range(LANES):
-                sums[g * LANES + i] = (<real*> &lanes)[i]
+            vstore(sums + g * LANES, lanes)
 
 
 cdef Py_ssize_t triangle(Py_ssize_t n) noexcept nogil:

@@ -231,7 +231,7 @@ cdef inline void add_cross_products(
     const int32_t* at, Py_ssize_t n_at, Py_ssize_t n_k, Py_ssize_t n_t,
     double* sums, Py_ssize_t stride,
 ) noexcept nogil:
-    cdef real products[16]
+    cdef real products[32]
     cdef Py_ssize_t i, j
     cross_products(r, r_stride, t, t_stride, at, n_at, n_k, n_t, products)
     for i in range(n_k):
@@ -268,7 +268,10 @@ cdef void accumulate_in_lanes(
     """sums[k, f] += sum over rows of r_k t_f with a row in each lane."""
     cdef Py_ssize_t f = 0
     while f < n_terms:
-        if n_terms - f >= COLUMNS:
+        if n_terms - f >= 12 and COLUMNS == 8:
+            add_terms_in_lanes(tile, K, t + f, t_stride, 12, sums + f, stride)
+            f += 12
+        elif n_terms - f >= COLUMNS:
             add_terms_in_lanes(tile, K, t + f, t_stride, COLUMNS, sums + f, stride)
             f += COLUMNS
         elif n_terms - f >= 2:
