@@ -2,11 +2,12 @@
 #
 # Rows are packed to bits, and four bits at a time are looked up: with y_d = |x_d - reference_d|,
 #
-#   sum_d y_d w_d   =  sum over groups of 4 features of  table[y of the group],   rows in the lanes,
-#   sum_n r_n y_nd  =  sum over groups of 4 rows of      table[y of the group],   features in the lanes,
+#   sum_d y_d w_d   =  sum over groups of 4 features of  table[y of the group]   for every row,
+#   sum_n r_n y_nd  =  sum over groups of 4 rows of      table[y of the group]   for every feature,
 #
 # where a table has the 16 sums of subsets of four numbers. A lookup and an addition take the place of
-# four multiply-adds. Where a lookup is no instruction, rows are numbers.
+# four multiply-adds. Where an instruction looks up every lane (LOOKUPS), rows or features are in the
+# lanes, and each component has tables; elsewhere components are in the lanes of a table's entries.
 
 cdef inline void lookup_sums(
     const real* tables,          # IN   (n_groups, K, 16)
@@ -35,16 +36,65 @@ cdef inline void lookup_sums(
         sums[h] = acc[h]
 
 
-cdef inline void subset_sums(const real* terms, Py_ssize_t stride, real* table) noexcept nogil:
-    """table[s] = sum of the terms whose bits are set in s."""
+cdef inline void entry_sums(
+    const real* tables,          # IN   (n_groups, 16, stride)
+    Py_ssize_t stride,
+    const bits* words,           # IN   (n_words,), LANES apart
+    Py_ssize_t n_groups, Py_ssize_t n_v,
+    vreal* sums,                 # OUT  (n_v,)
+) noexcept nogil:
+    """The sums of entries for n_v vectors of components, a constant."""
+    cdef vreal acc[4]
+    cdef const vreal* entry
+    cdef ubits word
+    cdef Py_ssize_t w, g, v
+    for v in range(n_v):
+        acc[v] = splat(0)
+    for w in range((n_groups + NIBBLES - 1) // NIBBLES):
+        word = <ubits> words[w * LANES]
+        for g in range(min(<Py_ssize_t> NIBBLES, n_groups - w * NIBBLES)):
+            entry = <const vreal*> (tables + (word & 15) * stride)
+            for v in range(n_v):
+                acc[v] = acc[v] + entry[v]
+            word >>= 4
+            tables += 16 * stride
+    for v in range(n_v):
+        sums[v] = acc[v]
+
+
+cdef void all_entry_sums(
+    const real* tables, Py_ssize_t stride, const bits* words, Py_ssize_t n_groups,
+    vreal* sums,                 # OUT  (stride / LANES,)
+) noexcept nogil:
+    cdef Py_ssize_t v = 0, n_v = stride // LANES
+    while v < n_v:
+        if n_v - v >= 4:
+            entry_sums(tables + v * LANES, stride, words, n_groups, 4, sums + v)
+            v += 4
+        elif n_v - v == 3:
+            entry_sums(tables + v * LANES, stride, words, n_groups, 3, sums + v)
+            v += 3
+        elif n_v - v == 2:
+            entry_sums(tables + v * LANES, stride, words, n_groups, 2, sums + v)
+            v += 2
+        else:
+            entry_sums(tables + v * LANES, stride, words, n_groups, 1, sums + v)
+            v += 1
+
+
+cdef inline void subset_sums(
+    const real* terms,           # IN   (4,)
+    real* table, Py_ssize_t stride,
+) noexcept nogil:
+    """Entry s of the table, `stride` apart: the sum of the terms whose bits are set in s."""
     cdef Py_ssize_t b, s
     table[0] = 0
     for b in range(4):
         for s in range(1 << b):
-            table[(1 << b) + s] = table[s] + terms[b * stride]
+            table[((1 << b) + s) * stride] = table[s * stride] + terms[b]
 
 
-cdef class Bernoulli(LinearForms):
+cdef class Bernoulli(Emission):
     """Independent binary features.
 
     Parameters
@@ -57,49 +107,54 @@ cdef class Bernoulli(LinearForms):
     taken in the same order: a feature that differs from its reference in every row has exactly that.
     """
 
-    cdef Buffer tables           # (n_groups, K, 16)
-    cdef Py_ssize_t n_groups
+    cdef Buffer constants
+    cdef Buffer tables           # (n_groups, K, 16), or (n_groups, 16, table_stride)
+    cdef Py_ssize_t n_groups, table_stride
 
     def __init__(self, const double[::1] reference, const double[:, ::1] logits,
                  const double[::1] constants):
-        super().__init__(reference, logits, constants)
-        cdef Py_ssize_t D = self.n_features, K = self.n_components, d, k, g, b
+        cdef Py_ssize_t K = logits.shape[0], D = logits.shape[1], d, k, g, b
         cdef real terms[4]
-        self.n_columns = D + 1
-        self.sum_terms(D + 1, 1)
-        if not LOOKUPS:
-            return
-        self.scratch_per_row = max(self.scratch_per_row, 4 * K)
+        require(reference.shape[0] == D and constants.shape[0] == K)
+        self.n_components, self.n_features, self.n_columns = K, D, D + 1
+        self.statistics_size = K * (D + 1)
+        self.centre = as_buffer(reference)
+        self.about_centre = True
+        self.constants = as_buffer(constants)
         self.n_words = D // WORD_BITS + 1
         self.flips = Buffer(self.n_words)
         for d in range(D + 1):
             # The feature after the last is 1 in every row.
             if d == D or reference[d] == 1:
-                (<bits*> self.flips.data)[d // WORD_BITS] |= (<bits> 1) << (d % WORD_BITS)
+                (<bits*> self.flips.data)[d // WORD_BITS] |= <bits> (<ubits> 1 << (d % WORD_BITS))
         self.n_groups = (D + 3) // 4
-        self.tables = Buffer(self.n_groups * K * 16)
+        self.table_stride = (K + LANES - 1) // LANES * LANES
+        # Tables of 4 rows, and sums of one table's length.
+        self.scratch_per_row = 4 * self.table_stride + self.table_stride // (VECTORS * LANES) + 1
+        self.tables = Buffer(self.n_groups * self.table_stride * 16)
         for g in range(self.n_groups):
             for k in range(K):
                 for b in range(4):
                     d = 4 * g + b
                     terms[b] = 0 if d >= D else <real> (
                         -logits[k, d] if reference[d] == 1 else logits[k, d])
-                subset_sums(terms, 1, self.tables.data + (g * K + k) * 16)
+                self.set_table(self.tables.data, g, k, terms)
+
+    cdef inline void set_table(
+        self, real* tables, Py_ssize_t g, Py_ssize_t k, const real* terms,
+    ) noexcept nogil:
+        if LOOKUPS:
+            subset_sums(terms, tables + (g * self.n_components + k) * 16, 1)
+        else:
+            subset_sums(terms, tables + g * 16 * self.table_stride + k, self.table_stride)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
-        if tile.words == NULL:
-            set_column(tile, self.n_features, splat(1))
-            LinearForms.log_density(self, tile)
+        if LOOKUPS:
+            self.log_density_of_vectors(tile)
         else:
-            self.log_density_of_bits(tile)
+            self.log_density_of_rows(tile)
 
-    cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
-        if tile.words == NULL:
-            LinearForms.accumulate(self, tile, statistics)
-        else:
-            self.accumulate_bits(tile, statistics)
-
-    cdef void log_density_of_bits(self, const Tile* tile) noexcept nogil:
+    cdef void log_density_of_vectors(self, const Tile* tile) noexcept nogil:
         cdef Py_ssize_t K = self.n_components, W = tile.n_words, i, k, h, v, n_k
         cdef const real* tables
         cdef vreal sums[16]
@@ -116,17 +171,50 @@ cdef class Bernoulli(LinearForms):
                         tile.responsibilities[(i + v) * tile.r_stride + k + h] = (
                             sums[h * 8 + v] + self.constants.data[k + h])
 
-    cdef void accumulate_bits(self, const Tile* tile, double* statistics) noexcept nogil:
-        cdef Py_ssize_t K = self.n_components, C = self.n_features + 1, D = C - 1
-        cdef Py_ssize_t n_groups = tile.vectors * LANES // 4, n_words, of_word = WORD_VECTORS
-        cdef Py_ssize_t k, d, h, v, n_k
+    cdef void log_density_of_rows(self, const Tile* tile) noexcept nogil:
+        cdef Py_ssize_t row, k
+        cdef vreal* sums = tile.scratch
+        cdef real* out
+        for row in range(tile.vectors * LANES):
+            all_entry_sums(
+                self.tables.data, self.table_stride,
+                <const bits*> (tile.words + row // LANES * tile.n_words) + row % LANES,
+                self.n_groups, sums)
+            out = <real*> (tile.responsibilities + row // LANES * tile.r_stride) + row % LANES
+            for k in range(self.n_components):
+                out[k * LANES] = (<const real*> sums)[k] + self.constants.data[k]
+
+    cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
+        cdef Py_ssize_t n_groups = tile.vectors * LANES // 4
+        cdef Py_ssize_t n_words = (tile.vectors + WORD_VECTORS - 1) // WORD_VECTORS
         cdef real* tables = <real*> tile.scratch
-        cdef const vbits* columns
-        cdef double* out
-        cdef vreal sums[16]
-        n_words = (tile.vectors + of_word - 1) // of_word
         transpose_words(tile, n_words)
-        tables_of_responsibilities(tile, K, tables)
+        self.tables_of_responsibilities(tile, n_groups, tables)
+        if LOOKUPS:
+            self.add_vectors(tile, tables, n_groups, n_words, statistics)
+        else:
+            self.add_features(tile, tables, n_groups, n_words, statistics)
+
+    cdef void tables_of_responsibilities(
+        self, const Tile* tile, Py_ssize_t n_groups, real* tables,
+    ) noexcept nogil:
+        cdef Py_ssize_t g, k, b
+        cdef real terms[4]
+        for g in range(n_groups):
+            for k in range(self.n_components):
+                for b in range(4):
+                    terms[b] = (<const real*> (
+                        tile.responsibilities + (4 * g + b) // LANES * tile.r_stride + k
+                    ))[(4 * g + b) % LANES]
+                self.set_table(tables, g, k, terms)
+
+    cdef void add_vectors(
+        self, const Tile* tile, const real* tables, Py_ssize_t n_groups, Py_ssize_t n_words,
+        double* statistics,
+    ) noexcept nogil:
+        cdef Py_ssize_t K = self.n_components, C = self.n_features + 1, k, d, h, v, n_k
+        cdef const vbits* columns
+        cdef vreal sums[16]
         for d from 0 <= d < C by 4 * LANES:
             columns = tile.columns + d // LANES * n_words
             k = 0
@@ -141,9 +229,9 @@ cdef class Bernoulli(LinearForms):
                     n_k = 1
                     lookup_sums(tables + k * 16, K, columns, n_words, n_groups, 1, 4, sums)
                 for h in range(n_k):
-                    out = statistics + (k + h) * C
                     for v in range(4):
-                        self.add_signed(sums[h * 4 + v], d + v * LANES, out)
+                        self.add_signed(
+                            sums[h * 4 + v], d + v * LANES, statistics + (k + h) * C)
                 k += n_k
 
     cdef inline void add_signed(self, vreal sums, Py_ssize_t d, double* out) noexcept nogil:
@@ -151,6 +239,21 @@ cdef class Bernoulli(LinearForms):
         cdef Py_ssize_t D = self.n_features
         if d <= D:
             add_lanes(sums * (<real> 1 - vload(self.centre.data + d) * <real> 2), d, D + 1, out)
+
+    cdef void add_features(
+        self, const Tile* tile, const real* tables, Py_ssize_t n_groups, Py_ssize_t n_words,
+        double* statistics,
+    ) noexcept nogil:
+        cdef Py_ssize_t C = self.n_features + 1, d, k
+        cdef vreal* sums = tile.scratch + n_groups * 16 * (self.table_stride // LANES)
+        cdef double sign
+        for d in range(C):
+            all_entry_sums(
+                tables, self.table_stride,
+                <const bits*> (tile.columns + d // LANES * n_words) + d % LANES, n_groups, sums)
+            sign = 1 - 2 * self.centre.data[d]
+            for k in range(self.n_components):
+                statistics[k * C + d] += sign * (<const real*> sums)[k]
 
 
 cdef void transpose_words(const Tile* tile, Py_ssize_t n_words) noexcept nogil:
@@ -165,25 +268,3 @@ cdef void transpose_words(const Tile* tile, Py_ssize_t n_words) noexcept nogil:
             transpose_bits(block)
             for i in range(of_word):
                 tile.columns[(w * of_word + i) * n_words + r] = block[i]
-
-
-cdef void tables_of_responsibilities(
-    const Tile* tile, Py_ssize_t K,
-    real* tables,                # OUT  (vectors * LANES / 4, K, 16)
-) noexcept nogil:
-    cdef Py_ssize_t g, k, row
-    cdef const real* r
-    for g in range(tile.vectors * LANES // 4):
-        row = 4 * g
-        r = <const real*> (tile.responsibilities + row // LANES * tile.r_stride) + row % LANES
-        for k in range(K):
-            subset_sums(r + k * LANES, 1, tables + (g * K + k) * 16)
-
-
-cdef void set_column(const Tile* tile, Py_ssize_t column, vreal value) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(tile.vectors):
-        tile.x[i * tile.x_stride + column] = value
-    if tile.rows_of_x != NULL:
-        for i in range(tile.vectors * LANES):
-            tile.rows_of_x[i * tile.row_stride + column] = (<real*> &value)[0]

@@ -10,7 +10,7 @@
 cdef Py_ssize_t TILE_BYTES = 640 * 1024         # of one tile: well inside a level-2 cache
 cdef Py_ssize_t TERM_TILE_BYTES = 64 * 1024     # where terms are summed: about a level-1 cache
 cdef Py_ssize_t MAX_TILE_ROWS = 768
-cdef Py_ssize_t MANY_TERMS = 200
+cdef Py_ssize_t MANY_SUMS = 200               # of a component
 cdef Py_ssize_t ROW_STEP = 64                   # VECTORS vectors in every build
 cdef Py_ssize_t MAX_BLOCKS = 64
 cdef double WORK_OF_A_THREAD = 1e6              # rows x components x features, some 200 us
@@ -69,9 +69,9 @@ cdef class Workspace:
 
     cdef int pack_to_words(self, Emission emission, Py_ssize_t rows) except -1:
         self.tile.n_words = emission.n_words
-        self.words = Buffer(rows * emission.n_words)
+        # Rows are looked up in 8 vectors, features in 4, beyond the last.
+        self.words = Buffer((rows + 4 * LANES) * emission.n_words)
         self.tile.words = <vbits*> self.words.data
-        # Features in vectors of 4, beyond the last.
         self.columns = Buffer((rows // WORD_BITS + 1) * (emission.n_words * WORD_BITS + 4 * LANES))
         self.tile.columns = <vbits*> self.columns.data
         return 0
@@ -80,14 +80,15 @@ cdef class Workspace:
 def tile_rows(Emission emission):
     """Rows of a tile: as many as fit in cache together, up to 768.
 
-    Where terms are summed, about a level-1 cache; at least 64 rows, or 128 where there are many sums,
+    Where terms of rows are summed, about a level-1 cache; at least 64 rows, or 128 where there are many sums,
     each of which is loaded and stored once for a tile; but not more than a level-2 cache holds.
     """
     x = 2 * emission.n_words if emission.n_words > 0 else emission.n_columns + row_stride(emission)
     per_row = (x + emission.n_components + emission.scratch_per_row) * sizeof(real)
     rows = TILE_BYTES // per_row
-    if emission.n_terms > 0:
-        rows = min(rows, max(TERM_TILE_BYTES // per_row, 64 if emission.n_terms < MANY_TERMS else 128))
+    if emission.n_terms > 0 or emission.n_words > 0:
+        least = 128 if emission.statistics_size >= MANY_SUMS * emission.n_components else 64
+        rows = min(rows, max(TERM_TILE_BYTES // per_row, least))
     return max(ROW_STEP, min(MAX_TILE_ROWS, rows // ROW_STEP * ROW_STEP))
 
 

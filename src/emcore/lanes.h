@@ -437,7 +437,7 @@ EMCORE_INLINE vreal vload_bytes(const unsigned char *from)
 }
 
 /* Tables of 16 numbers, looked up by the lowest four bits of every lane. LOOKUPS tells whether that is
-   an instruction, and not only meant to compile. */
+   an instruction; elsewhere the code is there to compile, and nobody should call it. */
 #if EMCORE_VECTOR == 64 && defined(__AVX512BW__)
 enum { LOOKUPS = 1 };
 #define EMCORE_LOOKUPS 1
@@ -481,7 +481,15 @@ EMCORE_INLINE bits word_of_bytes(const unsigned char *from, int n)
     return (bits)_mm512_test_epi8_mask(bytes, bytes);
 #else
     ubits word = 0;
-    for (int i = 0; i < n; i++)
+    int i = 0;
+#if defined(__SSE2__)
+    for (; i + 16 <= n; i += 16) {
+        __m128i zero = _mm_cmpeq_epi8(
+            _mm_loadu_si128((const __m128i *)(from + i)), _mm_setzero_si128());
+        word |= (ubits)(~_mm_movemask_epi8(zero) & 0xffff) << i;
+    }
+#endif
+    for (; i < n; i++)
         word |= (ubits)(from[i] != 0) << i;
     return (bits)word;
 #endif
@@ -541,14 +549,17 @@ EMCORE_INLINE void transpose_bits(vbits *a)
         }
     }
 #else
-    ubits rows[WORD_BITS], columns[WORD_BITS];
-    memcpy(rows, a, sizeof rows);
-    for (int j = 0; j < WORD_BITS; j++) {
-        columns[j] = 0;
-        for (int i = 0; i < WORD_BITS; i++)
-            columns[j] |= (rows[i] >> j & 1) << i;
+    ubits word[WORD_BITS], low = ~(ubits)0;
+    memcpy(word, a, sizeof word);
+    for (int size = WORD_BITS / 2; size >= 1; size /= 2) {
+        low ^= low << size;
+        for (int i = 0; i < WORD_BITS; i = (i + size + 1) & ~size) {
+            ubits t = ((word[i] >> size) ^ word[i + size]) & low;
+            word[i + size] ^= t;
+            word[i] ^= t << size;
+        }
     }
-    memcpy(a, columns, sizeof columns);
+    memcpy(a, word, sizeof word);
 #endif
 }
 

@@ -10,6 +10,7 @@ cdef extern from "lanes.h" nogil:
     ctypedef double vreal
     ctypedef long long vbits
     ctypedef long long bits
+    ctypedef unsigned long long ubits
     enum:
         LANES
         VECTORS
