@@ -25,6 +25,7 @@ from emfast.exceptions import (
     SingularComponentError,
     StarvedComponentWarning,
 )
+from emfast.threads import resolve_threads
 
 TYPES = ("full", "tied", "diag", "spherical")
 INITS = ("kmeans", "k-means++", "random", "random_from_data")
@@ -984,6 +985,15 @@ def test_names_of_columns(X, make):
         mixture.predict(other)
 
 
+def test_names_of_columns_are_missed_and_forgotten(X):
+    mixture = GaussianMixture(2, random_state=0).fit(pd.DataFrame(X, columns=["a", "b", "c"]))
+    with pytest.warns(UserWarning, match="feature names"):
+        mixture.predict(X)
+    mixture.fit(X)
+    assert not hasattr(mixture, "feature_names_in_")
+    mixture.predict(X)
+
+
 @pytest.mark.parametrize("dtype", ["i1", "i2", ">i4", "i8", "u1", "u8", "f2", "f4", ">f4", bool])
 def test_numbers_of_any_kind(dtype):
     rng = np.random.RandomState(0)
@@ -1181,6 +1191,14 @@ def test_fits_that_overlap_in_time_leave_blas_its_threads(X):
     for fit in fits:
         fit.join()
     assert blas_threads() == before
+
+
+def test_the_number_of_threads_follows_what_the_process_may_use(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    resolve_threads(None)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert resolve_threads(None) == 1
+    assert resolve_threads(3) == 3
 
 
 def test_a_starved_component_of_fixed_weight_is_reported():
