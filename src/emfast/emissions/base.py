@@ -71,6 +71,10 @@ class Emission(ABC):
     def flat_start(self, X: np.ndarray, n_components: int) -> Any:
         """The same broad density for every component: what is needed to take first statistics."""
 
+    def is_precise(self, statistics: Any, parameters: Any) -> bool:
+        """Whether `statistics` have all digits that the `parameters` they have led to need."""
+        return True
+
     def start(self, statistics: Any, parameters: Any) -> Any:
         """Starting values from the statistics of assigned rows."""
         return self.mstep(statistics, parameters)

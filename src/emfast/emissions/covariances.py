@@ -134,6 +134,10 @@ class CovarianceStructure(ABC):
         """Inverses of the covariances with these factors."""
 
     @abstractmethod
+    def whitened(self, factors: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """Vectors, (K, D), in standard deviations of their components."""
+
+    @abstractmethod
     def traces(
         self,
         covariances: np.ndarray,
@@ -211,6 +215,9 @@ class Diag(_Variances):
     def largest(self, variances):
         return variances
 
+    def whitened(self, factors, vectors):
+        return factors * vectors
+
     def traces(self, covariances, factors, n_features, added, part):
         return added * (factors**2).sum(axis=1) + part * n_features
 
@@ -248,6 +255,9 @@ class Spherical(_Variances):
 
     def largest(self, variances):
         return variances.max(axis=1)
+
+    def whitened(self, factors, vectors):
+        return factors[:, None] * vectors
 
     def traces(self, covariances, factors, n_features, added, part):
         return n_features * (added * factors**2 + part)
@@ -289,6 +299,9 @@ class _Matrices(CovarianceStructure):
 
     def precisions(self, factors):
         return np.swapaxes(factors, -1, -2) @ factors
+
+    def whitened(self, factors, vectors):
+        return (factors @ vectors[:, :, None])[:, :, 0]
 
     def traces(self, covariances, factors, n_features, added, part):
         precisions = (self.stack(factors) ** 2).sum(axis=-2)

@@ -34,6 +34,10 @@ COVARIANCE_TYPES = tuple(STRUCTURES)
 # Digits lost where moments cancel, in units of machine epsilon times (mean - origin)^2.
 LOST_DIGITS = 10
 
+# Moments are precise where (mean - origin)^2 is at most epsilon^-CANCELLATION times the variance: a
+# quarter of the digits may cancel.
+CANCELLATION = 0.25
+
 # Counts that a starved component, whose estimates nobody uses, can be divided by.
 LEAST_COUNT = float(np.finfo(np.float64).tiny)
 
@@ -229,6 +233,12 @@ class Gaussian(Emission):
         if some_gone and not structure.shared:
             covariances[gone] = parameters.covariances[gone]
         return self._regular(means, covariances, statistics.epsilon, gone)
+
+    def is_precise(self, statistics: GaussianStatistics, parameters: GaussianParameters) -> bool:
+        distances = self.structure.whitened(
+            parameters.factors, parameters.means - statistics.origin
+        )
+        return bool((distances**2).max() <= statistics.epsilon**-CANCELLATION)
 
     def _regular(
         self,
