@@ -279,7 +279,8 @@ class _Matrices(CovarianceStructure):
         """What of (K, D) variances counts for each matrix of the stack, (n, D)."""
 
     def raise_variances(self, covariances, unknown, reg_covar):
-        variances = _diagonals(self.stack(covariances))
+        # A view of the diagonals that can be written to.
+        variances = np.einsum("kii->ki", self.stack(covariances))
         variances += _floor(variances, self.largest(unknown), reg_covar)
         return covariances
 
@@ -406,8 +407,8 @@ def _floor(variances: np.ndarray, unknown: np.ndarray, reg_covar: float) -> np.n
 
 
 def _diagonals(matrices: np.ndarray) -> np.ndarray:
-    """Their diagonals, of shape (..., D): a view to read and write."""
-    return np.einsum("...ii->...i", matrices)
+    """Their diagonals, of shape (..., D): a view to read."""
+    return matrices.diagonal(0, -2, -1)
 
 
 @lru_cache(maxsize=8)

@@ -170,7 +170,8 @@ class Gaussian(Emission):
         constant: "ConstantScatter | None" = None,
     ) -> Any:
         # In the precision of the rows, from which it is subtracted.
-        centre = _median(parameters.means, weights).astype(kernels.DTYPE).astype(np.float64)
+        centre = _median(parameters.means, weights).astype(kernels.DTYPE, copy=False)
+        centre = centre.astype(np.float64, copy=False)
         return self.structure.kernel(
             kernels, centre, parameters.means - centre, parameters.factors, constant is not None
         )
