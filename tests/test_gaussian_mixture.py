@@ -17,6 +17,7 @@ from sklearn.base import clone
 from sklearn.mixture import GaussianMixture as Peer
 from threadpoolctl import threadpool_info
 
+import oracle
 from emfast import GaussianMixture
 from emfast.exceptions import (
     ConvergenceWarning,
@@ -1168,6 +1169,19 @@ def test_an_outlier_does_not_cost_the_digits_of_the_others(covariance_type, sign
     single = GaussianMixture(2, **settings).fit(X.astype(np.float32))
     double = GaussianMixture(2, **settings).fit(X)
     assert_allclose(single.score(X[:200].astype(np.float32)), double.score(X[:200]), atol=2e-3)
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("far", [0, 10, 1e3, 1e6])
+def test_a_start_has_the_digits_of_its_rows(covariance_type, far):
+    mixing = np.array([[1.0, 0.0], [0.99, 0.05]])
+    rows = np.random.RandomState(0).standard_normal((200, 2)) @ mixing.T
+    component = np.arange(200) % 2
+    X = rows + far * component[:, None]
+    mixture = GaussianMixture(2, covariance_type=covariance_type, reg_covar=1e-12, max_iter=0)
+    mixture.fit(X, labels=component)
+    expected = oracle.gaussian_covariances(X, np.eye(2)[component], covariance_type)
+    assert_allclose(mixture.covariances_, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_a_fall_of_the_objective_is_not_convergence():
