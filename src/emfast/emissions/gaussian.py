@@ -185,7 +185,7 @@ class Gaussian(Emission):
             origin = centre[None].repeat(len(counts), axis=0)
         else:
             origin = centre + (parameters.means - centre).astype(kernel.dtype)
-        epsilon = EPSILON if kernel.dtype == np.float64 else float(np.finfo(kernel.dtype).eps)
+        epsilon = EPSILON if kernel.dtype == "float64" else float(np.finfo(kernel.dtype).eps)
         return GaussianStatistics(self.covariance_type, counts, origin, first, second, epsilon)
 
     @property
