@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_info
 
 import oracle
 from emfast import GaussianMixture
+from emfast.emissions import gaussian
 from emfast.exceptions import (
     ConvergenceWarning,
     DegenerateComponentWarning,
@@ -1182,6 +1183,27 @@ def test_a_start_has_the_digits_of_its_rows(covariance_type, far):
     mixture.fit(X, labels=component)
     expected = oracle.gaussian_covariances(X, np.eye(2)[component], covariance_type)
     assert_allclose(mixture.covariances_, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("far", [0, 1e3, 1e6])
+def test_the_scatter_of_all_rows_may_be_left_out(X, dtype, far, monkeypatch):
+    rows = np.vstack([X, X[:60] + far]).astype(dtype)
+    random = np.random.RandomState(0)
+    given = {
+        "sample_weight": random.uniform(0.5, 2.0, len(rows)),
+        "labels": np.where(
+            random.uniform(size=len(rows)) < 0.1, np.arange(len(rows)) >= len(X), -1
+        ),
+    }
+    settings = {"covariance_type": "tied", "random_state": 0, "tol": 0, "max_iter": 20}
+    fits = []
+    for least in (np.inf, 0):
+        monkeypatch.setattr(gaussian, "LEAST_SCATTER", least)
+        fits.append(GaussianMixture(2, **settings).fit(rows, **given))
+    tolerance = 1e-9 if dtype == np.float64 else 2e-4
+    assert_same_fit(*fits, rtol=tolerance, atol=tolerance * max(1, far))
+    assert_allclose(fits[0].lower_bounds_, fits[1].lower_bounds_, rtol=tolerance)
 
 
 def test_a_fall_of_the_objective_is_not_convergence():

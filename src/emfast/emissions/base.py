@@ -50,9 +50,8 @@ class Emission(ABC):
     def statistics(self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: Any) -> Any:
         """Name the numbers that a pass with `kernel` has accumulated."""
 
-    @property
-    def has_constant(self) -> bool:
-        """Whether statistics of rows contain something whatever the model."""
+    def has_constant(self, n_rows: int, n_features: int) -> bool:
+        """Whether statistics contain something whatever the model, and so many rows repay it."""
         return False
 
     def constant(self, statistics: Any) -> Any:

@@ -38,6 +38,10 @@ LOST_DIGITS = 10
 # quarter of the digits may cancel.
 CANCELLATION = 0.25
 
+# Rows times features times features from which a pass that leaves out their scatter saves more than
+# it takes to add it.
+LEAST_SCATTER = 500_000
+
 # Counts that a starved component, whose estimates nobody uses, can be divided by.
 LEAST_COUNT = float(np.finfo(np.float64).tiny)
 
@@ -188,10 +192,9 @@ class Gaussian(Emission):
         epsilon = EPSILON if kernel.dtype == "float64" else float(np.finfo(kernel.dtype).eps)
         return GaussianStatistics(self.covariance_type, counts, origin, first, second, epsilon)
 
-    @property
-    def has_constant(self) -> bool:
+    def has_constant(self, n_rows: int, n_features: int) -> bool:
         """With a covariance that all components share: the scatter of all rows."""
-        return self.structure.shared
+        return self.structure.shared and n_rows * n_features**2 >= LEAST_SCATTER
 
     def constant(self, statistics: GaussianStatistics) -> ConstantScatter:
         point = statistics.origin[0]
