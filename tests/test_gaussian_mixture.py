@@ -17,7 +17,9 @@ from sklearn.base import clone
 from sklearn.mixture import GaussianMixture as Peer
 from threadpoolctl import threadpool_info
 
+import oracle
 from emfast import GaussianMixture
+from emfast.emissions import gaussian
 from emfast.exceptions import (
     ConvergenceWarning,
     DegenerateComponentWarning,
@@ -25,6 +27,7 @@ from emfast.exceptions import (
     SingularComponentError,
     StarvedComponentWarning,
 )
+from emfast.threads import resolve_threads
 
 TYPES = ("full", "tied", "diag", "spherical")
 INITS = ("kmeans", "k-means++", "random", "random_from_data")
@@ -984,6 +987,15 @@ def test_names_of_columns(X, make):
         mixture.predict(other)
 
 
+def test_names_of_columns_are_missed_and_forgotten(X):
+    mixture = GaussianMixture(2, random_state=0).fit(pd.DataFrame(X, columns=["a", "b", "c"]))
+    with pytest.warns(UserWarning, match="feature names"):
+        mixture.predict(X)
+    mixture.fit(X)
+    assert not hasattr(mixture, "feature_names_in_")
+    mixture.predict(X)
+
+
 @pytest.mark.parametrize("dtype", ["i1", "i2", ">i4", "i8", "u1", "u8", "f2", "f4", ">f4", bool])
 def test_numbers_of_any_kind(dtype):
     rng = np.random.RandomState(0)
@@ -1160,6 +1172,40 @@ def test_an_outlier_does_not_cost_the_digits_of_the_others(covariance_type, sign
     assert_allclose(single.score(X[:200].astype(np.float32)), double.score(X[:200]), atol=2e-3)
 
 
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("far", [0, 10, 1e3, 1e6])
+def test_a_start_has_the_digits_of_its_rows(covariance_type, far):
+    mixing = np.array([[1.0, 0.0], [0.99, 0.05]])
+    rows = np.random.RandomState(0).standard_normal((200, 2)) @ mixing.T
+    component = np.arange(200) % 2
+    X = rows + far * component[:, None]
+    mixture = GaussianMixture(2, covariance_type=covariance_type, reg_covar=1e-12, max_iter=0)
+    mixture.fit(X, labels=component)
+    expected = oracle.gaussian_covariances(X, np.eye(2)[component], covariance_type)
+    assert_allclose(mixture.covariances_, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("far", [0, 1e3, 1e6])
+def test_the_scatter_of_all_rows_may_be_left_out(X, dtype, far, monkeypatch):
+    rows = np.vstack([X, X[:60] + far]).astype(dtype)
+    random = np.random.RandomState(0)
+    given = {
+        "sample_weight": random.uniform(0.5, 2.0, len(rows)),
+        "labels": np.where(
+            random.uniform(size=len(rows)) < 0.1, np.arange(len(rows)) >= len(X), -1
+        ),
+    }
+    settings = {"covariance_type": "tied", "random_state": 0, "tol": 0, "max_iter": 20}
+    fits = []
+    for least in (np.inf, 0):
+        monkeypatch.setattr(gaussian, "LEAST_SCATTER", least)
+        fits.append(GaussianMixture(2, **settings).fit(rows, **given))
+    tolerance = 1e-9 if dtype == np.float64 else 2e-4
+    assert_same_fit(*fits, rtol=tolerance, atol=tolerance * max(1, far))
+    assert_allclose(fits[0].lower_bounds_, fits[1].lower_bounds_, rtol=tolerance)
+
+
 def test_a_fall_of_the_objective_is_not_convergence():
     random = np.random.default_rng(24)
     X = np.exp(2 * random.normal(size=(40, 2))) * 0.003
@@ -1181,6 +1227,14 @@ def test_fits_that_overlap_in_time_leave_blas_its_threads(X):
     for fit in fits:
         fit.join()
     assert blas_threads() == before
+
+
+def test_the_number_of_threads_follows_what_the_process_may_use(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    resolve_threads(None)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert resolve_threads(None) == 1
+    assert resolve_threads(3) == 3
 
 
 def test_a_starved_component_of_fixed_weight_is_reported():

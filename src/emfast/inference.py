@@ -2,6 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from numbers import Integral
 from typing import Any
 
@@ -56,6 +57,12 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         self._float64_model = model
         self._fitted_kind = self._emission().kind
         self._published = {name: getattr(self, name).copy() for name in self._defining_attributes}
+
+    @classmethod
+    @lru_cache
+    def _get_param_names(cls) -> list[str]:
+        # scikit-learn inspects the constructor on every call, which takes as long as an iteration.
+        return super()._get_param_names()
 
     def _model(self) -> Model:
         """The fitted model in float64, or what the attributes say if they were changed by hand."""

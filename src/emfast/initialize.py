@@ -21,6 +21,9 @@ from emfast.threads import limited_openmp
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")
 
+# Passes that find the moments of assigned rows, whatever the rows.
+MOMENT_PASSES = 3
+
 # What short runs of EM start from: between them they find what k-means never leads to.
 SHORT_RUN_PARAMS = ("random_from_data", "k-means++", "neighbourhood", "random")
 SHORT_RUN_ITER = 30
@@ -244,15 +247,17 @@ def _squared_distances(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
 def _model_of_assignment(problem: MixtureProblem, model: Model, assignment: np.ndarray) -> Model:
     """The M-step of labelled rows.
 
-    It is taken again about the means it has found, and once more with moments as precise as the
-    variances it has found need.
+    Where its moments lose digits, it is taken again about the means it has found, and if need be
+    once more with moments as precise as the variances it has found need.
     """
     latent, emission, batch = problem.latent, problem.emission, problem.source.batch
     labelled = Batch(batch.X, batch.weights, Labels(component=assignment))
-    for step in (emission.mstep, emission.mstep, emission.start):
+    for _ in range(MOMENT_PASSES):
         statistics = expectation(latent, emission, model, labelled, problem.n_threads)
-        parameters = step(statistics.emission, model.emission)
+        parameters = emission.start(statistics.emission, model.emission)
         model = Model(latent.mstep(statistics.counts, model.latent), parameters)
+        if emission.is_precise(statistics.emission, parameters):
+            break
     return model
 
 

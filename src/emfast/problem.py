@@ -129,7 +129,7 @@ class MixtureProblem:
 
         Collected in a pass of its own, with one component: no start enters.
         """
-        if not self.emission.has_constant:
+        if not self.emission.has_constant(self.source.n_rows, self.source.n_features):
             return None
         batch = next(iter(self.source))
         counted = np.arange(min(batch.n_rows, ROWS_OF_FLAT_START))

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-# Below this fraction of all rows, times machine epsilon, a component has starved.
-STARVED_EPSILONS = 10
+# Below this fraction of all rows, a component has starved.
+STARVED = 10 * float(np.finfo(np.float64).eps)
 
 
 def starved(counts: np.ndarray) -> np.ndarray:
     """Which components have too little weight for an M-step, by the sums of responsibilities."""
-    return counts < STARVED_EPSILONS * np.finfo(np.float64).eps * counts.sum()
+    return counts < STARVED * counts.sum()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,12 @@
 
 import os
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import joblib
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import LibController, ThreadpoolController
 
 from emcore import usable_threads
 
@@ -25,7 +26,15 @@ def resolve_threads(n_threads: int | None) -> int:
     openmp = usable_threads()
     if os.environ.get("OMP_NUM_THREADS"):
         return openmp
-    return max(1, min(openmp, joblib.cpu_count()))
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return max(1, min(openmp, _usable_cpus(len(affinity), os.environ.get("LOKY_MAX_CPU_COUNT"))))
+
+
+@lru_cache(maxsize=8)
+def _usable_cpus(affinity: int, wanted: str | None) -> int:
+    # What may change while a process runs are the arguments. The rest of what joblib looks at is in
+    # files of the cgroup, and reading those takes longer than an iteration on few rows.
+    return joblib.cpu_count()
 
 
 class SingleThreadedBlas:
@@ -37,14 +46,13 @@ class SingleThreadedBlas:
 
     _lock = threading.Lock()
     _users = 0
-    _limit: AbstractContextManager
+    _before: list[tuple[LibController, int]]
 
     def __enter__(self) -> None:
         cls = type(self)
         with cls._lock:
             if cls._users == 0:
-                cls._limit = _controller().limit(limits=1, user_api="blas")
-                cls._limit.__enter__()
+                cls._before = _limit("blas", 1)
             cls._users += 1
 
     def __exit__(self, *error: object) -> None:
@@ -52,14 +60,35 @@ class SingleThreadedBlas:
         with cls._lock:
             cls._users -= 1
             if cls._users == 0:
-                cls._limit.__exit__(None, None, None)
+                _restore(cls._before)
 
 
-def limited_openmp(n_threads: int) -> AbstractContextManager:
+@contextmanager
+def limited_openmp(n_threads: int) -> Iterator[None]:
     """Keep other libraries' OpenMP to `n_threads`: in a forked child, more than one would hang."""
-    return _controller().limit(limits=n_threads, user_api="openmp")
+    before = _limit("openmp", n_threads)
+    try:
+        yield
+    finally:
+        _restore(before)
 
 
-@lru_cache(maxsize=1)
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
+# `ThreadpoolController.limit` does the same, and asks every library for all there is to know.
+
+
+def _limit(user_api: str, n_threads: int) -> list[tuple[LibController, int]]:
+    """Set the threads of every library of a kind; what they were before."""
+    before = [(library, library.get_num_threads()) for library in _libraries(user_api)]
+    for library, _ in before:
+        library.set_num_threads(n_threads)
+    return before
+
+
+def _restore(before: list[tuple[LibController, int]]) -> None:
+    for library, n_threads in before:
+        library.set_num_threads(n_threads)
+
+
+@lru_cache(maxsize=2)
+def _libraries(user_api: str) -> list[LibController]:
+    return ThreadpoolController().select(user_api=user_api).lib_controllers

@@ -50,9 +50,8 @@ class Emission(ABC):
     def statistics(self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: Any) -> Any:
         """Name the numbers that a pass with `kernel` has accumulated."""
 
-    @property
-    def has_constant(self) -> bool:
-        """Whether statistics of rows contain something whatever the model."""
+    def has_constant(self, n_rows: int, n_features: int) -> bool:
+        """Whether statistics contain something whatever the model, and so many rows repay it."""
         return False
 
     def constant(self, statistics: Any) -> Any:
@@ -70,6 +69,10 @@ class Emission(ABC):
     @abstractmethod
     def flat_start(self, X: np.ndarray, n_components: int) -> Any:
         """The same broad density for every component: what is needed to take first statistics."""
+
+    def is_precise(self, statistics: Any, parameters: Any) -> bool:
+        """Whether `statistics` have all digits that the `parameters` they have led to need."""
+        return True
 
     def start(self, statistics: Any, parameters: Any) -> Any:
         """Starting values from the statistics of assigned rows."""

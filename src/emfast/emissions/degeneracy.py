@@ -54,6 +54,8 @@ def degenerate_components(
     list of int
     """
     K, full = len(shares), covariances.ndim == 3
+    if not full and not np.any(covariances < THIN * covariances.max(axis=0)):
+        return []
     few = n_rows * shares < FEW * (covariances.shape[1] + 1 if full else 2)
     alive = ~starved(shares)
     # Row k: the shares of the components other than k.

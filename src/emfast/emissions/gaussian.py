@@ -12,28 +12,38 @@ is taken about them.
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from scipy.linalg import lapack, solve_triangular
 
 from emfast.emissions.base import Emission, refuse_another_kind
+from emfast.emissions.covariances import (
+    EPSILON,
+    RANK_DIGITS,
+    STRUCTURES,
+    CovarianceStructure,
+    rounding_variances,
+)
 from emfast.emissions.degeneracy import degenerate_components
 from emfast.exceptions import SingularComponentError
 from emfast.statistics import Statistics, starved
 
-COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
-
-# Rounding of a row, in units of machine epsilon times its distance from the centre.
-NOISE = 8
+COVARIANCE_TYPES = tuple(STRUCTURES)
 
 # Digits lost where moments cancel, in units of machine epsilon times (mean - origin)^2.
 LOST_DIGITS = 10
 
-# Least eigenvalue of a correlation matrix that is regular, in units of D times machine epsilon.
-RANK_DIGITS = 100
+# Moments are precise where (mean - origin)^2 is at most epsilon^-CANCELLATION times the variance: a
+# quarter of the digits may cancel.
+CANCELLATION = 0.25
+
+# Rows times features times features from which a pass that leaves out their scatter saves more than
+# it takes to add it.
+LEAST_SCATTER = 500_000
+
+# Counts that a starved component, whose estimates nobody uses, can be divided by.
+LEAST_COUNT = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,28 +84,27 @@ class GaussianStatistics:
     origin: np.ndarray
     first: np.ndarray
     second: np.ndarray
-    epsilon: float = float(np.finfo(np.float64).eps)
+    epsilon: float = EPSILON
 
     @property
     def kind(self) -> str:
         return f"{self.covariance_type} Gaussian of shape {self.first.shape}"
 
-    def moved_to(self, origin: np.ndarray) -> "GaussianStatistics":
-        """The same statistics about another origin: algebra, no data needed."""
+    @property
+    def structure(self) -> CovarianceStructure:
+        return STRUCTURES[self.covariance_type]
+
+    def about(self, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """First and second moments about another origin: algebra, no data needed."""
         shift = self.origin - origin
-        n = self.counts[:, None]
-        first = self.first + n * shift
+        first = self.first + self.counts[:, None] * shift
         if self.second is None:
-            second = None
-        elif self.covariance_type == "diag":
-            second = self.second + shift * (self.first + first)
-        elif self.covariance_type == "spherical":
-            second = self.second + (shift * (self.first + first)).sum(axis=1)
-        else:
-            # sum r (z + s)(z + s)' = sum r z z' + s (sum r z)' + (sum r z + n s) s'
-            outer = shift[:, :, None] * self.first[:, None, :]
-            outer = outer + first[:, :, None] * shift[:, None, :]
-            second = self.second + (outer.sum(axis=0) if self.covariance_type == "tied" else outer)
+            return first, None
+        return first, self.structure.moved(self.second, shift, self.first, first)
+
+    def moved_to(self, origin: np.ndarray) -> "GaussianStatistics":
+        """The same statistics about another origin."""
+        first, second = self.about(origin)
         return replace(self, origin=origin, first=first, second=second)
 
     def __add__(self, other: "GaussianStatistics") -> "GaussianStatistics":
@@ -131,7 +140,7 @@ class ConstantScatter:
         """The scatter about another point."""
         shift = self.point - point
         first = self.first + self.weight * shift
-        return self.second + np.outer(shift, self.first) + np.outer(first, shift)
+        return self.second + shift[:, None] * self.first + first[:, None] * shift
 
 
 class Gaussian(Emission):
@@ -149,6 +158,7 @@ class Gaussian(Emission):
 
     def __init__(self, covariance_type="full", *, reg_covar=1e-6, fixed=()):
         self.covariance_type = covariance_type
+        self.structure = STRUCTURES[covariance_type]
         self.reg_covar = reg_covar
         self.fixed = frozenset(fixed)
 
@@ -164,61 +174,32 @@ class Gaussian(Emission):
         constant: "ConstantScatter | None" = None,
     ) -> Any:
         # In the precision of the rows, from which it is subtracted.
-        centre = _median(parameters.means, weights).astype(kernels.DTYPE).astype(np.float64)
-        means, D = parameters.means - centre, len(centre)
-        constants = -0.5 * D * np.log(2 * np.pi) + self._log_determinants(parameters)
-        if self.covariance_type == "full":
-            return kernels.FullGaussian(centre, means, parameters.factors, constants)
-        if self.covariance_type == "tied":
-            kernel = kernels.TiedGaussian(centre, means, parameters.factors, constants[0])
-            if constant is None or not kernel.about_centre:
-                return kernel
-            # log p(x | k) = constant_k + x' Lambda mu_k - x' Lambda x / 2, and responsibilities do
-            # not depend on the last term.
-            forms = means @ self.precisions(parameters)
-            return kernels.LinearForms(centre, forms, constants - 0.5 * (forms * means).sum(axis=1))
-        if self.covariance_type == "spherical":
-            kernel = kernels.SphericalGaussian(centre, means, parameters.factors, constants)
-            if kernel.about_centre:
-                return kernel
-        return kernels.DiagGaussian(centre, means, self._scales(parameters), constants)
+        centre = _median(parameters.means, weights).astype(kernels.DTYPE, copy=False)
+        centre = centre.astype(np.float64, copy=False)
+        return self.structure.kernel(
+            kernels, centre, parameters.means - centre, parameters.factors, constant is not None
+        )
 
     def statistics(
         self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: GaussianParameters
     ) -> GaussianStatistics:
+        first, second = self.structure.moments(flat, kernel, *parameters.means.shape)
         centre = np.array(kernel.centre_values())
-        K, D = parameters.means.shape
-        if self.covariance_type == "spherical" and kernel.about_centre:
-            first, second = flat.reshape(K, D + 1)[:, :D], flat.reshape(K, D + 1)[:, D]
-        elif self.covariance_type == "spherical":
-            first, second = flat.reshape(K, 2, D)[:, 0], flat.reshape(K, 2, D)[:, 1].sum(axis=1)
-        elif self.covariance_type == "diag":
-            first, second = flat.reshape(K, 2, D).swapaxes(0, 1)
-        elif len(flat) == K * D:
-            first, second = flat.reshape(K, D), None
-        elif self.covariance_type == "full":
-            first, second = np.zeros((K, D)), np.zeros((K, D, D))
-            kernel.moments(flat, first, second)
-        else:
-            first, second = flat[: K * D].reshape(K, D), _from_triangle(flat[K * D :], D)
         if kernel.about_centre:
-            origin = np.tile(centre, (K, 1))
+            origin = centre[None].repeat(len(counts), axis=0)
         else:
             origin = centre + (parameters.means - centre).astype(kernel.dtype)
-        epsilon = float(np.finfo(kernel.dtype).eps)
+        epsilon = EPSILON if kernel.dtype == "float64" else float(np.finfo(kernel.dtype).eps)
         return GaussianStatistics(self.covariance_type, counts, origin, first, second, epsilon)
 
-    @property
-    def has_constant(self) -> bool:
+    def has_constant(self, n_rows: int, n_features: int) -> bool:
         """With a covariance that all components share: the scatter of all rows."""
-        return self.covariance_type == "tied"
+        return self.structure.shared and n_rows * n_features**2 >= LEAST_SCATTER
 
     def constant(self, statistics: GaussianStatistics) -> ConstantScatter:
         point = statistics.origin[0]
-        moments = statistics.moved_to(np.tile(point, (len(statistics.counts), 1)))
-        return ConstantScatter(
-            point, moments.counts.sum(), moments.first.sum(axis=0), moments.second
-        )
+        first, second = statistics.about(point)
+        return ConstantScatter(point, statistics.counts.sum(), first.sum(axis=0), second)
 
     def complete(
         self, statistics: Statistics, parameters: GaussianParameters, constant: ConstantScatter
@@ -238,83 +219,56 @@ class Gaussian(Emission):
     def mstep(
         self, statistics: GaussianStatistics, parameters: GaussianParameters
     ) -> GaussianParameters:
-        gone = starved(statistics.counts)
-        n = np.where(gone, 1.0, statistics.counts)
-        means = statistics.origin + statistics.first / n[:, None]
-        means[gone] = parameters.means[gone]
-        if "means" in self.fixed:
-            means = parameters.means
+        counts, origin, structure = statistics.counts, statistics.origin, self.structure
+        gone = starved(counts)
+        some_gone = np.count_nonzero(gone) > 0
+        n = np.maximum(counts, LEAST_COUNT)
+        means = parameters.means
+        if "means" not in self.fixed:
+            means = origin + statistics.first / n[:, None]
+            if some_gone:
+                means[gone] = parameters.means[gone]
         if "covariances" in self.fixed:
             return replace(parameters, means=means)
-        moments = statistics.moved_to(means)
-        unknown = LOST_DIGITS * statistics.epsilon * (means - statistics.origin) ** 2
-        covariances = self._covariances(moments, n, unknown)
-        if self.covariance_type != "tied":
+        second = statistics.about(means)[1]
+        unknown = LOST_DIGITS * statistics.epsilon * (means - origin) ** 2
+        covariances = structure.averages(second, n, means.shape[1])
+        covariances = structure.raise_variances(covariances, unknown, self.reg_covar)
+        if some_gone and not structure.shared:
             covariances[gone] = parameters.covariances[gone]
         return self._regular(means, covariances, statistics.epsilon, gone)
 
-    def _covariances(
-        self, moments: GaussianStatistics, n: np.ndarray, unknown: np.ndarray
-    ) -> np.ndarray:
-        """Second moments about the means over counts, with `reg_covar` on the diagonal.
-
-        A variance that the moments' cancellation leaves unknown is taken to be `unknown`: the next
-        pass takes its moments about the new means, and finds it.
-        """
-        second = moments.second
-        if self.covariance_type == "spherical":
-            variances = second / (n * unknown.shape[1])
-            unknown = unknown.max(axis=1)
-        elif self.covariance_type == "diag":
-            variances = second / n[:, None]
-        else:
-            counts = n[:, None, None] if self.covariance_type == "full" else moments.counts.sum()
-            covariances = second / counts
-            variances = np.diagonal(covariances, axis1=-2, axis2=-1)
-            unknown = unknown if self.covariance_type == "full" else unknown.max(axis=0)
-        floor = np.where(unknown > 1e-4 * variances, unknown, 0.0) + self.reg_covar
-        if self.covariance_type in ("spherical", "diag"):
-            return np.maximum(variances, 0.0) + floor
-        diagonal = np.arange(covariances.shape[-1])
-        covariances[..., diagonal, diagonal] += floor
-        return covariances
+    def is_precise(self, statistics: GaussianStatistics, parameters: GaussianParameters) -> bool:
+        distances = self.structure.whitened(
+            parameters.factors, parameters.means - statistics.origin
+        )
+        return bool((distances**2).max() <= statistics.epsilon**-CANCELLATION)
 
     def _regular(
-        self, means: np.ndarray, covariances: np.ndarray, epsilon: float, gone: np.ndarray
+        self,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        epsilon: float,
+        gone: np.ndarray | bool = False,
     ) -> GaussianParameters:
-        """Parameters with regular covariances.
+        """Parameters with regular covariances, which are overwritten.
 
         With ``reg_covar > 0`` a covariance that is singular to rounding gets the smallest
-        eigenvalues that keep it regular; without, it is an error.
+        eigenvalues that keep it regular; without, it is an error, except for components that are
+        `gone`.
         """
-        # Rows are rounded where they lie: variances below this are nothing but that.
-        noise = (NOISE * epsilon * (means - _median(means, np.ones(len(means))))) ** 2
-        if self.covariance_type == "spherical":
-            noise = noise.max(axis=1)
-        if self.covariance_type in ("diag", "spherical"):
-            bad = ~(covariances > (noise if self.reg_covar == 0 else 0.0))
-            singular = bad if bad.ndim == 1 else bad.any(axis=1)
-            factors = 1 / np.sqrt(np.where(bad, 1.0, covariances))
-        else:
-            stack = covariances[None] if self.covariance_type == "tied" else covariances
-            noise = noise if self.covariance_type == "full" else noise.max(axis=0)[None]
-            factors, singular = np.zeros_like(stack), np.zeros(len(stack), bool)
-            for k in range(len(stack)):
-                factors[k], singular[k] = _inverse_cholesky(stack[k], noise[k])
-                if singular[k] and self.reg_covar > 0:
-                    stack[k] = _with_regular_correlations(stack[k])
-                    factors[k], singular[k] = _inverse_cholesky(stack[k], np.zeros(len(stack[k])))
-            factors = factors[0] if self.covariance_type == "tied" else factors
-        if self.covariance_type != "tied":
-            singular &= ~gone
-        if singular.any():
-            self._raise_singular(np.flatnonzero(singular))
+        factors, singular = self.structure.regular(covariances, means, epsilon, self.reg_covar)
+        if np.count_nonzero(singular):
+            singular = singular if self.structure.shared else singular & ~np.asarray(gone)
+            self._refuse_singular(np.flatnonzero(singular))
         return GaussianParameters(means, covariances, factors)
 
-    def _raise_singular(self, components: np.ndarray) -> None:
+    def _refuse_singular(self, components: np.ndarray) -> None:
+        if not components.size:
+            return
         which = (
             "the covariance that all components share"
-            if self.covariance_type == "tied"
+            if self.structure.shared
             else f"the covariance of component(s) {components.tolist()}"
         )
         raise SingularComponentError(
@@ -325,14 +279,11 @@ class Gaussian(Emission):
 
     def parameters(self, means: np.ndarray, covariances: np.ndarray) -> GaussianParameters:
         """Parameters in human units, with the factors of the precisions."""
-        return self._regular(means, np.array(covariances), 0.0, np.zeros(len(means), bool))
+        return self._regular(means, np.array(covariances), 0.0)
 
     def of_factors(self, means: np.ndarray, factors: np.ndarray) -> GaussianParameters:
         """Parameters from factors of the precisions."""
-        if self.covariance_type in ("diag", "spherical"):
-            return GaussianParameters(means, 1 / factors**2, factors)
-        inverse = np.linalg.inv(factors)
-        covariances = inverse @ np.swapaxes(inverse, -1, -2)
+        covariances = self.structure.covariances(factors)
         return GaussianParameters(means, covariances, np.ascontiguousarray(factors))
 
     def flat_start(self, X: np.ndarray, n_components: int) -> GaussianParameters:
@@ -340,14 +291,8 @@ class Gaussian(Emission):
         mean = X.mean(axis=0)
         variance = ((X - mean) ** 2).mean(axis=0)
         variance[~(variance > 0)] = 1.0
-        means = np.tile(mean, (n_components, 1))
-        if self.covariance_type == "spherical":
-            return self.parameters(means, np.full(n_components, variance.mean()))
-        if self.covariance_type == "diag":
-            return self.parameters(means, np.tile(variance, (n_components, 1)))
-        if self.covariance_type == "tied":
-            return self.parameters(means, np.diag(variance))
-        return self.parameters(means, np.tile(np.diag(variance), (n_components, 1, 1)))
+        means = mean[None].repeat(n_components, axis=0)
+        return self._regular(means, self.structure.of_variances(variance, n_components), 0.0)
 
     def with_groups(
         self, parameters: GaussianParameters, given: dict[str, np.ndarray]
@@ -368,7 +313,7 @@ class Gaussian(Emission):
         means = parameters.means.copy()
         if "means" not in self.fixed:
             means[components] = rows
-        if self.covariance_type == "tied" or "covariances" in self.fixed:
+        if self.structure.shared or "covariances" in self.fixed:
             return replace(parameters, means=means)
         covariances = parameters.covariances.copy()
         covariances[components] = covariances[healthy].mean(axis=0)
@@ -378,14 +323,10 @@ class Gaussian(Emission):
         return parameters.means.shape
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
-        covariances = {
-            "full": n_components * n_features * (n_features + 1) // 2,
-            "tied": n_features * (n_features + 1) // 2,
-            "diag": n_components * n_features,
-            "spherical": n_components,
-        }[self.covariance_type]
         means = 0 if "means" in self.fixed else n_components * n_features
-        return means + (0 if "covariances" in self.fixed else covariances)
+        if "covariances" in self.fixed:
+            return means
+        return means + self.structure.n_parameters(n_components, n_features)
 
     def draw(
         self,
@@ -394,13 +335,9 @@ class Gaussian(Emission):
         n_rows: int,
         random_state: np.random.RandomState,
     ) -> np.ndarray:
-        D = parameters.means.shape[1]
-        normal = random_state.standard_normal((n_rows, D))
-        if self.covariance_type in ("diag", "spherical"):
-            return parameters.means[component] + normal / parameters.factors[component]
-        factors = parameters.factors
-        factor = factors if self.covariance_type == "tied" else factors[component]
-        return parameters.means[component] + solve_triangular(factor, normal.T, lower=True).T
+        means = parameters.means
+        normal = random_state.standard_normal((n_rows, means.shape[1]))
+        return means[component] + self.structure.deviates(parameters.factors, component, normal)
 
     def slack(self, parameters: GaussianParameters, weights: np.ndarray, epsilon: float) -> float:
         """What `reg_covar` and rounding may cost, per unit of weight.
@@ -411,105 +348,43 @@ class Gaussian(Emission):
         """
         if "covariances" in self.fixed:
             return 0.0
-        K, D = parameters.means.shape
-        if self.covariance_type in ("spherical", "diag"):
-            precisions = self._scales(parameters) ** 2
-            variances = 1 / precisions
-        else:
-            precisions = np.broadcast_to((parameters.factors**2).sum(axis=-2), (K, D))
-            diagonals = np.diagonal(parameters.covariances, axis1=-2, axis2=-1)
-            variances = np.broadcast_to(diagonals, (K, D))
-        errors = self.reg_covar + RANK_DIGITS * D * epsilon * variances
-        return 0.5 * float(weights @ (precisions * errors).sum(axis=1))
+        D = parameters.means.shape[1]
+        traces = self.structure.traces(
+            parameters.covariances,
+            parameters.factors,
+            D,
+            added=self.reg_covar,
+            part=RANK_DIGITS * D * epsilon,
+        )
+        return 0.5 * float((weights * traces).sum())
 
     def degenerate(
         self, statistics: GaussianStatistics, parameters: GaussianParameters, n_rows: int
     ) -> list[int]:
         """Components that are thin for no good reason: see `degeneracy`."""
-        if self.covariance_type == "tied" or "covariances" in self.fixed:
+        if self.structure.shared or "covariances" in self.fixed:
             return []
-        covariances, counts = parameters.covariances, statistics.counts
-        second = statistics.moved_to(parameters.means).second
-        if self.covariance_type == "spherical":
-            # A component has one variance, that of all columns together.
-            covariances = covariances[:, None]
-            second = second[:, None] / parameters.means.shape[1]
-        n = np.where(starved(counts), 1.0, counts).reshape((-1,) + (1,) * (second.ndim - 1))
-        distances = parameters.means - np.median(parameters.means, axis=0)
-        rounding = (NOISE * statistics.epsilon * distances) ** 2
-        if self.covariance_type == "spherical":
-            rounding = rounding.max(axis=1, keepdims=True)
-        shares = counts / counts.sum()
+        counts, means = statistics.counts, parameters.means
+        n = np.where(starved(counts), 1.0, counts)
+        moments = self.structure.averages(statistics.about(means)[1], n, means.shape[1])
         return degenerate_components(
-            shares, covariances, second / n, rounding, n_rows, self.reg_covar
+            counts / counts.sum(),
+            *self.structure.by_direction(
+                parameters.covariances, moments, rounding_variances(means, statistics.epsilon)
+            ),
+            n_rows,
+            self.reg_covar,
         )
 
     def precisions(self, parameters: GaussianParameters) -> np.ndarray:
         """Inverses of the covariances, in their shape."""
-        factors = parameters.factors
-        if self.covariance_type in ("diag", "spherical"):
-            return factors**2
-        return np.swapaxes(factors, -1, -2) @ factors
-
-    def _scales(self, parameters: GaussianParameters) -> np.ndarray:
-        """Square roots of the precisions as (K, D)."""
-        if self.covariance_type == "spherical":
-            return np.repeat(parameters.factors[:, None], parameters.means.shape[1], axis=1)
-        return np.ascontiguousarray(parameters.factors)
-
-    def _log_determinants(self, parameters: GaussianParameters) -> np.ndarray:
-        """log |precision| / 2 of every component, as a sum of logs."""
-        K = parameters.means.shape[0]
-        if self.covariance_type in ("diag", "spherical"):
-            return np.log(self._scales(parameters)).sum(axis=1)
-        diagonals = np.diagonal(parameters.factors, axis1=-2, axis2=-1)
-        return np.broadcast_to(np.log(diagonals).sum(axis=-1), K).copy()
+        return self.structure.precisions(parameters.factors)
 
 
 def _median(means: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The weighted median of the means, column by column: components far out do not move it."""
-    order = np.argsort(means, axis=0)
-    below = np.cumsum(weights[order], axis=0)
+    order = means.argsort(axis=0)
+    below = weights[order].cumsum(axis=0)
     middle = (below >= 0.5 * below[-1]).argmax(axis=0)
     columns = np.arange(means.shape[1])
     return means[order[middle, columns], columns]
-
-
-@lru_cache(maxsize=8)
-def _triangle_indices(n: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.tril_indices(n)
-
-
-def _from_triangle(packed: np.ndarray, n: int) -> np.ndarray:
-    """Symmetric matrices from their lower triangles by rows."""
-    rows, columns = _triangle_indices(n)
-    full = np.empty((*packed.shape[:-1], n, n))
-    full[..., rows, columns] = packed
-    full[..., columns, rows] = packed
-    return full
-
-
-def _inverse_cholesky(covariance: np.ndarray, floor: np.ndarray) -> tuple[np.ndarray, bool]:
-    """(P, whether singular): lower-triangular P with P^T P the inverse of `covariance`.
-
-    Singular is a matrix that leaves some feature, given those before it, a variance that rounding
-    explains or that is below `floor`.
-    """
-    n = len(covariance)
-    cholesky, failed = lapack.dpotrf(covariance, lower=1, clean=1)
-    if failed or not np.all(np.isfinite(cholesky)):
-        return np.eye(n), True
-    pivots = np.diagonal(cholesky) ** 2
-    rounding = 10 * n * np.finfo(np.float64).eps * np.diagonal(covariance)
-    if np.any(pivots <= np.maximum(rounding, floor)):
-        return np.eye(n), True
-    return lapack.dtrtri(cholesky, lower=1)[0], False
-
-
-def _with_regular_correlations(covariance: np.ndarray) -> np.ndarray:
-    """`covariance` with its correlations' eigenvalues raised to what rounding can tell from 0."""
-    scales = np.sqrt(np.diagonal(covariance))
-    values, vectors = np.linalg.eigh(covariance / np.outer(scales, scales))
-    least = RANK_DIGITS * len(values) * np.finfo(np.float64).eps
-    correlations = (vectors * np.maximum(values, least)) @ vectors.T
-    return correlations * np.outer(scales, scales)
