@@ -8,7 +8,7 @@
 cdef Py_ssize_t row_vectors(Py_ssize_t D) noexcept nogil:
     """Vectors that hold a row, padded to whole vectors and to blocks of COLUMNS features."""
     cdef Py_ssize_t step = max(<Py_ssize_t> LANES, <Py_ssize_t> COLUMNS)
-    return (D + step - 1) // step * (step // LANES)
+    return odd_stride((D + step - 1) // step * (step // LANES))
 
 
 cdef bint is_wide(Py_ssize_t D) noexcept nogil:
