@@ -260,7 +260,7 @@ def test_a_winner_of_few_rows_leaves_plateaus():
 
 def test_few_rows_for_many_parameters_are_tried_with_fewer():
     # 10,240 rows to start from, and 8975 parameters: EM of full covariances stays where it begins.
-    X, component = make_gaussian_mixture(50_000, 32, 16, separation=5.0, random_state=0)
+    X, component = make_gaussian_mixture(50_000, 32, 16, separation=4.0, random_state=0)
     truth = np.stack([X[component == k].mean(axis=0) for k in range(16)])
     mixture = GaussianMixture(16, random_state=0, max_iter=0).fit(X)
     distances = ((truth[:, None] - mixture.means_) ** 2).sum(axis=2)
@@ -298,10 +298,15 @@ def test_a_start_that_fails_on_subsamples_is_told():
     X = np.random.default_rng(0).normal(size=(60_000, 2))
     X[::2] = 4.0
     mixture = GaussianMixture(
-        2, reg_covar=0, n_init=6, init_params="random", random_state=0, tol=0, max_iter=2
+        2, reg_covar=0, n_init=6, init_params="random", random_state=0, tol=0, max_iter=1
     ).fit(X)
     assert mixture.converged_ is False
-    assert [restart.error for restart in mixture.restarts_ if restart.won] == [None]
+    failed = [restart for restart in mixture.restarts_ if restart.error is not None]
+    assert 0 < len(failed) < 6
+    for restart in failed:
+        assert restart.score == -np.inf
+        assert restart.singular
+        assert not restart.won
 
 
 # The optima of small data, with ten starts

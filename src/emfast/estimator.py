@@ -39,7 +39,8 @@ RACE_ABOVE = 50_000
 REFINEMENT = 0.01
 REFINEMENT_ITER = 10
 
-# A start begins as the best of so many on its first subsample; in a race the other starts help.
+# A start begins as the best of so many on its first subsample. In a race the other starts help, and
+# one has to do where the first subsamples of all starts together are more than half of the rows.
 TRIALS = 4
 RACE_TRIALS = 2
 
@@ -226,6 +227,7 @@ class BaseMixture(FittedMixture):
         race = subsampled and n_init > 1 and self._races(problem.source.n_rows)
         K, shape = int(self.n_components), (problem.source.n_rows, problem.source.n_features)
         rows = sizes(*shape, K, n_init if race else 1) if subsampled else []
+        n_trials = self._n_trials(problem.source.n_rows, rows, race)
         restarts = [
             Restart(seed, self._init_params(number, bool(rows)), problem.source.n_rows)
             for number, seed in enumerate(_seeds(self.random_state, n_init))
@@ -234,7 +236,7 @@ class BaseMixture(FittedMixture):
             lambda seed: nested(problem, rows, K, np.random.RandomState(seed)) if rows else [],
             lambda seed: self._evaluation(problem, rows, seed),
             lambda restart, subsamples: (
-                self._start(problem, given, restart, subsamples, RACE_TRIALS if race else TRIALS)
+                self._start(problem, given, restart, subsamples, n_trials)
                 if model is None
                 else model
             ),
@@ -249,6 +251,14 @@ class BaseMixture(FittedMixture):
             lambda trace, number: self._refine(problem, trace, number),
         )
         return best_of(problem, restarts, starter, race=race), restarts
+
+    def _n_trials(self, n_rows: int, subsampled_rows: list[int], race: bool) -> int:
+        """How many starts are tried for each; none without subsamples, where trials would cost."""
+        if not subsampled_rows:
+            return 0
+        if not race:
+            return TRIALS
+        return RACE_TRIALS if self.n_init * subsampled_rows[0] <= n_rows / 2 else 1
 
     def _races(self, n_rows: int) -> bool:
         return self.restarts == "race" or (self.restarts == "auto" and n_rows > RACE_ABOVE)
@@ -267,17 +277,20 @@ class BaseMixture(FittedMixture):
         subsamples: list[MixtureProblem],
         n_trials: int,
     ) -> Model:
-        """The model that a start begins with; trials are for subsamples, where they cost little."""
         random_state, n_components = check_random_state(restart.seed), int(self.n_components)
-        simpler = self._simpler_emission()
         if subsamples:
             problem = subsamples[0]
         else:
-            n_trials, simpler = 1, None
             size = start_size(n_components, problem.source.n_features)
             problem = problem.on(problem.source.sample(size, n_components, random_state))
         return start_model(
-            problem, n_components, restart.init_params, given, random_state, n_trials, simpler
+            problem,
+            n_components,
+            restart.init_params,
+            given,
+            random_state,
+            n_trials,
+            self._simpler_emission() if n_trials else None,
         )
 
     def _refine(self, problem: MixtureProblem, trace: em.Trace, number: int) -> em.Trace:

@@ -28,10 +28,8 @@ SHORT_RUN_PARAMS = ("random_from_data", "k-means++", "neighbourhood", "random")
 SHORT_RUN_ITER = 30
 SHORT_RUN_TOL = 1e-4
 
-# Iterations that tell starts of one kind apart on a subsample, where the best goes on; those of a
-# simpler emission cost less, and go on as an assignment only.
+# Iterations that tell starts of one kind apart on a subsample, where the best goes on.
 TRIAL_ITER = 10
-SIMPLER_TRIAL_ITER = 20
 
 # With fewer rows for each parameter, EM of a simpler emission finds components more often.
 ROWS_PER_PARAMETER = 10
@@ -55,7 +53,7 @@ def start_model(
     init_params: str,
     given: dict[str, np.ndarray],
     random_state: np.random.RandomState,
-    n_trials: int = 1,
+    n_trials: int = 0,
     simpler: Emission | None = None,
 ) -> Model:
     """A model to start from: what is given, and the rest from rows assigned to components.
@@ -69,8 +67,9 @@ def start_model(
         Groups with known starting values, "weights" among them. Where the locations of the
         components are given, rows go to the nearest; `init_params` is not used.
     random_state : RandomState
-    n_trials : int, default=1
-        How many starts of this kind are tried by a few iterations of EM; the best goes on.
+    n_trials : int, default=0
+        How many starts of this kind are tried by a few iterations of EM; the best goes on. One is
+        tried only with what is `simpler`.
     simpler : Emission, optional
         What starts are tried with where nothing is given and rows are few for all parameters.
 
@@ -140,7 +139,7 @@ def _start_by_simpler(
     Many parameters on few rows fit whatever components they begin with, and never leave them.
     """
     trial = replace(problem, emission=simpler)
-    best = _best_short_run(trial, n_components, kinds, SIMPLER_TRIAL_ITER, random_state)
+    best = _best_short_run(trial, n_components, kinds, TRIAL_ITER, random_state)
     batch = problem.source.batch
     assignment = np.empty(batch.n_rows, np.intp)
     posterior(trial.latent, simpler, best, batch, trial.n_threads, assignments=assignment)

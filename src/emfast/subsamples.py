@@ -25,7 +25,7 @@ RATIO = 4
 WORTHWHILE = 1 / 4
 
 # Starts in a race take turns on fewer rows than a single one, if components have some to spare.
-RACE_ROWS = 1_000
+RACE_ROWS = 2_500
 RACE_ROWS_PER_MEAN = 20
 RACE_SHARE = 1 / 40
 
@@ -53,7 +53,7 @@ class Effort(NamedTuple):
 THOROUGH = Effort(1e-4, 1.0, 15)
 
 # Enough to tell starts apart that have just begun.
-SHORT = Effort(1e-4, 0.3, 6)
+SHORT = Effort(1e-4, 0.4, 6)
 
 
 def sizes(n_rows: int, n_components: int, n_features: int, n_starts: int = 1) -> list[int]:
