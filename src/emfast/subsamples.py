@@ -25,8 +25,8 @@ RATIO = 4
 WORTHWHILE = 1 / 4
 
 # Starts in a race take turns on fewer rows than a single one, if components have some to spare.
-RACE_ROWS = 2_500
-RACE_ROWS_PER_MEAN = 20
+RACE_ROWS = 1_000
+RACE_ROWS_PER_MEAN = 30
 RACE_SHARE = 1 / 40
 
 # Most iterations on a subsample, however few its rows.
