@@ -6,6 +6,7 @@ arguments that give its starting values, and the attributes that show its parame
 
 import warnings
 from abc import abstractmethod
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from emfast import em
 from emfast.data import ArraySource, Batch
+from emfast.emissions.base import Emission
 from emfast.exceptions import (
     ConvergenceWarning,
     DegenerateComponentWarning,
@@ -31,6 +33,16 @@ from emfast.validation import check_mixture_weights, check_sample_weight, near_o
 
 # Rows above which starts race.
 RACE_ABOVE = 50_000
+
+# The best of several starts goes on until this fraction of `tol` is left; where rows are many, for
+# no more iterations than leave a race at two to three times the cost of one start.
+REFINEMENT = 0.01
+REFINEMENT_ITER = 10
+
+# A start begins as the best of so many on its first subsample. In a race the other starts help, and
+# one has to do where the first subsamples of all starts together are more than half of the rows.
+TRIALS = 4
+RACE_TRIALS = 2
 
 # How starts begin on subsamples of many rows, in turn.
 SUBSAMPLE_PARAMS = ("kmeans", "k-means++", "kmeans", "random_from_data", "kmeans")
@@ -58,6 +70,10 @@ class BaseMixture(FittedMixture):
     @abstractmethod
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         """Starting values of the emission's groups that the user gave, validated."""
+
+    def _simpler_emission(self) -> Emission | None:
+        """What a start may be looked for with, where rows are few for all parameters."""
+        return None
 
     def _check_columns(self, X: np.ndarray, weights: np.ndarray | None) -> None:
         """Raise where a column of the rows of positive weight cannot be fitted."""
@@ -211,6 +227,7 @@ class BaseMixture(FittedMixture):
         race = subsampled and n_init > 1 and self._races(problem.source.n_rows)
         K, shape = int(self.n_components), (problem.source.n_rows, problem.source.n_features)
         rows = sizes(*shape, K, n_init if race else 1) if subsampled else []
+        n_trials = self._n_trials(problem.source.n_rows, rows, race)
         restarts = [
             Restart(seed, self._init_params(number, bool(rows)), problem.source.n_rows)
             for number, seed in enumerate(_seeds(self.random_state, n_init))
@@ -219,7 +236,9 @@ class BaseMixture(FittedMixture):
             lambda seed: nested(problem, rows, K, np.random.RandomState(seed)) if rows else [],
             lambda seed: self._evaluation(problem, rows, seed),
             lambda restart, subsamples: (
-                self._start(problem, given, restart, subsamples) if model is None else model
+                self._start(problem, given, restart, subsamples, n_trials)
+                if model is None
+                else model
             ),
             lambda model, number: em.maximize(
                 problem,
@@ -229,8 +248,17 @@ class BaseMixture(FittedMixture):
                 history=history,
                 observe=lambda iteration: self._observe(number, iteration),
             ),
+            lambda trace, number: self._refine(problem, trace, number),
         )
         return best_of(problem, restarts, starter, race=race), restarts
+
+    def _n_trials(self, n_rows: int, subsampled_rows: list[int], race: bool) -> int:
+        """How many starts are tried for each; none without subsamples, where trials would cost."""
+        if not subsampled_rows:
+            return 0
+        if not race:
+            return TRIALS
+        return RACE_TRIALS if self.n_init * subsampled_rows[0] <= n_rows / 2 else 1
 
     def _races(self, n_rows: int) -> bool:
         return self.restarts == "race" or (self.restarts == "auto" and n_rows > RACE_ABOVE)
@@ -247,6 +275,7 @@ class BaseMixture(FittedMixture):
         given: dict,
         restart: Restart,
         subsamples: list[MixtureProblem],
+        n_trials: int,
     ) -> Model:
         random_state, n_components = check_random_state(restart.seed), int(self.n_components)
         if subsamples:
@@ -254,7 +283,36 @@ class BaseMixture(FittedMixture):
         else:
             size = start_size(n_components, problem.source.n_features)
             problem = problem.on(problem.source.sample(size, n_components, random_state))
-        return start_model(problem, n_components, restart.init_params, given, random_state)
+        return start_model(
+            problem,
+            n_components,
+            restart.init_params,
+            given,
+            random_state,
+            n_trials,
+            self._simpler_emission() if n_trials else None,
+        )
+
+    def _refine(self, problem: MixtureProblem, trace: em.Trace, number: int) -> em.Trace:
+        """Go on from where a start has converged, within `max_iter`, to a finer tolerance."""
+        tol, max_iter = REFINEMENT * self.tol, self.max_iter - trace.n_iter
+        if problem.source.n_rows > RACE_ABOVE:
+            max_iter = min(max_iter, REFINEMENT_ITER)
+        if not trace.converged or max_iter == 0 or em.has_converged(trace.history, tol):
+            return trace
+        further = em.maximize(
+            problem,
+            trace.model,
+            tol=tol,
+            max_iter=max_iter,
+            history=trace.history[:-1],
+            observe=lambda iteration: self._observe(
+                number, replace(iteration, number=trace.n_iter + iteration.number)
+            ),
+        )
+        return replace(
+            further, objectives=trace.objectives + further.objectives, converged=trace.converged
+        )
 
     def _evaluation(self, problem: MixtureProblem, rows: list[int], seed: int) -> MixtureProblem:
         """As many rows as the starts of a race begin with, but others; all where these are few."""

@@ -5,6 +5,8 @@ form as for labelled data. For many rows a subsample is assigned.
 """
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from sklearn import config_context
@@ -16,7 +18,7 @@ from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.exceptions import SingularComponentError
 from emfast.labels import Labels
-from emfast.problem import MixtureProblem, Model, expectation
+from emfast.problem import MixtureProblem, Model, expectation, posterior
 from emfast.threads import limited_openmp
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")
@@ -29,12 +31,18 @@ SHORT_RUN_PARAMS = ("random_from_data", "k-means++", "neighbourhood", "random")
 SHORT_RUN_ITER = 30
 SHORT_RUN_TOL = 1e-4
 
+# Iterations that tell starts of one kind apart on a subsample, where the best goes on.
+TRIAL_ITER = 10
+
+# With fewer rows for each parameter, EM of a simpler emission finds components more often.
+ROWS_PER_PARAMETER = 10
+
 # Rows from which a start is taken, and at least so many for each component and feature.
 START_ROWS = 10_000
 START_ROWS_PER_MEAN = 20
 
 # Lloyd steps after which EM does better with the time.
-LLOYD_STEPS = 30
+LLOYD_STEPS = 10
 
 
 def start_size(n_components: int, n_features: int) -> int:
@@ -48,6 +56,8 @@ def start_model(
     init_params: str,
     given: dict[str, np.ndarray],
     random_state: np.random.RandomState,
+    n_trials: int = 0,
+    simpler: Emission | None = None,
 ) -> Model:
     """A model to start from: what is given, and the rest from rows assigned to components.
 
@@ -60,24 +70,43 @@ def start_model(
         Groups with known starting values, "weights" among them. Where the locations of the
         components are given, rows go to the nearest; `init_params` is not used.
     random_state : RandomState
+    n_trials : int, default=0
+        How many starts of this kind are tried by a few iterations of EM; the best goes on. One is
+        tried only with what is `simpler`.
+    simpler : Emission, optional
+        What starts are tried with where nothing is given and rows are few for all parameters.
 
     Returns
     -------
     Model
     """
-    if init_params == "short_em" and problem.emission.groups[0] not in given:
-        model = _best_short_run(problem, n_components, random_state)
+    locations = given.get(problem.emission.groups[0])
+    n_rows, n_features = problem.source.n_rows, problem.source.n_features
+    scarce = n_rows < ROWS_PER_PARAMETER * problem.emission.n_parameters(n_components, n_features)
+    if locations is None and init_params == "short_em":
+        model = _best_short_run(
+            problem, n_components, SHORT_RUN_PARAMS, SHORT_RUN_ITER, random_state
+        )
+    elif simpler is not None and scarce and not given:
+        kinds = [init_params] * n_trials
+        model = _start_by_simpler(problem, simpler, n_components, kinds, random_state)
+    elif locations is None and n_trials > 1:
+        kinds = [init_params] * n_trials
+        model = _best_short_run(problem, n_components, kinds, TRIAL_ITER, random_state)
     else:
-        locations = given.get(problem.emission.groups[0])
         model = _assigned_start(problem, n_components, init_params, locations, random_state)
     weights = given.get("weights", model.latent)
     return Model(weights, problem.emission.with_groups(model.emission, given))
 
 
 def _best_short_run(
-    problem: MixtureProblem, n_components: int, random_state: np.random.RandomState
+    problem: MixtureProblem,
+    n_components: int,
+    kinds: Sequence[str],
+    max_iter: int,
+    random_state: np.random.RandomState,
 ) -> Model:
-    """Where the best of some short runs of EM ends, each from another kind of start.
+    """Where the best of some short runs of EM ends, one from a start of each of the `kinds`.
 
     References
     ----------
@@ -86,10 +115,10 @@ def _best_short_run(
     Statistics & Data Analysis 41, 561-575.
     """
     best, found = None, None
-    for init_params in SHORT_RUN_PARAMS:
+    for init_params in kinds:
         try:
             start = _assigned_start(problem, n_components, init_params, None, random_state)
-            trace = em.maximize(problem, start, tol=SHORT_RUN_TOL, max_iter=SHORT_RUN_ITER)
+            trace = em.maximize(problem, start, tol=SHORT_RUN_TOL, max_iter=max_iter)
         except SingularComponentError as error:
             failure = error
             continue
@@ -101,6 +130,25 @@ def _best_short_run(
     return found
 
 
+def _start_by_simpler(
+    problem: MixtureProblem,
+    simpler: Emission,
+    n_components: int,
+    kinds: Sequence[str],
+    random_state: np.random.RandomState,
+) -> Model:
+    """The model of rows that go where the best short run of a simpler emission sends them.
+
+    Many parameters on few rows fit whatever components they begin with, and never leave them.
+    """
+    trial = replace(problem, emission=simpler)
+    best = _best_short_run(trial, n_components, kinds, TRIAL_ITER, random_state)
+    batch = problem.source.batch
+    assignment = np.empty(batch.n_rows, np.intp)
+    posterior(trial.latent, simpler, best, batch, trial.n_threads, assignments=assignment)
+    return _model_from(problem, n_components, assignment.astype(np.int32), random_state)
+
+
 def _assigned_start(
     problem: MixtureProblem,
     n_components: int,
@@ -109,8 +157,18 @@ def _assigned_start(
     random_state: np.random.RandomState,
 ) -> Model:
     """The model of rows that are assigned to components."""
+    assignment = _assign(problem.source.batch, n_components, init_params, locations, random_state)
+    return _model_from(problem, n_components, assignment, random_state)
+
+
+def _model_from(
+    problem: MixtureProblem,
+    n_components: int,
+    assignment: np.ndarray,
+    random_state: np.random.RandomState,
+) -> Model:
+    """The M-step of assigned rows; components without any get one."""
     emission, batch = problem.emission, problem.source.batch
-    assignment = _assign(batch, n_components, init_params, locations, random_state)
     flat = emission.flat_start(batch.X, n_components)
     model = Model(np.full(n_components, 1 / n_components), flat)
     model = _model_of_assignment(problem, model, assignment)

@@ -32,7 +32,9 @@ class GaussianMixture(BaseMixture):
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
     tol : float, default=1e-3
         Converged once the last gain of the mean log-likelihood, and Aitken's estimate of all gain
-        still to come, are below. 0 runs exactly `max_iter` iterations.
+        still to come, are below. 0 runs exactly `max_iter` iterations. Once it has converged, the
+        best of several starts goes on until a hundredth of `tol` is left, within `max_iter` and,
+        above 50,000 rows, for ten iterations at most.
     reg_covar : float, default=1e-6
         Added to the variances. With 0, a start whose covariances become singular fails.
     max_iter : int, default=100
@@ -43,11 +45,12 @@ class GaussianMixture(BaseMixture):
     init_params : {"kmeans", "k-means++", "random", "random_from_data", "neighbourhood", \
 "short_em"}, default="kmeans"
         How rows are assigned to components at the start; for many rows, a subsample of them.
-        "neighbourhood" gives one component the rows nearest to one drawn at random, and the others
-        those nearest to k-means++ centres; "short_em" is the best of four short runs of EM, from
-        the other kinds but "kmeans". Of several "kmeans" starts, all but the first are "short_em",
-        because k-means tends to lead to the same maximum every time; with many rows k-means takes
-        turns with "k-means++" and "random_from_data".
+        On a subsample the best of four such starts after a few iterations of EM goes on, of two or
+        one in a race. "neighbourhood" gives one component the rows nearest to one drawn at random,
+        and the others those nearest to k-means++ centres; "short_em" is the best of four short runs
+        of EM, from the other kinds but "kmeans". Of several "kmeans" starts, all but the first are
+        "short_em", because k-means tends to lead to the same maximum every time; with many rows
+        k-means takes turns with "k-means++" and "random_from_data".
     restarts : {"auto", "full", "race"}, default="auto"
         How starts share the work. "full" runs each on all rows. In a "race" all run on a subsample,
         the better third goes on to a larger one, and so on; only the winner sees all rows, so that
@@ -78,7 +81,9 @@ class GaussianMixture(BaseMixture):
         Upper-triangular C with C C^T the precision; square roots of the precisions for "diag" and
         "spherical".
     converged_ : bool
+        Whether the best start came within `tol`.
     n_iter_ : int
+        M-steps of the best start on all rows, those beyond `tol` included.
     lower_bound_ : float
         Mean log-likelihood of the fitted model, in nats; joint with the label for labelled rows.
     lower_bounds_ : ndarray of shape (n_iter_,), the same after every iteration
@@ -95,8 +100,9 @@ class GaussianMixture(BaseMixture):
     -----
     With many rows (40,000, or more where there are many components and features) a start is
     improved on nested subsamples, of 10,000 rows to an eighth of all, before it sees all rows;
-    `max_iter`, `tol` and `lower_bounds_` are about all rows. EM begins at given values on all rows,
-    unless they are `fixed`.
+    `max_iter`, `tol` and `lower_bounds_` are about all rows. Where the smallest has fewer than ten
+    rows for each parameter of "full" covariances, starts on it are tried with diagonal ones. EM
+    begins at given values on all rows, unless they are `fixed`.
 
     The likelihood of a Gaussian mixture has no maximum: a component on a few equal rows, or on rows
     that do not vary in some direction, gains without end as its variance there tends to zero, and
@@ -179,6 +185,11 @@ class GaussianMixture(BaseMixture):
 
     def _emission(self, fixed: Collection[str] = ()) -> Gaussian:
         return Gaussian(self.covariance_type, reg_covar=self.reg_covar, fixed=fixed)
+
+    def _simpler_emission(self) -> Gaussian | None:
+        if self.covariance_type != "full" or self.reg_covar == 0:
+            return None
+        return Gaussian("diag", reg_covar=self.reg_covar)
 
     def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
         return check_rows(self, X, [np.float64, np.float32], reset=reset)

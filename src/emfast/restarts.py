@@ -33,13 +33,14 @@ class Restart:
     seed : int
     init_params : str
         ``random_state=seed, init_params=init_params, n_init=1`` repeats this start, unless it was
-        in a race, where starts share their subsamples.
+        in a race, where starts share their subsamples. Only the winner goes on beyond `tol`.
     n_rows : int
         Rows of the last run of EM from this start; fewer than all if it lost a race.
     lower_bounds : list of float
         The objective after every iteration of that run, in nats per unit of weight.
     n_iter : int
     converged : bool
+        Whether it came within `tol`.
     score : float
         The objective of the final model on rows that are the same for all starts: all rows, or in
         a race some that are drawn for this alone. -inf where the start failed.
@@ -89,11 +90,11 @@ class Restart:
 
 @dataclass
 class Run:
-    """A start under way: its record, its number, and the model it has come to."""
+    """A start under way: its record, its number, and the model it has come to, once begun."""
 
     restart: Restart
     number: int
-    model: Model
+    model: Model | None = None
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,14 @@ class Starter:
     begin : callable, the model that a start begins with, made on the first subsample if there is
         one
     maximize : callable, EM on all rows from the model of the start of a number
+    refine : callable, the trace of the winner of a number, gone on until less is left to gain
     """
 
     subsamples: Callable[[int], list[MixtureProblem]]
     evaluation: Callable[[int], MixtureProblem]
     begin: Callable[[Restart, list[MixtureProblem]], Model]
     maximize: Callable[[Model, int], em.Trace[Model]]
+    refine: Callable[[em.Trace[Model], int], em.Trace[Model]]
 
 
 def best_of(
@@ -135,52 +138,48 @@ def best_of(
         Every start ended in singular covariances.
     """
     best, winner = None, None
-    numbered = list(enumerate(restarts))
+    runs = [Run(restart, number) for number, restart in enumerate(restarts)]
     # k-means, too, wants BLAS on one thread, and would give it back before we do.
     with SingleThreadedBlas():
-        for group in [numbered] if race else [[one] for one in numbered]:
-            trace, restart = _race(problem, group, starter)
-            if trace is not None and (winner is None or restart.merit > winner.merit):
-                best, winner = trace, restart
-    if best is None:
-        raise SingularComponentError(
-            f"all {len(restarts)} start(s) failed; in the last one {restarts[-1].error}",
-            tuple(restarts[-1].singular),
-        )
-    winner.won = True
+        for group in [runs] if race else [[run] for run in runs]:
+            trace, run = _race(problem, group, starter)
+            if trace is not None and (winner is None or run.restart.merit > winner.restart.merit):
+                best, winner = trace, run
+        if best is None:
+            raise SingularComponentError(
+                f"all {len(restarts)} start(s) failed; in the last one {restarts[-1].error}",
+                tuple(restarts[-1].singular),
+            )
+        if len(runs) > 1:
+            best = _refined(problem, best, winner, starter)
+        if race:
+            _score(starter.evaluation(restarts[0].seed), runs)
+    winner.restart.won = True
     return best
 
 
 def _race(
-    problem: MixtureProblem, group: list[tuple[int, Restart]], starter: Starter
-) -> tuple[em.Trace[Model] | None, Restart | None]:
+    problem: MixtureProblem, group: list[Run], starter: Starter
+) -> tuple[em.Trace[Model] | None, Run | None]:
     """The trace of the start that wins, or None where all fail; alone, a start wins if it can."""
-    subsamples = starter.subsamples(group[0][1].seed)
+    subsamples = starter.subsamples(group[0].restart.seed)
     if not subsamples and len(group) > 1:
         # Too few rows to draw from: short runs on all of them.
         subsamples = [problem]
-    runs = []
-    for number, restart in group:
-        with _failure_recorded(restart):
-            runs.append(Run(restart, number, starter.begin(restart, subsamples)))
-    started = runs
+    for run in group:
+        with _failure_recorded(run.restart):
+            run.model = starter.begin(run.restart, subsamples)
+    runs = [run for run in group if run.restart.error is None]
     for subsample in subsamples:
         contested = len(runs) > FINALISTS
         _improve(subsample, runs, problem.source.n_rows, SHORT if contested else THOROUGH)
         runs = _best(runs, max(FINALISTS, math.ceil(len(runs) / SURVIVORS)))
-    trace, winner = _first_regular(problem, runs, starter)
-    if trace is not None and len(group) > 1:
-        evaluation = starter.evaluation(group[0][1].seed)
-        for run in started:
-            if run.restart.error is None:
-                statistics = evaluation.estep(run.model)
-                run.restart.score = evaluation.objective(statistics, run.model)
-    return trace, winner
+    return _first_regular(problem, runs, starter)
 
 
 def _first_regular(
     problem: MixtureProblem, runs: list[Run], starter: Starter
-) -> tuple[em.Trace[Model] | None, Restart | None]:
+) -> tuple[em.Trace[Model] | None, Run | None]:
     """The first run that does not fail on all rows."""
     for run in runs:
         with _failure_recorded(run.restart):
@@ -188,8 +187,32 @@ def _first_regular(
             run.model = trace.model
             run.restart.take(problem, trace)
             run.restart.converged = trace.converged
-            return trace, run.restart
+            return trace, run
     return None, None
+
+
+def _refined(
+    problem: MixtureProblem, trace: em.Trace[Model], winner: Run, starter: Starter
+) -> em.Trace[Model]:
+    """The trace of the winner, refined, unless EM goes where components are degenerate."""
+    try:
+        refined = starter.refine(trace, winner.number)
+    except SingularComponentError:
+        return trace
+    merits = [problem.merit(each.statistics, each.model) for each in (trace, refined)]
+    if merits[1] < merits[0]:
+        return trace
+    winner.model = refined.model
+    winner.restart.take(problem, refined)
+    return refined
+
+
+def _score(evaluation: MixtureProblem, runs: list[Run]) -> None:
+    """Score every start on the same rows, which none of them has chosen."""
+    for run in runs:
+        if run.restart.error is None:
+            statistics = evaluation.estep(run.model)
+            run.restart.score = evaluation.objective(statistics, run.model)
 
 
 def _improve(subsample: MixtureProblem, runs: list[Run], n_rows: int, effort: Effort) -> None:

@@ -26,8 +26,8 @@ WORTHWHILE = 1 / 4
 
 # Starts in a race take turns on fewer rows than a single one, if components have some to spare.
 RACE_ROWS = 1_000
-RACE_ROWS_PER_MEAN = 20
-RACE_SHARE = 1 / 8
+RACE_ROWS_PER_MEAN = 30
+RACE_SHARE = 1 / 40
 
 # Most iterations on a subsample, however few its rows.
 MAX_ITER = 100
@@ -50,10 +50,10 @@ class Effort(NamedTuple):
 
 # What is left to gain on a subsample is soon less than what its rows differ from all rows. Plateaus
 # are left more often than with the tolerance of a user who counts iterations on all rows.
-THOROUGH = Effort(1e-4, 2.0, 30)
+THOROUGH = Effort(1e-4, 1.0, 15)
 
 # Enough to tell starts apart that have just begun.
-SHORT = Effort(3e-4, 0.5, 10)
+SHORT = Effort(1e-4, 0.4, 6)
 
 
 def sizes(n_rows: int, n_components: int, n_features: int, n_starts: int = 1) -> list[int]:
