@@ -115,10 +115,9 @@ cdef class Bernoulli(Emission):
                  const double[::1] constants):
         cdef Py_ssize_t K = logits.shape[0], D = logits.shape[1], d, k, g, b
         cdef real terms[4]
-        require(reference.shape[0] == D and constants.shape[0] == K)
-        self.n_components, self.n_features, self.n_columns = K, D, D + 1
+        require(constants.shape[0] == K)
+        self.set_shape(K, D, D + 1, reference)
         self.statistics_size = K * (D + 1)
-        self.centre = as_buffer(reference)
         self.about_centre = True
         self.constants = as_buffer(constants)
         self.n_words = D // WORD_BITS + 1

@@ -2,8 +2,8 @@
 #
 #                           Emission
 #              log_density(tile)   accumulate(tile)
-#      ┌─────────────────┬──────────┴───┬──────────────┬──────────────┐
-#  SphericalGaussian  DiagGaussian  TiedGaussian  FullGaussian  Bernoulli
+#      ┌─────────────────┬──────────┴───┬──────────────┬─────────────┬────────────┐
+#  SphericalGaussian  DiagGaussian  TiedGaussian  FullGaussian  LinearForms  Bernoulli
 #
 # An emission is built from its parameters for one pass over the rows, and is read-only during it.
 
@@ -34,6 +34,14 @@ cdef class Emission:
 
     def centre_values(self):
         return [self.centre.data[d] for d in range(self.n_features)]
+
+    cdef int set_shape(
+        self, Py_ssize_t K, Py_ssize_t D, Py_ssize_t n_columns, const double[::1] centre,
+    ) except -1:
+        require(K > 0 and D > 0 and centre.shape[0] == D)
+        self.n_components, self.n_features, self.n_columns = K, D, n_columns
+        self.centre = as_buffer(centre)
+        return 0
 
     cdef void sum_terms(self, Py_ssize_t run_length, Py_ssize_t n_runs):
         """Have the sums of r t(x) taken over `n_runs` runs of terms."""

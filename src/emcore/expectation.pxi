@@ -10,7 +10,8 @@
 cdef Py_ssize_t TILE_BYTES = 640 * 1024         # of one tile: well inside a level-2 cache
 cdef Py_ssize_t TERM_TILE_BYTES = 64 * 1024     # where terms are summed: about a level-1 cache
 cdef Py_ssize_t MAX_TILE_ROWS = 768
-cdef Py_ssize_t MANY_SUMS = 200               # of a component
+# Sums of a component, each loaded and stored once for a tile, from which on that shows.
+cdef Py_ssize_t MANY_SUMS = 200
 cdef Py_ssize_t ROW_STEP = 64                   # VECTORS vectors in every build
 cdef Py_ssize_t MAX_BLOCKS = 64
 cdef double WORK_OF_A_THREAD = 1e6              # rows x components x features, some 200 us
@@ -175,7 +176,8 @@ cdef Py_ssize_t pass_over_block(
             pack_words(rows, <const bits*> emission.flips.data, emission.n_features, tile)
         else:
             pack(rows, emission.centre.data, emission.n_features, tile)
-        prefetch_rows(rows, first + step, min(first + 2 * step, stop))
+        prefetch_adjacent_rows(
+            rows, first + step, min(first + 2 * step, stop), emission.n_features)
         statistics[1] += set_weights(tile, weights, weight_stride)
         if weights != NULL and tile.words == NULL:
             blank_rows_of_no_weight(tile, emission.n_features)
@@ -232,7 +234,8 @@ def expectation(
     component : ndarray of shape (n_rows,), optional; -1 where the label is missing
     allowed : ndarray of shape (n_rows, n_components), optional
     accumulate : bool, whether the emission's statistics are wanted
-    responsibilities, assignments, log_likelihoods : ndarrays, optional; written if given
+    responsibilities, assignments, log_likelihoods : ndarrays, optional; written if given, undefined
+        for rows of weight 0
 
     Returns
     -------

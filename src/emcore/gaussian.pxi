@@ -3,6 +3,7 @@
 # Largest (mean - centre)^2 / variance at which second moments are taken about the centre: the
 # relative error of a variance stays below 1e-11 in double and 1e-5 in single precision.
 cdef double MAX_CANCELLATION = 1e4 if sizeof(real) == 8 else 100
+LARGEST_SQUARED_DISTANCE = MAX_CANCELLATION
 
 
 cdef void scaled_log_density(
@@ -109,9 +110,8 @@ cdef class SphericalGaussian(Emission):
                  const double[::1] scales, const double[::1] constants):
         cdef Py_ssize_t k, d, K = means.shape[0], D = means.shape[1]
         cdef double norm, precision, ratio = 0
-        require(centre.shape[0] == D and constants.shape[0] == K and scales.shape[0] == K)
-        self.n_components, self.n_features, self.n_columns = K, D, D + 1
-        self.centre = as_buffer(centre)
+        require(constants.shape[0] == K and scales.shape[0] == K)
+        self.set_shape(K, D, D + 1, centre)
         self.constants = as_buffer(constants)
         self.weights = Buffer(K * (D + 1))
         for k in range(K):
@@ -119,7 +119,7 @@ cdef class SphericalGaussian(Emission):
             for d in range(D):
                 self.weights.data[d * K + k] = <real> (means[k, d] * precision)
                 norm += means[k, d] * means[k, d]
-                ratio = max(ratio, means[k, d] * means[k, d] * precision)
+            ratio = max(ratio, norm * precision)
             self.weights.data[D * K + k] = <real> (-0.5 * precision)
             self.constants.data[k] = <real> (constants[k] - 0.5 * precision * norm)
         self.about_centre = ratio <= MAX_CANCELLATION
@@ -162,10 +162,9 @@ cdef class DiagGaussian(Emission):
         cdef Py_ssize_t k, d, K = means.shape[0], D = means.shape[1]
         cdef double s, ratio = 0
         cdef real* w
-        require(centre.shape[0] == D and constants.shape[0] == K)
+        require(constants.shape[0] == K)
         require(scales.shape[0] == K and scales.shape[1] == D)
-        self.n_components, self.n_features, self.n_columns = K, D, D
-        self.centre = as_buffer(centre)
+        self.set_shape(K, D, D, centre)
         self.constants = as_buffer(constants)
         self.means = Buffer(K * D)
         self.scales = Buffer(K * D)
@@ -227,10 +226,9 @@ cdef class FullGaussian(Emission):
                  const double[:, :, ::1] factors, const double[::1] constants):
         cdef Py_ssize_t k, d, K = means.shape[0], D = means.shape[1]
         cdef double ratio = 0
-        require(centre.shape[0] == D and constants.shape[0] == K)
+        require(constants.shape[0] == K)
         require(factors.shape[0] == K and factors.shape[1] == D and factors.shape[2] == D)
-        self.n_components, self.n_features, self.n_columns = K, D, D
-        self.centre = as_buffer(centre)
+        self.set_shape(K, D, D, centre)
         # Followed by the centre itself, 0.
         self.means = Buffer((K + 1) * row_vectors(D) * LANES)
         self.constants = as_buffer(constants)
@@ -327,11 +325,10 @@ cdef class TiedGaussian(Emission):
         cdef Py_ssize_t k, d, j, K = means.shape[0], D = means.shape[1]
         cdef double whitened, ratio = 0, half = 0.7071067811865476
         cdef real* w
-        require(centre.shape[0] == D and factor.shape[0] == D and factor.shape[1] == D)
-        self.n_components, self.n_features, self.n_columns = K, D, D
+        require(factor.shape[0] == D and factor.shape[1] == D)
+        self.set_shape(K, D, D, centre)
         self.statistics_size = K * D + triangle(D)
         self.scratch_per_row = scratch_for_scatter(D)
-        self.centre = as_buffer(centre)
         self.means = Buffer(K * row_vectors(D) * LANES)
         self.constants = Buffer(K)
         self.factor = Buffer(packed_factor_size(D))

@@ -424,20 +424,8 @@ EMCORE_INLINE void vadd_to(double *out, vreal a)
 #endif
 }
 
-EMCORE_INLINE vreal vload_bytes(const unsigned char *from)
-{
-#if EMCORE_HAS_VECTORS
-    typedef unsigned char vbytes __attribute__((vector_size(LANE_COUNT)));
-    vbytes a;
-    memcpy(&a, from, sizeof a);
-    return __builtin_convertvector(a, vreal);
-#else
-    return *from;
-#endif
-}
-
-/* Tables of 16 numbers, looked up by the lowest four bits of every lane. LOOKUPS tells whether that is
-   an instruction; elsewhere the code is there to compile, and nobody should call it. */
+/* Binary numbers as bits, and tables of 16 numbers. LOOKUPS tells whether a table is looked up by the
+   lowest four bits of every lane in one instruction; elsewhere vlookup is only there to compile. */
 #if EMCORE_VECTOR == 64 && defined(__AVX512BW__)
 enum { LOOKUPS = 1 };
 #define EMCORE_LOOKUPS 1
@@ -504,7 +492,11 @@ EMCORE_INLINE bits word_of_reals(const real *from, int n)
     for (; i + LANES <= n; i += LANES) {
         vreal a;
         memcpy(&a, from + i, sizeof a);
-        word |= (ubits)(VGREATER(a, splat(0)) | VGREATER(splat(0), a)) << i;
+#ifdef EMCORE_FLOAT32
+        word |= (ubits)_mm512_cmp_ps_mask(a, splat(0), _CMP_NEQ_UQ) << i;
+#else
+        word |= (ubits)_mm512_cmp_pd_mask(a, splat(0), _CMP_NEQ_UQ) << i;
+#endif
     }
 #endif
     for (; i < n; i++)

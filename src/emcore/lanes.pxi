@@ -38,7 +38,6 @@ cdef extern from "lanes.h" nogil:
     void vstore(real*, vreal)
     void vadd_to(double*, vreal)
     void prefetch(const char*)
-    vreal vload_bytes(const unsigned char*)
     vreal vlookup(const real* table, vbits index)
     vbits vnext_index(vbits)
     bits word_of_bytes(const unsigned char*, int n)

@@ -66,9 +66,8 @@ cdef class LinearForms(Emission):
     def __init__(self, const double[::1] centre, const double[:, ::1] weights,
                  const double[::1] constants):
         cdef Py_ssize_t k, d, K = weights.shape[0], D = weights.shape[1]
-        require(centre.shape[0] == D and constants.shape[0] == K)
-        self.n_components, self.n_features, self.n_columns = K, D, D
-        self.centre = as_buffer(centre)
+        require(constants.shape[0] == K)
+        self.set_shape(K, D, D, centre)
         self.about_centre = True
         self.constants = as_buffer(constants)
         self.weights = Buffer(K * D)

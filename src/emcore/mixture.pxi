@@ -78,9 +78,10 @@ cdef inline void normalise_two(
     cdef Py_ssize_t v
     cdef vreal a0, a1, low, small, weight, lowest = splat(LOWEST)
     for v in range(VECTORS):
-        a0 = a[v * stride] + log_weights[0]
-        a1 = a[v * stride + 1] + log_weights[1]
-        m[v] = vmax(a0, vmax(a1, lowest))
+        # vmax takes what is no number to be the lowest.
+        a0 = vmax(a[v * stride] + log_weights[0], lowest)
+        a1 = vmax(a[v * stride + 1] + log_weights[1], lowest)
+        m[v] = vmax(a0, a1)
         low = vwhere_greater(a0, a1, a1, a0) - m[v]
         n_positive[0] = vcount_above(n_positive[0], low, NEGLIGIBLE)
         n_positive[0] = vcount_above(n_positive[0], m[v], LOWEST)
@@ -106,10 +107,12 @@ cdef class MixtureWeights(Latent):
     cdef Py_ssize_t rows_per_log
 
     def __init__(self, const double[::1] log_weights):
-        self.n_components = log_weights.shape[0]
+        cdef Py_ssize_t K = log_weights.shape[0]
+        require(K > 0)
+        self.n_components = K
         self.log_weights = as_buffer(log_weights)
-        # Sums of K terms of at most 1, whose product must stay below the largest real.
-        self.rows_per_log = (1000 if sizeof(real) == 8 else 120) // max(1, int.bit_length(self.n_components))
+        # Sums of K terms of at most 1, whose product must stay below 2^1024 (2^128).
+        self.rows_per_log = (1000 if sizeof(real) == 8 else 120) // int.bit_length(K)
 
     cdef Py_ssize_t respond(
         self, Tile* tile, const Labels* labels, double* log_likelihood, double* counts,
@@ -138,7 +141,7 @@ cdef class MixtureWeights(Latent):
                         m[v], lowest, row, splat(<real> -INFINITY))
                     ll = ll + vwhere_greater(m[v], lowest, row, zero) * weights[v]
                 else:
-                    # Every weight is 1, or 0 in padding.
+                    # Not each_row: every weight is 1, or 0 in padding.
                     ll = ll + vwhere_greater(m[v], lowest, m[v], zero) * weights[v]
                     product = product * vwhere_greater(weights[v], zero, total[v], one)
             a += VECTORS * tile.r_stride

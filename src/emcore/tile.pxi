@@ -79,7 +79,7 @@ cdef void transpose_to_rows(const Tile* tile, Py_ssize_t D, Py_ssize_t i) noexce
 
 cdef inline void pack_adjacent_features(
     const Rows* rows, const real* centre, Py_ssize_t D, Tile* tile, Py_ssize_t i,
-    bint is_bytes, bint with_rows, bint doubled,
+    bint with_rows, bint doubled,
 ) noexcept nogil:
     """Vector i where features are adjacent: LANES features of LANES rows, transposed in registers.
 
@@ -94,12 +94,7 @@ cdef inline void pack_adjacent_features(
     while True:
         origin = vload(centre + d)
         for lane in range(LANES):
-            if is_bytes:
-                block[lane] = vload_bytes(
-                    <const unsigned char*> source + lane * rows.row_stride + d) - origin
-            else:
-                block[lane] = vload(
-                    <const real*> (source + lane * rows.row_stride) + d) - origin
+            block[lane] = vload(<const real*> (source + lane * rows.row_stride) + d) - origin
             if with_rows:
                 vstore(row + lane * tile.row_stride + d, block[lane])
             if doubled:
@@ -125,7 +120,7 @@ cdef void pack(
     Tile* tile,                 # OUT  x and rows_of_x; first, rows and vectors are read
 ) noexcept nogil:
     """Transpose rows into lanes, subtracting the centre in the precision of the input."""
-    cdef Py_ssize_t i, d, size = 1 if rows.is_bytes else <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t i, d, size = sizeof(real)
     cdef Py_ssize_t whole = tile.rows // LANES
     cdef const char* source = rows.data + tile.first * rows.row_stride
     if rows.row_stride == <Py_ssize_t> sizeof(real) and not rows.is_bytes:
@@ -135,7 +130,7 @@ cdef void pack(
                     vload(<const real*> (source + d * rows.column_stride) + i * LANES) - centre[d])
             if tile.rows_of_x != NULL:
                 transpose_to_rows(tile, D, i)
-    elif rows.column_stride == size:
+    elif rows.column_stride == size and not rows.is_bytes:
         # Vectors of fewer features than lanes are read beyond their rows, but not beyond the last.
         if D < LANES and rows.row_stride < 0:
             whole = 0
@@ -143,14 +138,12 @@ cdef void pack(
                 and source + (whole * LANES - 1) * rows.row_stride + LANES * size > rows.end):
             whole -= 1
         for i in range(whole):
-            if rows.is_bytes:
-                pack_adjacent_features(rows, centre, D, tile, i, True, tile.rows_of_x != NULL, False)
-            elif tile.rows_of_x == NULL:
-                pack_adjacent_features(rows, centre, D, tile, i, False, False, False)
+            if tile.rows_of_x == NULL:
+                pack_adjacent_features(rows, centre, D, tile, i, False, False)
             elif tile.doubled:
-                pack_adjacent_features(rows, centre, D, tile, i, False, True, True)
+                pack_adjacent_features(rows, centre, D, tile, i, True, True)
             else:
-                pack_adjacent_features(rows, centre, D, tile, i, False, True, False)
+                pack_adjacent_features(rows, centre, D, tile, i, True, False)
     else:
         whole = 0
     for i in range(whole, tile.vectors):
@@ -207,13 +200,13 @@ cdef void pack_words(
         at += rows.row_stride
 
 
-cdef void prefetch_rows(
-    const Rows* rows, Py_ssize_t first, Py_ssize_t stop,
+cdef void prefetch_adjacent_rows(
+    const Rows* rows, Py_ssize_t first, Py_ssize_t stop, Py_ssize_t D,
 ) noexcept nogil:
     """Start reading rows that come next, where they are adjacent, while others are computed."""
     cdef const char* at = rows.data + first * rows.row_stride
     cdef const char* end = rows.data + stop * rows.row_stride
-    if rows.row_stride < 0:
+    if not 0 < rows.row_stride <= 2 * D * rows.column_stride:
         return
     while at < end:
         prefetch(at)
@@ -221,8 +214,11 @@ cdef void prefetch_rows(
 
 
 cdef bint is_sparse(const Tile* tile, Py_ssize_t K) noexcept nogil:
-    """Whether so many responsibilities are negligible that it pays to look for those that are not."""
-    return 5 * tile.n_positive < tile.rows * K
+    """Whether so many responsibilities are negligible that it pays to look for those that are not.
+
+    One that is found costs some five times one that is not looked for.
+    """
+    return 5 * tile.n_positive < tile.vectors * LANES * K
 
 
 cdef void list_active(Tile* tile, Py_ssize_t K) noexcept nogil:

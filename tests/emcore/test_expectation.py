@@ -316,6 +316,63 @@ def test_moments_both_ways(covariance_type, precision, instructions, shape, apar
     assert_close_within(all_numbers(statistics, family), true.numbers, true.bounds)
 
 
+def test_many_features_of_a_spherical_component_in_single_precision():
+    """Few deviations in each of many features are a distance at which linear forms would cancel."""
+    rng = np.random.default_rng(0)
+    D, apart = 1000, 9.5
+    means = np.vstack([np.zeros(D), np.full(D, apart), np.full(D, apart + 0.05)])
+    X = rng.normal(size=(300, D)) + means[rng.integers(3, size=300)]
+    X = X.astype(np.float32)
+    responsibilities = {}
+    for precision in ("float32", "float64"):
+        family = GaussianFamily("spherical")
+        model = Model(np.array([0.8, 0.1, 0.1]), family.emission().parameters(means, np.ones(3)))
+        responsibilities[precision] = outputs(family, model, X.astype(precision))[
+            "responsibilities"
+        ]
+    soft = responsibilities["float64"][:, 1:].min(axis=1)
+    assert soft.max() > 0.1
+    np.testing.assert_allclose(responsibilities["float32"], responsibilities["float64"], atol=2e-3)
+
+
+@over_instruction_sets
+@pytest.mark.parametrize("family", FAMILIES[:4], ids=lambda family: family.name)
+@pytest.mark.parametrize("D", [3, 13, 40])
+def test_bytes_are_numbers_like_others(family, D, instructions):
+    rng = np.random.default_rng(0)
+    X = (rng.uniform(size=(100, D)) < 0.5).astype(np.uint8)
+    model = Model(np.array([0.4, 0.6]), family.parameters(rng, 2, D))
+    with instruction_set(instructions):
+        of_bytes = estep(family, model, X)
+        of_numbers = estep(family, model, X.astype(np.float64))
+    expected = all_numbers(of_numbers, family)
+    for name, value in all_numbers(of_bytes, family).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-12, atol=1e-9)
+
+
+@over_instruction_sets
+def test_density_that_is_no_number_is_none(instructions):
+    """inf - inf in either of two components leaves the row to the other."""
+    with instruction_set(instructions):
+        kernels = emcore.kernels("float64")
+        factors = np.array([1e-200 * np.eye(2), [[1e160, 0.0], [1e160, -1e160]]])
+        for order in ([0, 1], [1, 0]):
+            emission = kernels.FullGaussian(
+                np.zeros(2), np.zeros((2, 2)), factors[order].copy(), np.zeros(2)
+            )
+            r = np.zeros((1, 2))
+            kernels.expectation(
+                kernels.MixtureWeights(np.zeros(2)),
+                emission,
+                np.full((1, 2), 1e155),
+                np.zeros((1, 4 + emission.statistics_size)),
+                64,
+                1,
+                responsibilities=r,
+            )
+            assert r[0].tolist() == np.array([1.0, 0.0])[order].tolist()
+
+
 # Blocks
 
 
@@ -475,6 +532,15 @@ EMISSIONS_THAT_DO_NOT_FIT = {
     ),
     "bernoulli, reference": lambda k: k.Bernoulli(np.zeros(1), np.zeros((K, D)), np.zeros(K)),
     "bernoulli, constants": lambda k: k.Bernoulli(np.zeros(D), np.zeros((K, D)), np.zeros(1)),
+    "spherical, scales": lambda k: k.SphericalGaussian(
+        np.zeros(D), np.zeros((K, D)), np.ones(1), np.zeros(K)
+    ),
+    "forms, constants": lambda k: k.LinearForms(np.zeros(D), np.zeros((K, D)), np.zeros(1)),
+    "no features": lambda k: k.DiagGaussian(
+        np.zeros(0), np.zeros((K, 0)), np.ones((K, 0)), np.zeros(K)
+    ),
+    "no components": lambda k: k.Bernoulli(np.zeros(D), np.zeros((0, D)), np.zeros(0)),
+    "no weights": lambda k: k.MixtureWeights(np.zeros(0)),
 }
 
 

@@ -366,7 +366,10 @@ class Tied(_Matrices):
         # log p(x | k) = constant_k + x' Lambda mu_k - x' Lambda x / 2, and responsibilities do not
         # depend on the last term.
         forms = means @ self.precisions(factors)
-        return kernels.LinearForms(centre, forms, constant - 0.5 * (forms * means).sum(axis=1))
+        squares = (forms * means).sum(axis=1)
+        if squares.max() > kernels.LARGEST_SQUARED_DISTANCE:
+            return kernel
+        return kernels.LinearForms(centre, forms, constant - 0.5 * squares)
 
     def moments(self, sums, kernel, n_components, n_features):
         first = sums[: n_components * n_features].reshape(n_components, n_features)
