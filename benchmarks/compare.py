@@ -22,8 +22,8 @@ from peers import PEERS, Outcome, PeerFailure
 from progress import progress
 from workloads import Workload, chosen
 
-# Relative, between log-likelihoods of the same rows.
-AGREEMENT = {"float64": 1e-8, "float32": 1e-5}
+# Relative, between log-likelihoods of the same rows; peers sum float32 rows in single precision.
+AGREEMENT = {"float64": 1e-8, "float32": 1e-3}
 INSTALL = "pip install -r benchmarks/requirements-peers.txt"
 
 

@@ -43,10 +43,10 @@ cdef class Emission:
         self.centre = as_buffer(centre)
         return 0
 
-    cdef void sum_terms(self, Py_ssize_t run_length, Py_ssize_t n_runs):
-        """Have the sums of r t(x) taken over `n_runs` runs of terms."""
+    cdef void sum_terms(self, Py_ssize_t run_length, Py_ssize_t n_terms):
+        """Have the sums of r t(x) taken over `n_terms` terms, in runs."""
         self.run_length = run_length
-        self.n_terms = n_runs * run_length
+        self.n_terms = n_terms
         self.statistics_size = self.n_components * self.n_terms
         self.scratch_per_row = max(
             self.scratch_per_row, scratch_for_terms(run_length, self.n_terms))
@@ -56,8 +56,8 @@ cdef class Emission:
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
         """Add the sufficient statistics of the rows, weighted by tile.responsibilities."""
-        accumulate_terms(tile, self.run_length, self.n_terms // self.run_length,
-                         self.n_components, statistics, self.n_terms)
+        accumulate_terms(tile, self.run_length, self.n_terms, self.n_components,
+                         statistics, self.n_terms)
 
 
 cdef bint is_doubled(Emission emission) noexcept:

@@ -123,7 +123,7 @@ cdef class SphericalGaussian(Emission):
             self.weights.data[D * K + k] = <real> (-0.5 * precision)
             self.constants.data[k] = <real> (constants[k] - 0.5 * precision * norm)
         self.about_centre = ratio <= MAX_CANCELLATION
-        self.sum_terms(D, 1)
+        self.sum_terms(D, D)
         self.statistics_size = K * (D + 1)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
@@ -134,7 +134,7 @@ cdef class SphericalGaussian(Emission):
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
         # The squared norm by itself: with the features, it might take a vector of its own.
         cdef Py_ssize_t D = self.n_features, K = self.n_components
-        accumulate_terms(tile, D, 1, K, statistics, D + 1)
+        accumulate_terms(tile, D, D, K, statistics, D + 1)
         accumulate_in_lanes(tile, tile.x + D, tile.x_stride, 1, K, statistics + D, D + 1)
 
 
@@ -181,7 +181,7 @@ cdef class DiagGaussian(Emission):
         self.about_centre = ratio <= MAX_CANCELLATION
         self.statistics_size = 2 * K * D
         if self.about_centre:
-            self.sum_terms(D, 2)
+            self.sum_terms(D, 2 * D)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         if self.about_centre:
@@ -250,7 +250,7 @@ cdef class FullGaussian(Emission):
         if self.in_blocks:
             self.scratch_per_row = scratch_for_scatter(D)
         if self.about_centre:
-            self.sum_terms(D, 2 + D // 2)
+            self.sum_terms(D, D + triangle(D))
         else:
             self.statistics_size = K * D
         if self.in_blocks:
@@ -267,7 +267,7 @@ cdef class FullGaussian(Emission):
                 first[k, i] = sums[at]
                 at += 1
             for s in range(D // 2 + 1 if self.about_centre else 0):
-                for i in range(D):
+                for i in range(D // 2 if 2 * s == D else D):
                     j = (i + s) % D
                     second[k, i, j] = second[k, j, i] = sums[at]
                     at += 1

@@ -74,7 +74,7 @@ cdef class LinearForms(Emission):
         for k in range(K):
             for d in range(D):
                 self.weights.data[d * K + k] = <real> weights[k, d]
-        self.sum_terms(D, 1)
+        self.sum_terms(D, D)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         all_linear_forms(tile, self.weights.data, self.constants.data,

@@ -6,8 +6,8 @@
 #
 #   x_j,   x_j x_j,   x_j x_(j + 1) mod C,   x_j x_(j + 2) mod C,   ...,   x_j x_(j + C // 2) mod C
 #
-# One run are first moments; two, first moments and squares; all of them, every product of two columns
-# (for even C, those C / 2 apart twice). A run is made of vectors of adjacent columns of a row, and of
+# One run are first moments; two, first moments and squares; all of them, every product of two columns:
+# for even C, the last run has only the C / 2 of which it does not hold both orders. A run is made of vectors of adjacent columns of a row, and of
 # the row twice over, whereas the rows of a triangle would have all lengths.
 #
 # Terms are in the lanes, hence no sum ends in a sum over lanes: a row's responsibility is broadcast
@@ -44,14 +44,21 @@ ctypedef struct TermVector:
     Py_ssize_t f, a, b, left
 
 
-cdef inline TermVector term_vector(Py_ssize_t i, Py_ssize_t C) noexcept nogil:
+cdef Py_ssize_t term_vectors(Py_ssize_t C, Py_ssize_t n_terms) noexcept nogil:
+    """Vectors of terms, each of one run."""
+    return n_terms // C * ((C + LANES - 1) // LANES) + (n_terms % C + LANES - 1) // LANES
+
+
+cdef inline TermVector term_vector(
+    Py_ssize_t i, Py_ssize_t C, Py_ssize_t n_terms,
+) noexcept nogil:
     """Vector i, by runs."""
     cdef Py_ssize_t of_run = (C + LANES - 1) // LANES, run = i // of_run, j = i % of_run * LANES
     cdef TermVector t
     t.f = run * C + j
     t.a = j
     t.b = j + run - 1
-    t.left = C - j
+    t.left = min(C - j, n_terms - t.f)
     return t
 
 
@@ -137,13 +144,13 @@ cdef inline void add_listed(
 
 
 cdef void add_listed_runs(
-    const Tile* tile, Py_ssize_t C, Py_ssize_t n_runs, Py_ssize_t K,
+    const Tile* tile, Py_ssize_t C, Py_ssize_t n_terms, Py_ssize_t K,
     double* sums, Py_ssize_t stride,
 ) noexcept nogil:
     """Where most responsibilities are negligible: for each component the rows where its are not."""
     cdef real* r = <real*> tile.scratch
     cdef int32_t* at = <int32_t*> (r + (tile.vectors + 1) * LANES)
-    cdef Py_ssize_t of_run = (C + LANES - 1) // LANES, n_vectors = n_runs * of_run
+    cdef Py_ssize_t of_run = (C + LANES - 1) // LANES, n_vectors = term_vectors(C, n_terms)
     cdef Py_ssize_t k, i, j, n, n_t
     cdef TermVector t[8]
     for k in range(K):
@@ -153,7 +160,7 @@ cdef void add_listed_runs(
             n_t = (of_run if i < of_run else n_vectors) - i
             n_t = 8 if n_t >= 8 else 2 if n_t >= 2 else 1
             for j in range(n_t):
-                t[j] = term_vector(i + j, C)
+                t[j] = term_vector(i + j, C, n_terms)
             if i < of_run and n_t == 8:
                 add_listed(tile, at, r, n, t, 8, False, sums + k * stride)
             elif i < of_run and n_t == 2:
@@ -170,16 +177,16 @@ cdef void add_listed_runs(
 
 
 cdef void add_runs(
-    const Tile* tile, Py_ssize_t C, Py_ssize_t n_runs, Py_ssize_t K,
+    const Tile* tile, Py_ssize_t C, Py_ssize_t n_terms, Py_ssize_t K,
     double* sums, Py_ssize_t stride,
 ) noexcept nogil:
-    cdef Py_ssize_t of_run = (C + LANES - 1) // LANES, n_vectors = n_runs * of_run
+    cdef Py_ssize_t of_run = (C + LANES - 1) // LANES, n_vectors = term_vectors(C, n_terms)
     cdef Py_ssize_t i = 0
     cdef TermVector t[2]
     while i < n_vectors:
-        t[0] = term_vector(i, C)
+        t[0] = term_vector(i, C, n_terms)
         if i + 1 < (of_run if i < of_run else n_vectors):
-            t[1] = term_vector(i + 1, C)
+            t[1] = term_vector(i + 1, C, n_terms)
             if i < of_run:
                 add_components(tile, K, t, 2, False, sums, stride)
             else:
@@ -194,36 +201,38 @@ cdef void add_runs(
 
 
 cdef void accumulate_terms(
-    const Tile* tile, Py_ssize_t C, Py_ssize_t n_runs, Py_ssize_t K,
-    double* sums,               # INOUT  (K, n_runs C), spaced by `stride`
+    const Tile* tile, Py_ssize_t C, Py_ssize_t n_terms, Py_ssize_t K,
+    double* sums,               # INOUT  (K, n_terms), spaced by `stride`
     Py_ssize_t stride,
 ) noexcept nogil:
     """sums[k, f] += sum over rows of r_k t_f."""
     if is_narrow(C):
-        write_terms_in_lanes(tile, C, n_runs, tile.scratch)
-        accumulate_in_lanes(
-            tile, tile.scratch, odd_stride(n_runs * C), n_runs * C, K, sums, stride)
+        write_terms_in_lanes(tile, C, n_terms, tile.scratch)
+        accumulate_in_lanes(tile, tile.scratch, odd_stride(n_terms), n_terms, K, sums, stride)
     elif is_sparse(tile, K):
-        add_listed_runs(tile, C, n_runs, K, sums, stride)
+        add_listed_runs(tile, C, n_terms, K, sums, stride)
     else:
-        add_runs(tile, C, n_runs, K, sums, stride)
+        add_runs(tile, C, n_terms, K, sums, stride)
 
 
 cdef void write_terms_in_lanes(
-    const Tile* tile, Py_ssize_t C, Py_ssize_t n_runs,
-    vreal* terms,               # OUT  (vectors, n_runs C)
+    const Tile* tile, Py_ssize_t C, Py_ssize_t n_terms,
+    vreal* terms,               # OUT  (vectors, n_terms)
 ) noexcept nogil:
-    cdef Py_ssize_t i, j, run
+    cdef Py_ssize_t i, j, f, shift
     cdef const vreal* x
     for i in range(tile.vectors):
         x = tile.x + i * tile.x_stride
         for j in range(C):
             terms[j] = x[j]
-            for run in range(1, min(n_runs, C - j + 1)):
-                terms[run * C + j] = x[j] * x[j + run - 1]
-            for run in range(C - j + 1, n_runs):
-                terms[run * C + j] = x[j] * x[j + run - 1 - C]
-        terms += odd_stride(n_runs * C)
+        shift = 0
+        for f from C <= f < n_terms by C:
+            for j in range(min(C - shift, n_terms - f)):
+                terms[f + j] = x[j] * x[j + shift]
+            for j in range(C - shift, min(C, n_terms - f)):
+                terms[f + j] = x[j] * x[j + shift - C]
+            shift += 1
+        terms += odd_stride(n_terms)
 
 
 cdef inline void add_cross_products(
