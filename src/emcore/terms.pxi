@@ -7,8 +7,9 @@
 #   x_j,   x_j x_j,   x_j x_(j + 1) mod C,   x_j x_(j + 2) mod C,   ...,   x_j x_(j + C // 2) mod C
 #
 # One run are first moments; two, first moments and squares; all of them, every product of two columns:
-# for even C, the last run has only the C / 2 of which it does not hold both orders. A run is made of vectors of adjacent columns of a row, and of
-# the row twice over, whereas the rows of a triangle would have all lengths.
+# for even C, the last run has only the C / 2 of which it does not hold both orders. A run is made of
+# vectors of adjacent columns of a row, and of the row twice over, whereas the rows of a triangle
+# would have all lengths.
 #
 # Terms are in the lanes, hence no sum ends in a sum over lanes: a row's responsibility is broadcast
 # and multiplies its terms, which are products made in registers. A block of COLUMNS components and
