@@ -12,7 +12,6 @@ command fails; the deviation of other peers is printed beside their time.
 import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -20,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from measure import PeakMemory, environment, pin, print_environment, write_json
 from peers import PEERS, Outcome, PeerFailure
 from progress import progress
-from workloads import Workload, chosen
+from workloads import Workload, add_options, chosen
 
 # Relative, between log-likelihoods of the same rows; peers sum float32 rows in single precision.
 AGREEMENT = {"float64": 1e-8, "float32": 1e-3}
@@ -146,18 +145,10 @@ def line(row: dict, peers: list[str]) -> list[str]:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated")
-    parser.add_argument(
-        "--rows", default="", help="only workloads whose name contains one of these"
-    )
-    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the rows of the data")
-    parser.add_argument(
-        "--separation", type=float, default=4.0, help="of the components, in standard deviations"
-    )
+    add_options(parser, 4.0, "of the components, in standard deviations")
     parser.add_argument("--dtype", choices=list(AGREEMENT), default="float64")
     parser.add_argument("--iterations", type=int, default=4, help="M-steps of one run")
     parser.add_argument("--repeats", type=int, default=3, help="runs of every peer after warm-up")
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--json", type=Path, default=None, help="where to write the raw results")
     arguments = parser.parse_args()
     arguments.peers = arguments.peers.split(",")
     unknown = [peer for peer in arguments.peers if peer not in PEERS]

@@ -8,14 +8,13 @@ components overlap completely, so that no row is left out of any sum.
 """
 
 import argparse
-from pathlib import Path
 
 from costs import Cost, cost
 from iterations import Times, problem_of, time_iterations
 from measure import environment, pin, print_environment, write_json
 from peak import REAL, highest, measured_peaks
 from progress import progress
-from workloads import Workload, chosen
+from workloads import Workload, add_options, chosen
 
 HEADER = (
     "workload (N x D, K)",
@@ -83,15 +82,9 @@ def print_table(peaks: dict[str, float], dtype: str, rows: list[dict]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--rows", default="", help="only workloads whose name contains one of these"
-    )
-    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the rows of the data")
-    parser.add_argument("--separation", type=float, default=0.0, help="0: nothing is left out")
+    add_options(parser, 0.0, "0: nothing is left out")
     parser.add_argument("--dtypes", default="float64,float32")
     parser.add_argument("--seconds", type=float, default=2.0, help="for every measurement")
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--json", type=Path, default=None, help="where to write the raw results")
     arguments = parser.parse_args()
     dtypes = arguments.dtypes.split(",")
     if not set(dtypes) <= set(REAL):

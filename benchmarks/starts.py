@@ -23,7 +23,6 @@ most of it scikit-learn's; with ``--scale 0.1`` less than three.
 """
 
 import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -39,7 +38,7 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 import emcore
 from emfast import BernoulliMixture, GaussianMixture
 from emfast.datasets import load_faithful
-from measure import machine
+from measure import machine, write_json
 from progress import progress
 from workloads import Workload
 
@@ -249,8 +248,7 @@ def main() -> None:
     warnings.simplefilter("ignore", ConvergenceWarning)
     with progress(sum(parts[part][0] for part in chosen)) as step:
         results = {part: parts[part][1](step) for part in chosen}
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"machine": machine(), **results}, indent=1))
+    write_json(arguments.json, {"machine": machine(), **results})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -19,7 +18,7 @@ import emcore
 from iterations import Times, problem_of, time_iterations
 from measure import environment, pin, print_environment, write_json
 from progress import progress
-from workloads import Workload, chosen
+from workloads import Workload, add_options, chosen
 
 DTYPES = ("float64", "float32")
 TURNS = 3
@@ -89,14 +88,8 @@ def ratios(cases: list[dict]) -> dict[str, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--rows", default="", help="only workloads whose name contains one of these"
-    )
-    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the rows of the data")
-    parser.add_argument("--separation", type=float, default=0.0, help="0: nothing is left out")
+    add_options(parser, 0.0, "0: nothing is left out")
     parser.add_argument("--seconds", type=float, default=1.0, help="for every measurement")
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--json", type=Path, default=None, help="where to write the raw results")
     parser.add_argument("--worker", default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker is not None:

@@ -1,6 +1,8 @@
 """The rows of the table: data, and a start that every peer goes from."""
 
+import argparse
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -135,3 +137,14 @@ def chosen(filters: str, scale: float = 1.0, separation: float = 4.0) -> list[Wo
             f"--rows: found {filters!r}; expected parts of {[str(row) for row in WORKLOADS]}"
         )
     return found
+
+
+def add_options(parser: argparse.ArgumentParser, separation: float, meaning: str) -> None:
+    """What every script that goes over rows of the table can be told."""
+    parser.add_argument(
+        "--rows", default="", help="only workloads whose name contains one of these"
+    )
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the rows of the data")
+    parser.add_argument("--separation", type=float, default=separation, help=meaning)
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--json", type=Path, default=None, help="where to write the raw results")

@@ -295,7 +295,7 @@ cdef class FullGaussian(Emission):
             Emission.accumulate(self, tile, statistics)
             return
         if is_wide(D):
-            rows_of_tile(tile, D, n_v, tile.scratch)
+            rows_of_tile(tile, D, tile.scratch)
         for k in range(K):
             accumulate_component(tile, k, means + (K if self.about_centre else k) * n_v, D,
                                  statistics + k * of_component,
@@ -378,7 +378,7 @@ cdef class TiedGaussian(Emission):
         cdef Py_ssize_t D = self.n_features, K = self.n_components, k
         if not self.about_centre:
             if is_wide(D):
-                rows_of_tile(tile, D, row_vectors(D), tile.scratch)
+                rows_of_tile(tile, D, tile.scratch)
             for k in range(K):
                 accumulate_component(tile, k, <const vreal*> self.means.data + k * row_vectors(D),
                                      D, statistics + k * D, statistics + K * D)

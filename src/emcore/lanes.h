@@ -79,18 +79,24 @@ EMCORE_INLINE vbits vreal_bits(vreal a) { vbits b; memcpy(&b, &a, sizeof b); ret
 EMCORE_INLINE vreal bits_vreal(vbits b) { vreal a; memcpy(&a, &b, sizeof a); return a; }
 
 /* Comparison and choice: GCC makes masks of the registers that AVX-512 has for them only where told. */
+#ifdef EMCORE_FLOAT32
+#define TYPED(name) name##ps
+#else
+#define TYPED(name) name##pd
+#endif
 #if EMCORE_VECTOR == 64 && defined(__AVX512DQ__)
 #ifdef EMCORE_FLOAT32
 typedef __mmask16 vmask;
 #define VGREATER(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
-EMCORE_INLINE vreal vselect(vmask mask, vreal a, vreal b) { return _mm512_mask_blend_ps(mask, b, a); }
-EMCORE_INLINE vreal vmax(vreal a, vreal b) { return _mm512_max_ps(a, b); }
 #else
 typedef __mmask8 vmask;
 #define VGREATER(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ)
-EMCORE_INLINE vreal vselect(vmask mask, vreal a, vreal b) { return _mm512_mask_blend_pd(mask, b, a); }
-EMCORE_INLINE vreal vmax(vreal a, vreal b) { return _mm512_max_pd(a, b); }
 #endif
+EMCORE_INLINE vreal vselect(vmask mask, vreal a, vreal b)
+{
+    return TYPED(_mm512_mask_blend_)(mask, b, a);
+}
+EMCORE_INLINE vreal vmax(vreal a, vreal b) { return TYPED(_mm512_max_)(a, b); }
 #elif EMCORE_HAS_VECTORS
 typedef vbits vmask;
 #define VGREATER(a, b) ((vbits)((a) > (b)))
@@ -99,17 +105,9 @@ EMCORE_INLINE vreal vselect(vmask mask, vreal a, vreal b)
     return bits_vreal((vreal_bits(a) & mask) | (vreal_bits(b) & ~mask));
 }
 #if defined(__AVX__) && EMCORE_VECTOR == 32
-#ifdef EMCORE_FLOAT32
-EMCORE_INLINE vreal vmax(vreal a, vreal b) { return _mm256_max_ps(a, b); }
-#else
-EMCORE_INLINE vreal vmax(vreal a, vreal b) { return _mm256_max_pd(a, b); }
-#endif
+EMCORE_INLINE vreal vmax(vreal a, vreal b) { return TYPED(_mm256_max_)(a, b); }
 #elif defined(__SSE2__) && EMCORE_VECTOR == 16
-#ifdef EMCORE_FLOAT32
-EMCORE_INLINE vreal vmax(vreal a, vreal b) { return _mm_max_ps(a, b); }
-#else
-EMCORE_INLINE vreal vmax(vreal a, vreal b) { return _mm_max_pd(a, b); }
-#endif
+EMCORE_INLINE vreal vmax(vreal a, vreal b) { return TYPED(_mm_max_)(a, b); }
 #else
 EMCORE_INLINE vreal vmax(vreal a, vreal b) { return vselect(VGREATER(a, b), a, b); }
 #endif

@@ -136,7 +136,7 @@ cdef void accumulate_scatter_of_all(
     cdef vreal* weighted = tile.scratch
     if is_wide(D):
         weighted = tile.scratch + rows * n_v
-        rows_of_tile(tile, D, row_vectors(D), tile.scratch)
+        rows_of_tile(tile, D, tile.scratch)
         for i in range(rows):
             for d in range(n_v):
                 weighted[i * n_v + d] = tile.scratch[i * n_v + d] * (<real*> tile.weights)[i]

@@ -64,17 +64,27 @@ cdef void pack_entries(
 
 
 cdef void transpose_to_rows(const Tile* tile, Py_ssize_t D, Py_ssize_t i) noexcept nogil:
+    """The rows of vector i of tile.x, each with its features adjacent, in tile.rows_of_x."""
+    cdef real* rows = tile.rows_of_x + i * LANES * tile.row_stride
+    transpose_vector(tile, D, i, (D + LANES - 1) // LANES, rows, tile.row_stride)
+    if tile.doubled:
+        transpose_vector(tile, D, i, (D + LANES - 1) // LANES, rows + D, tile.row_stride)
+
+
+cdef void transpose_vector(
+    const Tile* tile, Py_ssize_t D, Py_ssize_t i, Py_ssize_t n_v,
+    real* rows,                 # OUT  (LANES, n_v * LANES) with a stride, zeros after feature D
+    Py_ssize_t stride,
+) noexcept nogil:
     """The rows of vector i of tile.x, each with its features adjacent."""
-    cdef Py_ssize_t d, lane, copy
-    cdef real* row = tile.rows_of_x + i * LANES * tile.row_stride
+    cdef Py_ssize_t d, lane
     cdef vreal block[LANES]
-    for copy in range(2 if tile.doubled else 1):
-        for d from 0 <= d < D by LANES:
-            for lane in range(LANES):
-                block[lane] = tile.x[i * tile.x_stride + d + lane] if d + lane < D else splat(0)
-            vtranspose(block)
-            for lane in range(LANES):
-                vstore(row + copy * D + lane * tile.row_stride + d, block[lane])
+    for d from 0 <= d < n_v * LANES by LANES:
+        for lane in range(LANES):
+            block[lane] = tile.x[i * tile.x_stride + d + lane] if d + lane < D else splat(0)
+        vtranspose(block)
+        for lane in range(LANES):
+            vstore(rows + lane * stride + d, block[lane])
 
 
 cdef inline void pack_adjacent_features(

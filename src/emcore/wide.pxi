@@ -16,18 +16,12 @@ cdef bint is_wide(Py_ssize_t D) noexcept nogil:
 
 
 cdef void rows_of_tile(
-    const Tile* tile, Py_ssize_t D, Py_ssize_t width,
-    vreal* rows,                 # OUT  (vectors * LANES, width), zeros after feature D
+    const Tile* tile, Py_ssize_t D,
+    vreal* rows,                 # OUT  (vectors * LANES, row_vectors(D)), zeros after feature D
 ) noexcept nogil:
-    cdef Py_ssize_t i, d, h, n_v = row_vectors(D)
-    cdef vreal block[LANES]
+    cdef Py_ssize_t i, n_v = row_vectors(D)
     for i in range(tile.vectors):
-        for d from 0 <= d < n_v * LANES by LANES:
-            for h in range(LANES):
-                block[h] = tile.x[i * tile.x_stride + d + h] if d + h < D else splat(0)
-            vtranspose(block)
-            for h in range(LANES):
-                rows[(i * LANES + h) * width + d // LANES] = block[h]
+        transpose_vector(tile, D, i, n_v, <real*> (rows + i * LANES * n_v), n_v * LANES)
 
 
 cdef Py_ssize_t gather_rows(
