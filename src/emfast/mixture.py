@@ -38,19 +38,20 @@ class GaussianMixture(BaseMixture):
     reg_covar : float, default=1e-6
         Added to the variances. With 0, a start whose covariances become singular fails.
     max_iter : int, default=100
-        Most M-steps; 0 returns the start.
+        Most iterations, each of which is an M-step or an extrapolation; 0 returns the start.
     n_init : int, default=1
         Starts, of which the best is kept: one without degenerate components (see Notes) before one
         with them, then the one of the highest likelihood. A complete given start is run once.
     init_params : {"kmeans", "k-means++", "random", "random_from_data", "neighbourhood", \
 "short_em"}, default="kmeans"
         How rows are assigned to components at the start; for many rows, a subsample of them.
-        On a subsample the best of four such starts after a few iterations of EM goes on, of two or
-        one in a race. "neighbourhood" gives one component the rows nearest to one drawn at random,
-        and the others those nearest to k-means++ centres; "short_em" is the best of four short runs
-        of EM, from the other kinds but "kmeans". Of several "kmeans" starts, all but the first are
-        "short_em", because k-means tends to lead to the same maximum every time; with many rows
-        k-means takes turns with "k-means++" and "random_from_data".
+        On a subsample the best of four such starts after a few iterations of EM goes on; in a race
+        those tried besides are of cheaper kinds, or none. "neighbourhood" gives one component the
+        rows nearest to one drawn at random, and the others those nearest to k-means++ centres;
+        "short_em" is the best of four short runs of EM, from the other kinds but "kmeans". Of
+        several "kmeans" starts, all but the first are "short_em", because k-means tends to lead to
+        the same maximum every time; with many rows k-means takes turns with "k-means++" and
+        "random_from_data".
     restarts : {"auto", "full", "race"}, default="auto"
         How starts share the work. "full" runs each on all rows. In a "race" all run on a subsample,
         the better third goes on to a larger one, and so on; only the winner sees all rows, so that
@@ -67,6 +68,9 @@ class GaussianMixture(BaseMixture):
         n_features), (n_features, n_features), (n_components, n_features) or (n_components,).
     fixed : collection of {"weights", "means", "covariances"}, optional
         Groups that are known: they keep the values given above.
+    accelerate : bool, default=False
+        Whether every two M-steps are followed by an extrapolation (SQUAREM), which is kept where it
+        is better than they are: where EM is slow, iterations are many times fewer.
     warm_start : bool, default=False
         Go on from the last fit.
     verbose : int, default=0
@@ -83,7 +87,7 @@ class GaussianMixture(BaseMixture):
     converged_ : bool
         Whether the best start came within `tol`.
     n_iter_ : int
-        M-steps of the best start on all rows, those beyond `tol` included.
+        Iterations of the best start on all rows, those beyond `tol` included.
     lower_bound_ : float
         Mean log-likelihood of the fitted model, in nats; joint with the label for labelled rows.
     lower_bounds_ : ndarray of shape (n_iter_,), the same after every iteration
@@ -160,6 +164,7 @@ class GaussianMixture(BaseMixture):
         precisions_init=None,
         covariances_init=None,
         fixed=None,
+        accelerate=False,
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -179,6 +184,7 @@ class GaussianMixture(BaseMixture):
         self.precisions_init = precisions_init
         self.covariances_init = covariances_init
         self.fixed = fixed
+        self.accelerate = accelerate
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
@@ -258,7 +264,7 @@ class BernoulliMixture(BaseMixture):
     weights_init : array-like of shape (n_components,), optional
     probabilities_init : array-like of shape (n_components, n_features), optional
     fixed : collection of {"weights", "probabilities"}, optional
-    warm_start, verbose, verbose_interval : see `GaussianMixture`
+    accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -300,6 +306,7 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         probabilities_init=None,
         fixed=None,
+        accelerate=False,
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -315,6 +322,7 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
         self.fixed = fixed
+        self.accelerate = accelerate
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval

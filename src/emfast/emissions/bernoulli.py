@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from emfast.emissions.base import Emission, refuse_another_kind
 from emfast.statistics import starved
@@ -129,6 +130,23 @@ class Bernoulli(Emission):
         p[components] = 0.5 * (rows + p[healthy].mean(axis=0))
         return BernoulliParameters(p)
 
+    def displacement(
+        self, parameters: BernoulliParameters, reference: BernoulliParameters
+    ) -> np.ndarray:
+        """Differences of log-odds."""
+        if "probabilities" in self.fixed:
+            return np.empty(0)
+        return (_log_odds(parameters) - _log_odds(reference)).ravel()
+
+    def displaced(
+        self, displacement: np.ndarray, reference: BernoulliParameters
+    ) -> BernoulliParameters | None:
+        if "probabilities" in self.fixed:
+            return reference
+        p, moved = reference.probabilities, displacement.reshape(reference.probabilities.shape)
+        # Exactly 0 or 1 stays so.
+        return BernoulliParameters(np.where(moved == 0, p, expit(_log_odds(reference) + moved)))
+
     def shape(self, parameters: BernoulliParameters) -> tuple[int, int]:
         return parameters.probabilities.shape
 
@@ -151,6 +169,11 @@ class Bernoulli(Emission):
             return None
         ones = np.asarray(X, dtype=np.float64)
         return ones @ (p == 0).T + (1 - ones) @ (p == 1).T > 0
+
+
+def _log_odds(parameters: BernoulliParameters) -> np.ndarray:
+    p = parameters.probabilities
+    return np.clip(logit(p), LOG_FLOOR, -LOG_FLOOR)
 
 
 def _reference(p: np.ndarray) -> np.ndarray:
