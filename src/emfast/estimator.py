@@ -36,8 +36,8 @@ from emfast.validation import check_mixture_weights, check_sample_weight, near_o
 # Rows above which starts race.
 RACE_ABOVE = 50_000
 
-# The best of several starts goes on until this fraction of `tol` is left. Where rows are many it may
-# be more, and iterations no more than leave a race at about three times the cost of one start.
+# The best of several starts goes on until this fraction of `tol` is left. Where rows are many, it
+# may be more, and iterations are so few that a race costs about three times what one start does.
 REFINEMENT = 0.01
 REFINEMENT_OF_MANY = 0.05
 REFINEMENT_ITER = 10
