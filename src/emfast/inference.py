@@ -2,6 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from numbers import Integral
 from typing import Any
@@ -38,8 +39,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         return MixtureWeights(fixed="weights" in fixed)
 
     @abstractmethod
-    def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        """X as an array that the kernels take, or an error that says what is wrong with it."""
+    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
+        """X as rows that the kernels take, or an error that says what is wrong with it."""
 
     @abstractmethod
     def _attributes(self, parameters: Any) -> dict[str, np.ndarray]:
@@ -83,14 +84,15 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
 
-    def _rows(self, X: Any) -> np.ndarray:
+    def _rows(self, X: Any) -> Batch:
         """X as rows that the fitted model can be asked about."""
         check_is_fitted(self)
-        rows = self._validate_rows(X, reset=False)
+        batch = self._validate_rows(X, reset=False)
+        found = batch.X.shape[1]
         n_features = self._emission().shape(self._model().emission)[1]
-        if rows.shape[1] != n_features:
-            raise ValueError(f"X: found {rows.shape[1]} features; expected {n_features} features")
-        return rows
+        if found != n_features:
+            raise ValueError(f"X: found {found} features; expected {n_features} features")
+        return batch
 
     def _posterior(self, batch: Batch, *wanted: str) -> list[np.ndarray]:
         """The outputs of `problem.posterior` that are named, for every row.
@@ -109,7 +111,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             affected = np.flatnonzero(zero.any(axis=1) & possible.any(axis=1))
             if affected.size:
                 allowed = np.ascontiguousarray(possible[affected]).view(np.uint8)
-                part = Batch(rows[affected], labels=Labels(allowed=allowed))
+                part = replace(batch, X=rows[affected], labels=Labels(allowed=allowed))
                 for name, values in self._pass(part, wanted).items():
                     out[name][chunk][affected] = values
             _no_component(out, chunk.start + np.flatnonzero(~possible.any(axis=1)), model.latent)
@@ -148,8 +150,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         ndarray of shape (n_samples,)
             log p(x) in nats; -inf for a row that no component can produce.
         """
-        rows = self._rows(X)
-        return self._posterior(Batch(rows), "log_likelihoods")[0]
+        return self._posterior(self._rows(X), "log_likelihoods")[0]
 
     def score(self, X, y=None, sample_weight=None):
         """Mean log-likelihood of the rows, in nats.
@@ -187,12 +188,11 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         ndarray of shape (n_samples, n_components)
             Rows sum to 1; a row that no component can produce has the mixture's weights.
         """
-        rows = self._rows(X)
-        return self._responsibilities(rows)
+        return self._responsibilities(self._rows(X))
 
-    def _responsibilities(self, rows: np.ndarray) -> np.ndarray:
+    def _responsibilities(self, batch: Batch) -> np.ndarray:
         # With the likelihoods, which tell the rows that underflow under every component.
-        return self._posterior(Batch(rows), "responsibilities", "log_likelihoods")[0]
+        return self._posterior(batch, "responsibilities", "log_likelihoods")[0]
 
     def predict(self, X):
         """The most probable component of every row.
@@ -205,8 +205,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         ndarray of shape (n_samples,), int
         """
-        rows = self._rows(X)
-        return self._posterior(Batch(rows), "assignments", "log_likelihoods")[0]
+        return self._posterior(self._rows(X), "assignments", "log_likelihoods")[0]
 
     def sample(self, n_samples=1):
         """Draw rows from the fitted mixture, component after component.
@@ -287,10 +286,11 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         float
         """
-        rows = self._rows(X)
-        weights = check_sample_weight(sample_weight, len(rows))
+        batch = self._rows(X)
+        weights = check_sample_weight(sample_weight, batch.n_rows)
         certainty = 0.0
-        for chunk, part in self._chunks(rows):
+        for chunk, rows in self._chunks(batch.X):
+            part = replace(batch, X=rows)
             largest = np.log(self._responsibilities(part).max(axis=1), dtype=np.float64)
             certainty += float(largest.sum() if weights is None else largest @ weights[chunk])
         return self.bic(X, sample_weight=sample_weight) - 2 * certainty
