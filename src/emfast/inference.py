@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from emfast.data import Batch
 from emfast.emissions.base import Emission
+from emfast.known import NOTHING_KNOWN, Known, check_fixed
 from emfast.labels import Labels
 from emfast.latent import Latent, MixtureWeights
 from emfast.problem import Model, posterior
@@ -31,12 +32,18 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     _defining_attributes: tuple[str, ...] = ()
 
     @abstractmethod
-    def _emission(self, fixed: Collection[str] = ()) -> Emission:
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
         """The emission family that the constructor's arguments describe."""
 
-    def _latent(self, fixed: Collection[str] = ()) -> Latent:
+    def _latent(self, fixed: Known = NOTHING_KNOWN) -> Latent:
         """The latent structure: what makes this a mixture."""
-        return MixtureWeights(fixed="weights" in fixed)
+        return MixtureWeights(fixed=fixed)
+
+    def _known(self) -> Known:
+        """The parameters that the argument `fixed` says are known."""
+        emission = self._emission()
+        groups = (*self._latent().groups, *emission.groups)
+        return check_fixed(self.fixed, groups, emission.shared, int(self.n_components))
 
     @abstractmethod
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
@@ -234,8 +241,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         return X, np.repeat(np.arange(len(counts)), counts)
 
     def _n_parameters(self) -> int:
-        """Free parameters: fixed groups do not count."""
-        fixed = frozenset(self.fixed or ())
+        """Free parameters: known ones do not count."""
+        fixed = self._known()
         latent, emission = self._latent(fixed), self._emission(fixed)
         K, D = emission.shape(self._model().emission)
         return latent.n_parameters(K) + emission.n_parameters(K, D)
