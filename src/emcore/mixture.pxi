@@ -4,14 +4,16 @@ cdef class Latent:
     """The distribution of the latent variable, on tiles of rows."""
 
     cdef readonly Py_ssize_t n_components
+    cdef readonly Py_ssize_t n_uniform      # of these, the last ones, of which no emission knows
 
     cdef Py_ssize_t respond(
         self, Tile* tile, const Labels* labels, double* log_likelihood, double* counts,
     ) noexcept nogil:
         """Turn tile.responsibilities from log-densities into weighted responsibilities.
 
-        Adds the weighted log-likelihood and the sum of responsibilities of every component, and
-        returns the first row that no component allows, or -1.
+        Those of uniform components are not there yet. Adds the weighted log-likelihood and the sum
+        of responsibilities of every component, and returns the first row that no component allows,
+        or -1.
         """
         return -1
 
@@ -191,6 +193,8 @@ cdef class MixtureWeights(Latent):
         to m; with "stochastic", a component that is drawn with probability r_k gets the weight.
     seed, iteration, first_row : int
         Draws depend on these and on the index of the row, `first_row` for the first one.
+    background : float, optional
+        The log-density of the last component, the same for every row.
     """
 
     cdef Buffer log_weights
@@ -198,16 +202,19 @@ cdef class MixtureWeights(Latent):
     cdef Assignment assignment
     cdef uint64_t key
     cdef Py_ssize_t first_row
+    cdef real background
 
     def __init__(self, const double[::1] log_weights, *, str assignment="soft",
-                 uint64_t seed=0, uint64_t iteration=0, Py_ssize_t first_row=0):
+                 uint64_t seed=0, uint64_t iteration=0, Py_ssize_t first_row=0, background=None):
         cdef Py_ssize_t K = log_weights.shape[0]
-        require(K > 0 and assignment in ("soft", "hard", "stochastic") and first_row >= 0)
+        self.n_uniform = background is not None
+        require(K > self.n_uniform and assignment in ("soft", "hard", "stochastic") and first_row >= 0)
         self.n_components = K
         self.log_weights = as_buffer(log_weights)
         self.assignment = {"soft": SOFT, "hard": HARD, "stochastic": STOCHASTIC}[assignment]
         self.key = mixed(mixed(seed + GOLDEN) + (iteration + 1) * GOLDEN)
         self.first_row = first_row
+        self.background = <real> (0.0 if background is None else background)
         # Sums of K terms of at most 1, whose product must stay below 2^1024 (2^128).
         self.rows_per_log = (1000 if sizeof(real) == 8 else 120) // int.bit_length(K)
 
@@ -223,6 +230,9 @@ cdef class MixtureWeights(Latent):
         cdef vreal row, ll = splat(0), product = splat(1)
         cdef vreal zero = splat(0), one = splat(1), lowest = splat(LOWEST)
         cdef vbits n_positive = vno_counts(), n_possible = vno_counts()
+        if self.n_uniform:
+            for i in range(tile.vectors):
+                a[i * tile.r_stride + K - 1] = splat(self.background)
         if labels.component != NULL or labels.allowed != NULL:
             restrict_to_labels(tile, labels, K)
         for i from 0 <= i < tile.vectors by VECTORS:

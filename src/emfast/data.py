@@ -4,7 +4,7 @@ A *source* is re-iterable and yields batches. An array is a source of one batch.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,11 +20,13 @@ class Batch:
     X : ndarray of shape (n_rows, n_features), float32, float64 or uint8
     weights : ndarray of shape (n_rows,), float64, or None for ones
     labels : Labels
+    missing : bool, whether there may be NaN among the rows, for entries that are missing
     """
 
     X: np.ndarray
     weights: np.ndarray | None = None
     labels: Labels = NOTHING_KNOWN
+    missing: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -39,7 +41,7 @@ class Batch:
         """A copy of the given rows."""
         weights = None if self.weights is None else self.weights[rows]
         # Several times as fast as indexing.
-        return Batch(np.take(self.X, rows, axis=0), weights, self.labels.take(rows))
+        return Batch(np.take(self.X, rows, axis=0), weights, self.labels.take(rows), self.missing)
 
 
 class ArraySource:
@@ -92,7 +94,7 @@ class ArraySource:
         odds = np.where(known >= 0, odds[known], 0.0)
         factors = chance / (1 - (1 - chance) * (1 - odds))
         weights = factors if chosen.weights is None else factors * chosen.weights
-        return Batch(chosen.X, weights, chosen.labels)
+        return replace(chosen, weights=weights)
 
 
 def _choice(n: int, size: int, random_state: np.random.RandomState) -> np.ndarray:

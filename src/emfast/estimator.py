@@ -31,7 +31,12 @@ from emfast.problem import MixtureProblem, Model
 from emfast.restarts import Restart, Starter, best_of
 from emfast.subsamples import nested, sizes
 from emfast.threads import resolve_threads
-from emfast.validation import check_mixture_weights, check_sample_weight, near_one
+from emfast.validation import (
+    check_mixture_weights,
+    check_observed,
+    check_sample_weight,
+    near_one,
+)
 
 # Rows above which starts race.
 RACE_ABOVE = 50_000
@@ -78,7 +83,7 @@ class BaseMixture(FittedMixture):
         """What a start may be looked for with, where rows are few for all parameters."""
         return None
 
-    def _check_columns(self, X: np.ndarray, weights: np.ndarray | None) -> None:
+    def _check_columns(self, batch: Batch, weights: np.ndarray | None) -> None:
         """Raise where a column of the rows of positive weight cannot be fitted."""
 
     def fit(self, X, y=None, *, labels=None, sample_weight=None):
@@ -152,8 +157,8 @@ class BaseMixture(FittedMixture):
 
     def _problem(self, X, labels, sample_weight) -> tuple[MixtureProblem, dict[str, np.ndarray]]:
         """The problem and the given starting values, with all there is to validate validated."""
-        rows = self._validate_rows(X, reset=True)
-        n_rows, n_features = rows.shape
+        batch = self._validate_rows(X, reset=True)
+        n_rows, n_features = batch.X.shape
         weights = check_sample_weight(sample_weight, n_rows)
         usable = n_rows if weights is None else int(np.count_nonzero(weights))
         n_components = int(self.n_components)
@@ -164,13 +169,15 @@ class BaseMixture(FittedMixture):
                 + (" of positive weight" if usable < n_rows else "")
             )
         encoded = encode_labels(labels, n_rows, n_components)
-        self._check_columns(rows, weights)
+        if batch.missing:
+            check_observed(batch.X, weights, getattr(self, "feature_names_in_", None))
+        self._check_columns(batch, weights)
         given = self._given(n_features)
         if self.weights_init is not None:
             given["weights"] = check_mixture_weights(self.weights_init, n_components)
         fixed = self._known()
         check_known_values(fixed, given, n_components)
-        source = ArraySource(Batch(rows, near_one(weights), encoded))
+        source = ArraySource(replace(batch, weights=near_one(weights), labels=encoded))
         return (
             MixtureProblem(
                 self._latent(fixed, self.assignment),

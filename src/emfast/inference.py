@@ -46,8 +46,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         return check_fixed(self.fixed, groups, emission.shared, int(self.n_components))
 
     @abstractmethod
-    def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        """X as an array that the kernels take, or an error that says what is wrong with it."""
+    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
+        """X as rows that the kernels take, or an error that says what is wrong with it."""
 
     @abstractmethod
     def _attributes(self, parameters: Any) -> dict[str, np.ndarray]:
@@ -91,20 +91,22 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
 
-    def _rows(self, X: Any) -> np.ndarray:
+    def _rows(self, X: Any) -> Batch:
         """X as rows that the fitted model can be asked about."""
         check_is_fitted(self)
-        rows = self._validate_rows(X, reset=False)
+        batch = self._validate_rows(X, reset=False)
+        found = batch.X.shape[1]
         n_features = self._emission().shape(self._model().emission)[1]
-        if rows.shape[1] != n_features:
-            raise ValueError(f"X: found {rows.shape[1]} features; expected {n_features} features")
-        return rows
+        if found != n_features:
+            raise ValueError(f"X: found {found} features; expected {n_features} features")
+        return batch
 
     def _batch(self, X: Any, labels: Any) -> Batch:
         """Rows that the fitted model can be asked about, with what is known of them."""
-        rows = self._rows(X)
+        batch = self._rows(X)
         classes = getattr(self, "classes_", np.empty(0, object))
-        return Batch(rows, labels=encode_labels(labels, len(rows), len(self.weights_), classes))
+        known = encode_labels(labels, batch.n_rows, len(self.weights_), classes)
+        return replace(batch, labels=known)
 
     def _posterior(self, batch: Batch, *wanted: str) -> list[np.ndarray]:
         """The outputs of `problem.posterior` that are named, for every row.
@@ -124,7 +126,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             affected = np.flatnonzero(zero.any(axis=1) & possible.any(axis=1))
             if affected.size:
                 allowed = np.ascontiguousarray(possible[affected]).view(np.uint8)
-                part = Batch(rows[affected], labels=Labels(allowed=allowed))
+                part = replace(batch, X=rows[affected], labels=Labels(allowed=allowed))
                 for name, values in self._pass(part, needed).items():
                     out[name][chunk][affected] = values
             _no_component(out, chunk.start + np.flatnonzero(~possible.any(axis=1)), model.latent)
@@ -238,8 +240,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         ndarray of shape (n_samples,), int
         """
-        rows = self._rows(X)
-        return self._posterior(Batch(rows), "assignments", "log_likelihoods")[0]
+        return self._posterior(self._rows(X), "assignments", "log_likelihoods")[0]
 
     def sample(self, n_samples=1):
         """Draw rows from the fitted mixture, component after component.
@@ -320,11 +321,11 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         float
         """
-        rows = self._rows(X)
-        weights = check_sample_weight(sample_weight, len(rows))
+        batch = self._rows(X)
+        weights = check_sample_weight(sample_weight, batch.n_rows)
         certainty = 0.0
-        for chunk, part in self._chunks(rows):
-            shares = self._responsibilities(Batch(part))
+        for chunk, rows in self._chunks(batch.X):
+            shares = self._responsibilities(replace(batch, X=rows))
             largest = np.log(shares.max(axis=1), dtype=np.float64)
             certainty += float(largest.sum() if weights is None else largest @ weights[chunk])
         return self.bic(X, sample_weight=sample_weight) - 2 * certainty

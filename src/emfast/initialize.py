@@ -316,7 +316,7 @@ def _model_of_assignment(problem: MixtureProblem, model: Model, assignment: np.n
     once more with moments as precise as the variances it has found need.
     """
     latent, emission, batch = problem.latent, problem.emission, problem.source.batch
-    labelled = Batch(batch.X, batch.weights, Labels(component=assignment))
+    labelled = replace(batch, labels=Labels(component=assignment))
     for _ in range(MOMENT_PASSES):
         statistics = expectation(latent, emission, model, labelled, problem.n_threads)
         parameters = emission.start(statistics.emission, model.emission)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from emfast.data import Batch
 from emfast.emissions.bernoulli import Bernoulli, BernoulliParameters
 from emfast.emissions.gaussian import COVARIANCE_TYPES, Gaussian, GaussianParameters
 from emfast.estimator import BaseMixture
@@ -217,14 +218,15 @@ class GaussianMixture(BaseMixture):
             return None
         return Gaussian("diag", reg_covar=self.reg_covar)
 
-    def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        return check_rows(self, X, [np.float64, np.float32], reset=reset)
+    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
+        rows, missing = check_rows(self, X, [np.float64, np.float32], reset=reset)
+        return Batch(rows, missing=missing)
 
-    def _check_columns(self, X: np.ndarray, weights: np.ndarray | None) -> None:
-        check_squares(X, weights)
+    def _check_columns(self, batch: Batch, weights: np.ndarray | None) -> None:
+        check_squares(batch.X, weights)
         if self.reg_covar > 0 or "covariances" in self._known():
             return
-        least, largest = column_ranges(X, weights)
+        least, largest = column_ranges(batch.X, weights)
         constant = np.flatnonzero(least == largest)
         if constant.size:
             column = int(constant[0])
@@ -360,11 +362,11 @@ feature_names_in_ : see `GaussianMixture`
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
 
-    def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
+    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
         dtypes = [np.float64, np.float32, np.uint8, np.bool_]
-        rows = check_rows(self, X, dtypes, reset=reset)
+        rows, _ = check_rows(self, X, dtypes, reset=reset)
         if rows.dtype == bool:
-            return rows.view(np.uint8)
+            return Batch(rows.view(np.uint8))
         step = max(1, 2**20 // rows.shape[1])
         for start in range(0, rows.shape[0], step):
             part = rows[start : start + step]
@@ -375,7 +377,7 @@ feature_names_in_ : see `GaussianMixture`
                     f"X: found {part[row, column]} in row {start + row}, column {column}; "
                     "expected only 0 and 1, or booleans"
                 )
-        return rows
+        return Batch(rows)
 
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         if self.probabilities_init is None:

@@ -48,7 +48,7 @@ def expectation(
     kernels = emcore.kernels(batch.dtype)
     latent_kernel = latent.kernel(model.latent, kernels, model.iteration, first_row)
     weights = latent.weights(model.latent)
-    emission_kernel = emission.kernel(model.emission, weights, kernels, constant)
+    emission_kernel = emission.kernel(model.emission, weights, kernels, constant, batch.missing)
     partial, impossible = _pass_over(kernels, latent_kernel, emission_kernel, batch, n_threads)
     K = latent_kernel.n_components
     return Statistics(
@@ -76,7 +76,9 @@ def posterior(
     _pass_over(
         kernels,
         latent.kernel(model.latent, kernels),
-        emission.kernel(model.emission, latent.weights(model.latent), kernels),
+        emission.kernel(
+            model.emission, latent.weights(model.latent), kernels, missing=batch.missing
+        ),
         replace(batch, weights=None),
         n_threads,
         accumulate=False,

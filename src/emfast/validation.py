@@ -1,13 +1,13 @@
 """Checks of what users give; every message names the argument, what was found, what is expected."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from scipy.linalg import lapack
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import assert_all_finite, validate_data
 
 # Rows of which copies are made at a time.
 CHUNK_ROWS = 65_536
@@ -170,14 +170,26 @@ def inverse(matrices: np.ndarray) -> np.ndarray:
     return np.swapaxes(factors, -1, -2) @ factors
 
 
-def check_rows(estimator: BaseEstimator, X: Any, dtypes: list[type], *, reset: bool) -> np.ndarray:
-    """X as a two-dimensional array of one of `dtypes`, finite; sets the estimator's feature names.
+def check_rows(
+    estimator: BaseEstimator,
+    X: Any,
+    dtypes: list[type],
+    *,
+    reset: bool,
+    allow_missing: bool = False,
+) -> tuple[np.ndarray, bool]:
+    """X as a two-dimensional array of one of `dtypes`, and whether entries are missing.
+
+    It is finite but for NaN, which says that an entry is missing, where that is allowed. None,
+    pandas.NA, nulls and masked entries become NaN. Sets the estimator's feature names.
 
     Raises
     ------
     ValueError, TypeError
         What scikit-learn's `validate_data` raises, with the name of the argument.
     """
+    if isinstance(X, np.ma.MaskedArray):
+        X = _without_mask(X)
     if isinstance(X, np.ndarray) and not X.dtype.isnative:
         X = X.astype(X.dtype.newbyteorder("="))
     if X is None:
@@ -190,10 +202,14 @@ def check_rows(estimator: BaseEstimator, X: Any, dtypes: list[type], *, reset: b
             rows = X
         else:
             rows = validate_data(estimator, X, dtype=dtypes, reset=reset, ensure_all_finite=False)
-        if not _squares_are_finite(rows):
-            # Which is slower, but says what is wrong.
+        if _squares_are_finite(rows):
+            return rows, False
+        # Which is slower, but says what is wrong.
+        if not allow_missing:
             validate_data(estimator, X, dtype=dtypes, reset=False)
-        return rows
+            return rows, False
+        assert_all_finite(rows, allow_nan=True, input_name="X")
+        return rows, _has_missing(rows)
     except (TypeError, ValueError) as error:
         if re.search(r"\bX\b", str(error)):
             raise
@@ -246,13 +262,56 @@ def _squares_are_finite(X: np.ndarray) -> bool:
 
 
 def column_ranges(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Least and largest value of every column over the rows of positive weight."""
-    if weights is None:
-        return X.min(axis=0), X.max(axis=0)
-    parts = []
-    for start in range(0, len(X), CHUNK_ROWS):
-        part = X[start : start + CHUNK_ROWS][weights[start : start + CHUNK_ROWS] > 0]
-        if len(part):
-            parts.append((part.min(axis=0), part.max(axis=0)))
+    """Least and largest value of every column over the rows of positive weight.
+
+    NaN where a column has none that is not missing.
+    """
+    parts = [
+        (np.fmin.reduce(part, axis=0), np.fmax.reduce(part, axis=0))
+        for part in _counted_chunks(X, weights)
+    ]
     least, largest = zip(*parts, strict=True)
-    return np.min(least, axis=0), np.max(largest, axis=0)
+    return np.fmin.reduce(least, axis=0), np.fmax.reduce(largest, axis=0)
+
+
+def check_observed(
+    X: np.ndarray, weights: np.ndarray | None, names: np.ndarray | None = None
+) -> None:
+    """Raise where a column has no entry that is not missing in any row of positive weight."""
+    unseen = np.ones(X.shape[1], bool)
+    for part in _counted_chunks(X, weights):
+        unseen[unseen] = np.isnan(part[:, unseen]).all(axis=0)
+        if not unseen.any():
+            return
+    column = int(unseen.argmax())
+    which = f"column {column}" if names is None else f"column {column} ({names[column]!r})"
+    raise ValueError(
+        f"X: every entry of {which} is missing; expected at least one that is not in every column, "
+        "in a row of positive weight"
+    )
+
+
+def _counted_chunks(X: np.ndarray, weights: np.ndarray | None) -> Iterator[np.ndarray]:
+    """The rows of positive weight, some at a time."""
+    for start in range(0, len(X), CHUNK_ROWS):
+        part = X[start : start + CHUNK_ROWS]
+        if weights is not None:
+            part = part[weights[start : start + CHUNK_ROWS] > 0]
+        if len(part):
+            yield part
+
+
+def _has_missing(X: np.ndarray) -> bool:
+    """Whether any entry is NaN."""
+    starts = range(0, len(X), CHUNK_ROWS)
+    return X.dtype.kind == "f" and any(
+        np.isnan(X[start : start + CHUNK_ROWS]).any() for start in starts
+    )
+
+
+def _without_mask(X: np.ma.MaskedArray) -> np.ndarray:
+    """The array with NaN where it is masked."""
+    if not np.ma.is_masked(X):
+        return X.data
+    floats = X.data.dtype if X.data.dtype.kind in "fO" else np.float64
+    return np.where(np.ma.getmaskarray(X), np.nan, X.data.astype(floats, copy=False))

@@ -44,11 +44,17 @@ class Emission(ABC):
 
     @abstractmethod
     def kernel(
-        self, parameters: Any, weights: np.ndarray, kernels: ModuleType, constant: Any = None
+        self,
+        parameters: Any,
+        weights: np.ndarray,
+        kernels: ModuleType,
+        constant: Any = None,
+        missing: bool = False,
     ) -> Any:
         """The compiled emission with these parameters, of components with these weights.
 
-        With what is `constant` in the statistics of the rows, it may leave that out.
+        With what is `constant` in the statistics of the rows, it may leave that out. Where entries
+        of rows may be `missing`, it leaves out their factors of the density.
         """
 
     @abstractmethod

@@ -73,6 +73,7 @@ class Bernoulli(Emission):
         weights: np.ndarray,
         kernels: ModuleType,
         constant: None = None,
+        missing: bool = False,
     ) -> Any:
         # log p(x) = sum_d (x_d - c_d) logit_d + sum_d (1 - c_d) log(1 - p_d) + c_d log p_d.
         # With the reference c_d at the likelier value, no large terms cancel where p is near 1.

@@ -174,6 +174,7 @@ class Gaussian(Emission):
         weights: np.ndarray,
         kernels: ModuleType,
         constant: "ConstantScatter | None" = None,
+        missing: bool = False,
     ) -> Any:
         # In the precision of the rows, from which it is subtracted.
         centre = _median(parameters.means, weights).astype(kernels.DTYPE, copy=False)
