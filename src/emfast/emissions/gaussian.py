@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from emfast.emissions.base import Emission, refuse_another_kind
+from emfast.emissions.base import Emission, FlatTotal, refuse_another_kind
 from emfast.emissions.covariances import (
     EPSILON,
     RANK_DIGITS,
@@ -29,6 +29,12 @@ from emfast.emissions.degeneracy import degenerate_components
 from emfast.exceptions import SingularComponentError
 from emfast.known import Known, filled
 from emfast.statistics import Statistics, starved
+from emfast.validation import (
+    check_array_of,
+    check_of_components,
+    check_positive_definite,
+    check_rows,
+)
 
 COVARIANCE_TYPES = tuple(STRUCTURES)
 
@@ -156,6 +162,7 @@ class Gaussian(Emission):
     """
 
     groups = ("means", "covariances")
+    has_units = True
 
     def __init__(self, covariance_type="full", *, reg_covar=1e-6, fixed=()):
         self.covariance_type = covariance_type
@@ -168,6 +175,21 @@ class Gaussian(Emission):
     def kind(self) -> str:
         return f"{self.covariance_type} Gaussian"
 
+    def validated(self, estimator, X, *, reset):
+        return check_rows(
+            estimator, X, [np.float64, np.float32], reset=reset, allow_missing=True
+        )
+
+    def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
+        def check(name: str, values: Any) -> np.ndarray:
+            if group == "means":
+                return check_array_of(name, values, (K, D), "(n_components, n_features)")
+            return check_positive_definite(name, values, self.covariance_type, K, D)
+
+        if group in self.shared:
+            return check(name, values)
+        return check_of_components(name, values, check)
+
     def kernel(
         self,
         parameters: GaussianParameters,
@@ -175,6 +197,7 @@ class Gaussian(Emission):
         kernels: ModuleType,
         constant: "ConstantScatter | None" = None,
         missing: bool = False,
+        storage: str = "dense",
     ) -> Any:
         # In the precision of the rows, from which it is subtracted.
         centre = _median(parameters.means, weights).astype(kernels.DTYPE, copy=False)
@@ -195,11 +218,13 @@ class Gaussian(Emission):
         epsilon = EPSILON if kernel.dtype == "float64" else float(np.finfo(kernel.dtype).eps)
         return GaussianStatistics(self.covariance_type, counts, origin, first, second, epsilon)
 
-    def has_constant(self, n_rows: int, n_features: int) -> bool:
+    def constant(
+        self, n_rows: int, n_features: int, flat_total: FlatTotal
+    ) -> ConstantScatter | None:
         """With a covariance that all components share: the scatter of all rows."""
-        return self.structure.shared and n_rows * n_features**2 >= LEAST_SCATTER
-
-    def constant(self, statistics: GaussianStatistics) -> ConstantScatter:
+        if not self.structure.shared or n_rows * n_features**2 < LEAST_SCATTER:
+            return None
+        statistics = flat_total(self)[0].emission
         point = statistics.origin[0]
         first, second = statistics.about(point)
         return ConstantScatter(point, statistics.counts.sum(), first.sum(axis=0), second)
