@@ -149,9 +149,7 @@ class MixtureProblem:
     @cached_property
     def constant(self) -> Any:
         """What the statistics of the rows contain whatever the model, as the emission says."""
-        return self.emission.constant(
-            self.source.n_rows, self.source.n_features, self._flat_total
-        )
+        return self.emission.constant(self.source.n_rows, self.source.n_features, self._flat_total)
 
     def _flat_total(self, emission: Emission, block: int | None = None) -> tuple[Statistics, Any]:
         """Statistics of all rows, or one block of their columns, under a flat model, and that.

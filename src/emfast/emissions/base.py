@@ -58,6 +58,9 @@ class Emission(ABC):
     ) -> tuple[Any, bool | tuple[bool, ...]]:
         """X as rows that the kernel takes, and whether entries are missing; see `validation`."""
 
+    def check_columns(self, X: Any, weights: np.ndarray | None) -> None:
+        """Raise where a column of the rows of positive weight cannot be fitted."""
+
     @abstractmethod
     def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
         """Values that the user gave for a group of parameters, by the name of an argument."""
