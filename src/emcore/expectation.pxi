@@ -30,6 +30,7 @@ cdef class Workspace:
     """Scratch memory of one thread."""
 
     cdef Buffer x, weights, responsibilities, log_likelihoods, scratch, rows_of_x, words, columns
+    cdef PatternMemory missing
     cdef object every, listed, n_active
     cdef Tile tile              # points into the buffers
 
@@ -51,6 +52,9 @@ cdef class Workspace:
         self.tile.responsibilities = <vreal*> self.responsibilities.data
         self.tile.log_likelihoods = <vreal*> self.log_likelihoods.data
         self.tile.scratch = <vreal*> self.scratch.data
+        if emission.component_vectors > 0:
+            self.missing = PatternMemory(rows, emission.n_features, emission.component_vectors)
+            self.tile.missing = &self.missing.patterns
         self.every = every = array("i", range(vectors))
         self.listed = listed = array("i", [0]) * ((vectors + 1) * n_pairs)
         self.n_active = n_active = array("q", [0]) * n_pairs

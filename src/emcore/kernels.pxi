@@ -6,7 +6,7 @@ Built once for every instruction set and precision; `emcore.kernels` picks the b
 from array import array
 
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, log
 
 include "lanes.pxi"
 
@@ -17,9 +17,11 @@ include "emission.pxi"
 include "terms.pxi"
 include "wide.pxi"
 include "moments.pxi"
+include "missing.pxi"
 include "whiten.pxi"
 include "linear.pxi"
 include "gaussian.pxi"
+include "incomplete.pxi"
 include "bernoulli.pxi"
 include "mixture.pxi"
 include "expectation.pxi"

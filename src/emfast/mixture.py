@@ -193,7 +193,9 @@ class GaussianMixture(BaseMixture):
         return Gaussian("diag", reg_covar=self.reg_covar)
 
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
-        rows, missing = check_rows(self, X, [np.float64, np.float32], reset=reset)
+        rows, missing = check_rows(
+            self, X, [np.float64, np.float32], reset=reset, allow_missing=True
+        )
         return Batch(rows, missing=missing)
 
     def _check_columns(self, batch: Batch, weights: np.ndarray | None) -> None:

@@ -133,6 +133,8 @@ class MixtureProblem:
         """
         if not self.emission.has_constant(self.source.n_rows, self.source.n_features):
             return None
+        if any(batch.missing for batch in self.source):
+            return None
         batch = next(iter(self.source))
         counted = np.arange(min(batch.n_rows, ROWS_OF_FLAT_START))
         if batch.weights is not None:
