@@ -183,24 +183,36 @@ def _assign(
     random_state: np.random.RandomState,
 ) -> np.ndarray:
     """The component of every row; labels are kept."""
-    known = batch.labels.known(batch.n_rows)
+    labelled = batch.labels.known(batch.n_rows)
     if locations is None and init_params == "random":
         scores = random_state.random_sample((batch.n_rows, n_components))
     else:
-        X = np.asarray(batch.X, dtype=batch.dtype)
         # Distances are taken about the middle of the rows, wherever that is.
-        middle = X.mean(axis=0)
-        X = X - middle
+        X, middle = _about_middle(batch)
+        known = ~np.isnan(batch.X) if batch.missing else None
         if locations is not None:
-            scores = _squared_distances(X, locations - middle)
-        elif init_params == "neighbourhood" and not np.any(known >= 0):
+            scores = _squared_distances(X, locations - middle, known)
+        elif init_params == "neighbourhood" and not np.any(labelled >= 0):
             scores = _neighbourhood_scores(X, batch.weights, n_components, random_state)
         else:
-            centres = _locations(X, batch.weights, known, n_components, init_params, random_state)
-            scores = _squared_distances(X, centres)
+            centres = _locations(
+                X, batch.weights, labelled, n_components, init_params, random_state
+            )
+            scores = _squared_distances(X, centres, known)
     if batch.labels.allowed is not None:
         scores = np.where(batch.labels.allowed, scores, np.inf)
-    return np.where(known >= 0, known, scores.argmin(axis=1)).astype(np.int32)
+    return np.where(labelled >= 0, labelled, scores.argmin(axis=1)).astype(np.int32)
+
+
+def _about_middle(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Rows less their mean, and the mean; what is missing is at the mean of its column."""
+    X = np.asarray(batch.X, dtype=batch.dtype)
+    if not batch.missing:
+        middle = X.mean(axis=0)
+        return X - middle, middle
+    known = ~np.isnan(X)
+    middle = X.sum(axis=0, where=known) / np.maximum(known.sum(axis=0, dtype=X.dtype), 1)
+    return np.where(known, X - middle, 0), middle
 
 
 def _neighbourhood_scores(
@@ -296,10 +308,12 @@ def _centres_with_labels(
     return centres
 
 
-def _squared_distances(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Squared distances of rows to centres."""
-    squares = (X**2).sum(axis=1)[:, None] - 2 * X @ centres.T + (centres**2).sum(axis=1)
-    return np.maximum(squares, 0)
+def _squared_distances(
+    X: np.ndarray, centres: np.ndarray, known: np.ndarray | None = None
+) -> np.ndarray:
+    """Squared distances of rows to centres; of what is `known`, where X is 0 elsewhere."""
+    squares = (centres**2).sum(axis=1) if known is None else known @ (centres**2).T
+    return np.maximum((X**2).sum(axis=1)[:, None] - 2 * X @ centres.T + squares, 0)
 
 
 def _model_of_assignment(problem: MixtureProblem, model: Model, assignment: np.ndarray) -> Model:
@@ -336,7 +350,8 @@ def _reseed_empty(
     rows = random_state.choice(batch.n_rows, empty.size, replace=empty.size > batch.n_rows, p=odds)
     weights = counts / counts.sum()
     weights[empty] = 1 / batch.n_rows
-    parameters = emission.reseed(
-        model.emission, empty, np.asarray(batch.X[rows], np.float64), counts > 0
-    )
+    X = np.asarray(batch.X[rows], np.float64)
+    if batch.missing:
+        X = np.where(np.isnan(X), _about_middle(batch)[1], X)
+    parameters = emission.reseed(model.emission, empty, X, counts > 0)
     return Model(weights / weights.sum(), parameters)
