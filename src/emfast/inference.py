@@ -1,8 +1,8 @@
 """What people ask of a fitted mixture: scores, responsibilities, criteria, samples."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import is_dataclass, replace
 from functools import lru_cache
 from numbers import Integral
 from typing import Any
@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from emfast.data import Batch
 from emfast.emissions.base import Emission
-from emfast.labels import Labels
+from emfast.known import NOTHING_KNOWN, Known, check_fixed
+from emfast.labels import Labels, encode_labels
 from emfast.latent import Latent, MixtureWeights
 from emfast.problem import Model, posterior
 from emfast.threads import resolve_threads
@@ -31,12 +32,18 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     _defining_attributes: tuple[str, ...] = ()
 
     @abstractmethod
-    def _emission(self, fixed: Collection[str] = ()) -> Emission:
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
         """The emission family that the constructor's arguments describe."""
 
-    def _latent(self, fixed: Collection[str] = ()) -> Latent:
+    def _latent(self, fixed: Known = NOTHING_KNOWN) -> Latent:
         """The latent structure: what makes this a mixture."""
-        return MixtureWeights(fixed="weights" in fixed)
+        return MixtureWeights(fixed=fixed)
+
+    def _known(self) -> Known:
+        """The parameters that the argument `fixed` says are known."""
+        emission = self._emission()
+        groups = (*self._latent().groups, *emission.groups)
+        return check_fixed(self.fixed, groups, emission.shared, int(self.n_components))
 
     @abstractmethod
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
@@ -54,10 +61,12 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         """Keep the model in float64 and show it as fitted attributes of `dtype`."""
         shown = {"weights_": model.latent, **self._attributes(model.emission)}
         for name, value in shown.items():
-            setattr(self, name, value.astype(dtype))
+            setattr(self, name, as_shown(value, dtype))
         self._float64_model = model
         self._fitted_kind = self._emission().kind
-        self._published = {name: getattr(self, name).copy() for name in self._defining_attributes}
+        self._published = {
+            name: as_shown(getattr(self, name), dtype) for name in self._defining_attributes
+        }
 
     @classmethod
     @lru_cache
@@ -70,7 +79,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         check_is_fitted(self)
         shown = getattr(self, "_published", None)
         if shown is not None and all(
-            np.array_equal(getattr(self, name), value) for name, value in shown.items()
+            are_equal(getattr(self, name), value) for name, value in shown.items()
         ):
             if self._emission().kind != self._fitted_kind:
                 raise ValueError(
@@ -80,6 +89,10 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             return self._float64_model
         weights = np.asarray(self.weights_, np.float64)
         return Model(weights, self._parameters_of_attributes())
+
+    def _as_columns(self, drawn: list[Any]) -> np.ndarray:
+        """What was drawn from each component, as rows of X."""
+        return np.vstack(drawn)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
@@ -94,6 +107,13 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             raise ValueError(f"X: found {found} features; expected {n_features} features")
         return batch
 
+    def _batch(self, X: Any, labels: Any) -> Batch:
+        """Rows that the fitted model can be asked about, with what is known of them."""
+        batch = self._rows(X)
+        classes = getattr(self, "classes_", np.empty(0, object))
+        known = encode_labels(labels, batch.n_rows, len(self.weights_), classes)
+        return replace(batch, labels=known)
+
     def _posterior(self, batch: Batch, *wanted: str) -> list[np.ndarray]:
         """The outputs of `problem.posterior` that are named, for every row.
 
@@ -102,21 +122,24 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         responsibilities.
         """
         emission, model = self._emission(), self._model()
-        out = self._pass(batch, wanted)
+        needed = wanted if batch.labels.nothing_known else {*wanted, "log_likelihoods"}
+        out = self._pass(batch, needed)
         for chunk, rows in self._chunks(batch.X):
             zero = emission.impossible_rows(rows, model.emission)
             if zero is None:
                 break
-            possible = ~zero & (model.latent > 0)
+            possible = ~zero & (model.latent > 0) & batch.labels.allows(chunk, zero.shape)
             affected = np.flatnonzero(zero.any(axis=1) & possible.any(axis=1))
             if affected.size:
                 allowed = np.ascontiguousarray(possible[affected]).view(np.uint8)
                 part = replace(batch, X=rows[affected], labels=Labels(allowed=allowed))
-                for name, values in self._pass(part, wanted).items():
+                for name, values in self._pass(part, needed).items():
                     out[name][chunk][affected] = values
             _no_component(out, chunk.start + np.flatnonzero(~possible.any(axis=1)), model.latent)
-        if "log_likelihoods" in wanted:
-            _no_component(out, np.flatnonzero(out["log_likelihoods"] == -np.inf), model.latent)
+        if "log_likelihoods" in needed:
+            nowhere = out["log_likelihoods"] == -np.inf
+            _no_component(out, np.flatnonzero(nowhere), model.latent)
+            _refuse_contradictions(batch, nowhere)
         return [out[name] for name in wanted]
 
     def _pass(self, batch: Batch, wanted: Collection[str]) -> dict[str, np.ndarray]:
@@ -138,57 +161,75 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
 
     # What people ask of it
 
-    def score_samples(self, X):
+    def score_samples(self, X, *, labels=None):
         """Log-likelihood of every row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
+            What is known of each row's component, as in `fit`; names are those in ``classes_``.
 
         Returns
         -------
         ndarray of shape (n_samples,)
-            log p(x) in nats; -inf for a row that no component can produce.
-        """
-        return self._posterior(self._rows(X), "log_likelihoods")[0]
+            log p(x) in nats, joint with the label where there is one: the log of the sum of
+            p(z) p(x | z) over the components z that it allows. -inf for a row without label that no
+            component can produce.
 
-    def score(self, X, y=None, sample_weight=None):
-        """Mean log-likelihood of the rows, in nats.
+        Raises
+        ------
+        ValueError
+            A row has zero likelihood under every component that its label allows.
+        """
+        return self._posterior(self._batch(X, labels), "log_likelihoods")[0]
+
+    def score(self, X, y=None, sample_weight=None, *, labels=None):
+        """Mean log-likelihood of the rows, in nats; joint with the label for labelled rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
+        labels : see `score_samples`
 
         Returns
         -------
         float
         """
-        total, weight = self._total(X, sample_weight)
+        total, weight = self._total(X, sample_weight, labels)
         return total / weight
 
-    def _total(self, X, sample_weight) -> tuple[float, float]:
+    def _total(self, X, sample_weight, labels=None) -> tuple[float, float]:
         """Weighted log-likelihood of the rows, and the sum of weights."""
-        scores = self.score_samples(X)
-        weights = check_sample_weight(sample_weight, len(scores))
+        batch = self._batch(X, labels)
+        weights = check_sample_weight(sample_weight, batch.n_rows)
+        scores = self._posterior(replace(batch, weights=weights), "log_likelihoods")[0]
         if weights is None:
             return float(scores.sum()), float(len(scores))
         return float(scores[weights > 0] @ weights[weights > 0]), float(weights.sum())
 
-    def predict_proba(self, X):
-        """Responsibilities: the probability of every component given the row.
+    def predict_proba(self, X, *, labels=None):
+        """Responsibilities: the probability of every component given the row, and its label.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        labels : see `score_samples`
 
         Returns
         -------
         ndarray of shape (n_samples, n_components)
-            Rows sum to 1; a row that no component can produce has the mixture's weights.
+            Rows sum to 1; components that a label excludes have 0. A row without label that no
+            component can produce has the mixture's weights.
+
+        Raises
+        ------
+        ValueError
+            A row has zero likelihood under every component that its label allows.
         """
-        return self._responsibilities(self._rows(X))
+        return self._responsibilities(self._batch(X, labels))
 
     def _responsibilities(self, batch: Batch) -> np.ndarray:
         # With the likelihoods, which tell the rows that underflow under every component.
@@ -225,17 +266,14 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         random_state = check_random_state(self.random_state)
         counts = random_state.multinomial(n_samples, model.latent / model.latent.sum())
         emission = self._emission()
-        X = np.vstack(
-            [
-                emission.draw(model.emission, k, count, random_state)
-                for k, count in enumerate(counts)
-            ]
-        )
-        return X, np.repeat(np.arange(len(counts)), counts)
+        drawn = [
+            emission.draw(model.emission, k, count, random_state) for k, count in enumerate(counts)
+        ]
+        return self._as_columns(drawn), np.repeat(np.arange(len(counts)), counts)
 
     def _n_parameters(self) -> int:
-        """Free parameters: fixed groups do not count."""
-        fixed = frozenset(self.fixed or ())
+        """Free parameters: known ones do not count."""
+        fixed = self._known()
         latent, emission = self._latent(fixed), self._emission(fixed)
         K, D = emission.shape(self._model().emission)
         return latent.n_parameters(K) + emission.n_parameters(K, D)
@@ -290,10 +328,42 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         weights = check_sample_weight(sample_weight, batch.n_rows)
         certainty = 0.0
         for chunk, rows in self._chunks(batch.X):
-            part = replace(batch, X=rows)
-            largest = np.log(self._responsibilities(part).max(axis=1), dtype=np.float64)
+            shares = self._responsibilities(replace(batch, X=rows))
+            largest = np.log(shares.max(axis=1), dtype=np.float64)
             certainty += float(largest.sum() if weights is None else largest @ weights[chunk])
         return self.bic(X, sample_weight=sample_weight) - 2 * certainty
+
+
+def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:
+    """Raise where a row of positive weight and its label exclude each other."""
+    if batch.labels.nothing_known:
+        return
+    contradictory = nowhere & batch.labels.restricts(batch.n_rows)
+    if batch.weights is not None:
+        contradictory &= batch.weights > 0
+    if contradictory.any():
+        raise ValueError(
+            f"labels: row {contradictory.argmax()} has zero likelihood under every component that "
+            "its label allows"
+        )
+
+
+def as_shown(value: Any, dtype: np.dtype) -> Any:
+    """A copy of an array, or of all in a list, tuple or mapping, of `dtype` if they are real."""
+    if isinstance(value, np.ndarray):
+        return value.astype(dtype if value.dtype.kind == "f" else value.dtype)
+    if isinstance(value, Mapping):
+        return {name: as_shown(each, dtype) for name, each in value.items()}
+    if is_dataclass(value):
+        return replace(value, **as_shown(vars(value), dtype))
+    return [as_shown(each, dtype) for each in value]
+
+
+def are_equal(value: Any, other: Any) -> bool:
+    """Whether two arrays, or lists of them, are equal."""
+    if isinstance(other, list):
+        return len(value) == len(other) and all(map(are_equal, value, other))
+    return np.array_equal(value, other)
 
 
 def _no_component(out: dict[str, np.ndarray], rows: np.ndarray, weights: np.ndarray) -> None:

@@ -17,8 +17,10 @@ from emfast import em
 from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.exceptions import SingularComponentError
+from emfast.known import components_given
 from emfast.labels import Labels
 from emfast.problem import MixtureProblem, Model, expectation, posterior
+from emfast.rows import as_numbers, take
 from emfast.threads import limited_openmp
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")
@@ -67,8 +69,9 @@ def start_model(
     n_components : int
     init_params : one of `INIT_PARAMS`
     given : dict of ndarray
-        Groups with known starting values, "weights" among them. Where the locations of the
-        components are given, rows go to the nearest; `init_params` is not used.
+        Groups with known starting values, "weights" among them, NaN where a component has none.
+        Where the locations of components are given, rows go to the nearest; `init_params` is not
+        used. Components whose location is not given are spread over the rows as by k-means++.
     random_state : RandomState
     n_trials : int, default=0
         How many starts of this kind are tried by a few iterations of EM; the best goes on. One is
@@ -80,23 +83,22 @@ def start_model(
     -------
     Model
     """
-    locations = given.get(problem.emission.groups[0])
+    located = problem.emission.located(given)
     n_rows, n_features = problem.source.n_rows, problem.source.n_features
     scarce = n_rows < ROWS_PER_PARAMETER * problem.emission.n_parameters(n_components, n_features)
-    if locations is None and init_params == "short_em":
+    if not located and init_params == "short_em":
         model = _best_short_run(
             problem, n_components, SHORT_RUN_PARAMS, SHORT_RUN_ITER, random_state
         )
     elif simpler is not None and scarce and not given:
         kinds = [init_params] * n_trials
         model = _start_by_simpler(problem, simpler, n_components, kinds, random_state)
-    elif locations is None and n_trials > 1:
+    elif not located and n_trials > 1:
         kinds = [init_params] * n_trials
         model = _best_short_run(problem, n_components, kinds, TRIAL_ITER, random_state)
     else:
-        model = _assigned_start(problem, n_components, init_params, locations, random_state)
-    weights = given.get("weights", model.latent)
-    return Model(weights, problem.emission.with_groups(model.emission, given))
+        model = _assigned_start(problem, n_components, init_params, located, random_state)
+    return problem.with_groups(model, given)
 
 
 def _best_short_run(
@@ -117,7 +119,7 @@ def _best_short_run(
     best, found = None, None
     for init_params in kinds:
         try:
-            start = _assigned_start(problem, n_components, init_params, None, random_state)
+            start = _assigned_start(problem, n_components, init_params, {}, random_state)
             trace = em.maximize(problem, start, tol=SHORT_RUN_TOL, max_iter=max_iter)
         except SingularComponentError as error:
             failure = error
@@ -153,11 +155,11 @@ def _assigned_start(
     problem: MixtureProblem,
     n_components: int,
     init_params: str,
-    locations: np.ndarray | None,
+    located: dict[str, np.ndarray],
     random_state: np.random.RandomState,
 ) -> Model:
     """The model of rows that are assigned to components."""
-    assignment = _assign(problem.source.batch, n_components, init_params, locations, random_state)
+    assignment = _assign(problem, n_components, init_params, located, random_state)
     return _model_from(problem, n_components, assignment, random_state)
 
 
@@ -176,43 +178,33 @@ def _model_from(
 
 
 def _assign(
-    batch: Batch,
+    problem: MixtureProblem,
     n_components: int,
     init_params: str,
-    locations: np.ndarray | None,
+    located: dict[str, np.ndarray],
     random_state: np.random.RandomState,
 ) -> np.ndarray:
     """The component of every row; labels are kept."""
-    labelled = batch.labels.known(batch.n_rows)
-    if locations is None and init_params == "random":
+    batch = problem.source.batch
+    known = batch.labels.known(batch.n_rows)
+    if not located and init_params == "random":
         scores = random_state.random_sample((batch.n_rows, n_components))
     else:
+        X, locations = problem.emission.embedded(batch.X, located)
         # Distances are taken about the middle of the rows, wherever that is.
-        X, middle = _about_middle(batch)
-        known = ~np.isnan(batch.X) if batch.missing else None
+        middle = X.mean(axis=0)
+        X = X - middle
         if locations is not None:
-            scores = _squared_distances(X, locations - middle, known)
-        elif init_params == "neighbourhood" and not np.any(labelled >= 0):
+            centres = _centres(X, batch.weights, known, locations - middle, random_state)
+            scores = _squared_distances(X, centres)
+        elif init_params == "neighbourhood" and not np.any(known >= 0):
             scores = _neighbourhood_scores(X, batch.weights, n_components, random_state)
         else:
-            centres = _locations(
-                X, batch.weights, labelled, n_components, init_params, random_state
-            )
-            scores = _squared_distances(X, centres, known)
+            centres = _locations(X, batch.weights, known, n_components, init_params, random_state)
+            scores = _squared_distances(X, centres)
     if batch.labels.allowed is not None:
         scores = np.where(batch.labels.allowed, scores, np.inf)
-    return np.where(labelled >= 0, labelled, scores.argmin(axis=1)).astype(np.int32)
-
-
-def _about_middle(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """Rows less their mean, and the mean; what is missing is at the mean of its column."""
-    X = np.asarray(batch.X, dtype=batch.dtype)
-    if not batch.missing:
-        middle = X.mean(axis=0)
-        return X - middle, middle
-    known = ~np.isnan(X)
-    middle = X.sum(axis=0, where=known) / np.maximum(known.sum(axis=0, dtype=X.dtype), 1)
-    return np.where(known, X - middle, 0), middle
+    return np.where(known >= 0, known, scores.argmin(axis=1)).astype(np.int32)
 
 
 def _neighbourhood_scores(
@@ -250,7 +242,8 @@ def _locations(
 ) -> np.ndarray:
     """A point for every component."""
     if np.any(known >= 0):
-        centres = _centres_with_labels(X, weights, known, n_components, random_state)
+        nowhere = np.full((n_components, X.shape[1]), np.nan)
+        centres = _centres(X, weights, known, nowhere, random_state)
     elif init_params == "random_from_data":
         centres = X[random_state.choice(len(X), n_components, replace=False)]
     elif init_params != "kmeans":
@@ -276,44 +269,46 @@ def _locations(
         return kmeans.fit(X, sample_weight=weights).cluster_centers_
 
 
-def _centres_with_labels(
+def _centres(
     X: np.ndarray,
     weights: np.ndarray | None,
     known: np.ndarray,
-    n_components: int,
+    locations: np.ndarray,
     random_state: np.random.RandomState,
 ) -> np.ndarray:
-    """Means of the labelled rows; components without any are spread over the other rows.
+    """The given locations, where there are none (NaN) the means of the labelled rows.
 
-    They are drawn one by one with probability proportional to the squared distance from the nearest
-    centre so far, as k-means++ does (Arthur and Vassilvitskii, 2007).
+    Components that have neither are spread over the other rows. They are drawn one by one with
+    probability proportional to the squared distance from the nearest centre so far, as k-means++
+    does (Arthur and Vassilvitskii, 2007).
     """
+    placed = components_given(locations)
+    if placed.all():
+        return locations
     weights = np.ones(len(X)) if weights is None else weights
-    centres = np.zeros((n_components, X.shape[1]), X.dtype)
-    totals = np.bincount(known[known >= 0], weights[known >= 0], n_components)
-    labelled = totals > 0
-    for k in np.flatnonzero(labelled):
+    centres = np.where(placed[:, None], locations, 0).astype(X.dtype)
+    totals = np.bincount(known[known >= 0], weights[known >= 0], len(centres))
+    for k in np.flatnonzero(~placed & (totals > 0)):
         centres[k] = np.average(X[known == k], axis=0, weights=weights[known == k])
+        placed[k] = True
     candidates = np.flatnonzero((known < 0) & (weights > 0))
     if candidates.size == 0:
         candidates = np.flatnonzero(weights > 0)
-    for k in np.flatnonzero(~labelled):
+    for k in np.flatnonzero(~placed):
         nearest = (
-            _squared_distances(X[candidates], centres[labelled]).min(axis=1) * weights[candidates]
+            _squared_distances(X[candidates], centres[placed]).min(axis=1) * weights[candidates]
         )
         total = nearest.sum()
         odds = nearest / total if total > 0 else None
         centres[k] = X[random_state.choice(candidates, p=odds)]
-        labelled[k] = True
+        placed[k] = True
     return centres
 
 
-def _squared_distances(
-    X: np.ndarray, centres: np.ndarray, known: np.ndarray | None = None
-) -> np.ndarray:
-    """Squared distances of rows to centres; of what is `known`, where X is 0 elsewhere."""
-    squares = (centres**2).sum(axis=1) if known is None else known @ (centres**2).T
-    return np.maximum((X**2).sum(axis=1)[:, None] - 2 * X @ centres.T + squares, 0)
+def _squared_distances(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Squared distances of rows to centres."""
+    squares = (X**2).sum(axis=1)[:, None] - 2 * X @ centres.T + (centres**2).sum(axis=1)
+    return np.maximum(squares, 0)
 
 
 def _model_of_assignment(problem: MixtureProblem, model: Model, assignment: np.ndarray) -> Model:
@@ -350,8 +345,7 @@ def _reseed_empty(
     rows = random_state.choice(batch.n_rows, empty.size, replace=empty.size > batch.n_rows, p=odds)
     weights = counts / counts.sum()
     weights[empty] = 1 / batch.n_rows
-    X = np.asarray(batch.X[rows], np.float64)
-    if batch.missing:
-        X = np.where(np.isnan(X), _about_middle(batch)[1], X)
-    parameters = emission.reseed(model.emission, empty, X, counts > 0)
+    parameters = emission.reseed(
+        model.emission, empty, as_numbers(take(batch.X, rows)), counts > 0
+    )
     return Model(weights / weights.sum(), parameters)

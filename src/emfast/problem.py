@@ -4,8 +4,9 @@ The model is a pair (latent structure, emission) of parameter values; what does 
 fit - the families, their fixed groups, the rows - is held here.
 """
 
+import operator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +14,11 @@ import numpy as np
 import emcore
 from emfast.data import ArraySource, Batch
 from emfast.emissions.base import Emission
+from emfast.known import Known
 from emfast.labels import NOTHING_KNOWN
 from emfast.latent.base import Latent
 from emfast.latent.mixture import MixtureWeights
+from emfast.rows import for_kernels
 from emfast.statistics import Statistics
 
 # Rows that say where and how broad all rows are, roughly.
@@ -41,7 +44,9 @@ def expectation(
     kernels = emcore.kernels(batch.dtype)
     latent_kernel = latent.kernel(model.latent, kernels)
     weights = latent.weights(model.latent)
-    emission_kernel = emission.kernel(model.emission, weights, kernels, constant, batch.missing)
+    emission_kernel = emission.kernel(
+        model.emission, weights, kernels, constant, batch.missing, batch.storage
+    )
     partial, impossible = _pass_over(kernels, latent_kernel, emission_kernel, batch, n_threads)
     K = latent_kernel.n_components
     return Statistics(
@@ -70,7 +75,11 @@ def posterior(
         kernels,
         latent.kernel(model.latent, kernels),
         emission.kernel(
-            model.emission, latent.weights(model.latent), kernels, missing=batch.missing
+            model.emission,
+            latent.weights(model.latent),
+            kernels,
+            missing=batch.missing,
+            storage=batch.storage,
         ),
         replace(batch, weights=None),
         n_threads,
@@ -86,7 +95,7 @@ def _pass_over(kernels, latent, emission, batch, n_threads, **options):
     impossible = kernels.expectation(
         latent,
         emission,
-        batch.X,
+        for_kernels(batch.X),
         partial,
         block_rows,
         n_threads,
@@ -121,40 +130,61 @@ class MixtureProblem:
         return 1e-5 if self.source.dtype == "float32" else 1e-11
 
     @property
-    def fixed(self) -> frozenset[str]:
-        """The groups of parameters that are known."""
-        return self.emission.fixed | ({"weights"} if self.latent.fixed else frozenset())
+    def fixed(self) -> Known:
+        """The parameters that are known."""
+        return Known({**self.latent.fixed, **self.emission.fixed})
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of all groups of parameters."""
+        return (*self.latent.groups, *self.emission.groups)
+
+    def with_groups(self, model: Model, given: dict[str, np.ndarray]) -> Model:
+        """Replace groups by given values, except where these are NaN."""
+        return Model(
+            self.latent.with_groups(model.latent, given),
+            self.emission.with_groups(model.emission, given),
+        )
 
     @cached_property
     def constant(self) -> Any:
-        """What the statistics of the rows contain whatever the model, as the emission says.
+        """What the statistics of the rows contain whatever the model, as the emission says."""
+        missing = any(batch.missing for batch in self.source)
+        return self.emission.constant(
+            self.source.n_rows, self.source.n_features, self._flat_total, missing
+        )
 
-        Collected in a pass of its own, with one component: no start enters.
+    def _flat_total(self, emission: Emission, block: int | None = None) -> tuple[Statistics, Any]:
+        """Statistics of all rows, or one block of their columns, under a flat model, and that.
+
+        It has one component: no start enters.
         """
-        if not self.emission.has_constant(self.source.n_rows, self.source.n_features):
-            return None
-        if any(batch.missing for batch in self.source):
-            return None
         batch = next(iter(self.source))
         counted = np.arange(min(batch.n_rows, ROWS_OF_FLAT_START))
         if batch.weights is not None:
             counted = np.flatnonzero(batch.weights)
-        some_rows = batch.X[counted[:ROWS_OF_FLAT_START]]
-        flat = Model(np.ones(1), self.emission.flat_start(some_rows, 1))
-        return self.emission.constant(self._total(MixtureWeights(), flat, labelled=False).emission)
+        rows = batch.X if block is None else batch.X.parts[block]
+        flat = emission.flat_start(rows[counted[:ROWS_OF_FLAT_START]], 1)
+        parts = (each if block is None else each.of_block(block) for each in self.source)
+        model = Model(np.ones(1), flat)
+        totals = (
+            expectation(
+                MixtureWeights(),
+                emission,
+                model,
+                replace(part, labels=NOTHING_KNOWN),
+                self.n_threads,
+            )
+            for part in parts
+        )
+        return reduce(operator.add, totals), flat
 
     def estep(self, model: Model) -> Statistics:
-        total = self._total(self.latent, model, self.constant)
-        return self.emission.complete(total, model.emission, self.constant)
-
-    def _total(
-        self, latent: Latent, model: Model, constant: Any = None, labelled: bool = True
-    ) -> Statistics:
         total, n_rows = None, 0
         for batch in self.source:
-            if not labelled:
-                batch = replace(batch, labels=NOTHING_KNOWN)
-            statistics = expectation(latent, self.emission, model, batch, self.n_threads, constant)
+            statistics = expectation(
+                self.latent, self.emission, model, batch, self.n_threads, self.constant
+            )
             if statistics.impossible_row >= 0:
                 raise ValueError(
                     f"X: row {n_rows + statistics.impossible_row} has zero likelihood under "
@@ -162,7 +192,7 @@ class MixtureProblem:
                 )
             total = statistics if total is None else total + statistics
             n_rows += batch.n_rows
-        return total
+        return self.emission.complete(total, model.emission, self.constant)
 
     def mstep(self, statistics: Statistics, model: Model) -> Model:
         return Model(

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from emfast.emissions.base import Emission, refuse_another_kind
+from emfast.emissions.base import Emission, FlatTotal, refuse_another_kind
 from emfast.emissions.covariances import (
     EPSILON,
     RANK_DIGITS,
@@ -31,7 +31,14 @@ from emfast.emissions.covariances import (
 )
 from emfast.emissions.degeneracy import degenerate_components
 from emfast.exceptions import SingularComponentError
+from emfast.known import Known, filled
 from emfast.statistics import STARVED, Statistics, starved
+from emfast.validation import (
+    check_array_of,
+    check_of_components,
+    check_positive_definite,
+    check_rows,
+)
 
 COVARIANCE_TYPES = tuple(STRUCTURES)
 
@@ -171,20 +178,37 @@ class Gaussian(Emission):
     covariance_type : {"full", "tied", "diag", "spherical"}
     reg_covar : float, default=1e-6
         Added to the variances in every M-step.
-    fixed : collection of "means" and "covariances"
+    fixed : collection or mapping of "means" and "covariances", see `known.Known`
     """
 
     groups = ("means", "covariances")
+    has_units = True
 
     def __init__(self, covariance_type="full", *, reg_covar=1e-6, fixed=()):
         self.covariance_type = covariance_type
         self.structure = STRUCTURES[covariance_type]
         self.reg_covar = reg_covar
-        self.fixed = frozenset(fixed)
+        self.fixed = Known(fixed)
+        self.shared = ("covariances",) if self.structure.shared else ()
 
     @property
     def kind(self) -> str:
         return f"{self.covariance_type} Gaussian"
+
+    def validated(self, estimator, X, *, reset):
+        return check_rows(
+            estimator, X, [np.float64, np.float32], reset=reset, allow_missing=True
+        )
+
+    def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
+        def check(name: str, values: Any) -> np.ndarray:
+            if group == "means":
+                return check_array_of(name, values, (K, D), "(n_components, n_features)")
+            return check_positive_definite(name, values, self.covariance_type, K, D)
+
+        if group in self.shared:
+            return check(name, values)
+        return check_of_components(name, values, check)
 
     def kernel(
         self,
@@ -193,6 +217,7 @@ class Gaussian(Emission):
         kernels: ModuleType,
         constant: "ConstantScatter | None" = None,
         missing: bool = False,
+        storage: str = "dense",
     ) -> Any:
         # In the precision of the rows, from which it is subtracted.
         centre = _median(parameters.means, weights).astype(kernels.DTYPE, copy=False)
@@ -218,11 +243,13 @@ class Gaussian(Emission):
             self.covariance_type, counts, origin, first, second, epsilon, known
         )
 
-    def has_constant(self, n_rows: int, n_features: int) -> bool:
-        """With a covariance that all components share: the scatter of all rows."""
-        return self.structure.shared and n_rows * n_features**2 >= LEAST_SCATTER
-
-    def constant(self, statistics: GaussianStatistics) -> ConstantScatter:
+    def constant(
+        self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool
+    ) -> ConstantScatter | None:
+        """With a covariance that all components share: the scatter of all rows, if complete."""
+        if missing or not self.structure.shared or n_rows * n_features**2 < LEAST_SCATTER:
+            return None
+        statistics = flat_total(self)[0].emission
         point = statistics.origin[0]
         first, second = statistics.about(point)
         return ConstantScatter(point, statistics.counts.sum(), first.sum(axis=0), second)
@@ -247,27 +274,26 @@ class Gaussian(Emission):
     ) -> GaussianParameters:
         counts, origin, structure = statistics.counts, statistics.origin, self.structure
         gone, unseen = starved(counts), statistics.unseen
-        some_gone = np.count_nonzero(gone) > 0
         n = np.maximum(statistics.entries, LEAST_COUNT)
-        means = parameters.means
-        if "means" not in self.fixed:
-            means = origin + statistics.first / n
-            if some_gone:
-                means[gone] = parameters.means[gone]
-            if unseen is not None:
-                means[unseen] = parameters.means[unseen]
+        means = origin + statistics.first / n
+        if unseen is not None:
+            means[unseen] = parameters.means[unseen]
+        means = self.fixed.keep("means", means, parameters.means, gone)
         if "covariances" in self.fixed:
             return replace(parameters, means=means)
         second = statistics.about(means)[1]
         unknown = LOST_DIGITS * statistics.epsilon * (means - origin) ** 2
         covariances = structure.averages(second, n, means.shape[1])
         covariances = structure.raise_variances(covariances, unknown, self.reg_covar)
-        if some_gone and not structure.shared:
-            covariances[gone] = parameters.covariances[gone]
         if unseen is not None:
             untold = structure.untold(unseen)
             covariances[untold] = parameters.covariances[untold]
-        return self._regular(means, covariances, statistics.epsilon, gone)
+        kept = gone | self.fixed.of("covariances", len(gone))
+        estimate = self._regular(means, covariances, statistics.epsilon, kept)
+        if np.count_nonzero(kept) and not structure.shared:
+            estimate.covariances[kept] = parameters.covariances[kept]
+            estimate.factors[kept] = parameters.factors[kept]
+        return estimate
 
     def is_precise(self, statistics: GaussianStatistics, parameters: GaussianParameters) -> bool:
         distances = self.structure.whitened(
@@ -280,17 +306,18 @@ class Gaussian(Emission):
         means: np.ndarray,
         covariances: np.ndarray,
         epsilon: float,
-        gone: np.ndarray | bool = False,
+        kept: np.ndarray | bool = False,
     ) -> GaussianParameters:
         """Parameters with regular covariances, which are overwritten.
 
         With ``reg_covar > 0`` a covariance that is singular to rounding gets the smallest
-        eigenvalues that keep it regular; without, it is an error, except for components that are
-        `gone`.
+        eigenvalues that keep it regular; without, it is an error, except for components whose
+        covariances are `kept` as they were.
         """
         factors, singular = self.structure.regular(covariances, means, epsilon, self.reg_covar)
         if np.count_nonzero(singular):
-            singular = singular if self.structure.shared else singular & ~np.asarray(gone)
+            if not self.structure.shared:
+                singular = singular & ~np.asarray(kept)
             self._refuse_singular(np.flatnonzero(singular))
         return GaussianParameters(means, covariances, factors)
 
@@ -330,11 +357,10 @@ class Gaussian(Emission):
     def with_groups(
         self, parameters: GaussianParameters, given: dict[str, np.ndarray]
     ) -> GaussianParameters:
-        if "means" in given:
-            parameters = replace(parameters, means=given["means"])
-        if "covariances" in given:
-            parameters = self.parameters(parameters.means, given["covariances"])
-        return parameters
+        means = filled(given.get("means"), parameters.means)
+        if "covariances" not in given:
+            return replace(parameters, means=means)
+        return self.parameters(means, filled(given["covariances"], parameters.covariances))
 
     def reseed(
         self,
@@ -344,22 +370,22 @@ class Gaussian(Emission):
         healthy: np.ndarray,
     ) -> GaussianParameters:
         means = parameters.means.copy()
-        if "means" not in self.fixed:
-            means[components] = rows
+        means[components] = np.where(np.isnan(rows), means[healthy].mean(axis=0), rows)
+        means = self.fixed.keep("means", means, parameters.means)
         if self.structure.shared or "covariances" in self.fixed:
             return replace(parameters, means=means)
         covariances = parameters.covariances.copy()
         covariances[components] = covariances[healthy].mean(axis=0)
+        covariances = self.fixed.keep("covariances", covariances, parameters.covariances)
         return self.parameters(means, covariances)
 
     def shape(self, parameters: GaussianParameters) -> tuple[int, int]:
         return parameters.means.shape
 
-    def n_parameters(self, n_components: int, n_features: int) -> int:
-        means = 0 if "means" in self.fixed else n_components * n_features
-        if "covariances" in self.fixed:
-            return means
-        return means + self.structure.n_parameters(n_components, n_features)
+    def group_size(self, group: str, n_components: int, n_features: int) -> int:
+        if group == "means":
+            return n_components * n_features
+        return self.structure.n_parameters(n_components, n_features)
 
     def draw(
         self,
