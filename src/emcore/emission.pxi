@@ -33,6 +33,7 @@ cdef class Emission:
     cdef readonly Py_ssize_t n_terms            # 0 where none are
     cdef readonly Py_ssize_t statistics_size
     cdef readonly Py_ssize_t scratch_per_row    # reals
+    cdef readonly Py_ssize_t component_vectors  # of what stands in for a missing entry; 0 for none
     cdef readonly bint about_centre
     cdef readonly str form
     cdef Buffer centre                          # (n_features,) subtracted while packing

@@ -32,6 +32,7 @@ cdef class Workspace:
 
     cdef Buffer x, weights, responsibilities, log_likelihoods, scratch, rows_of_x, words, columns
     cdef Buffer densities
+    cdef PatternMemory missing
     cdef object every, listed, n_active, slots
     cdef Workspace next
     cdef Tile tile              # points into the buffers
@@ -54,6 +55,9 @@ cdef class Workspace:
             self.pack_to_slots(part, rows)
         self.scratch = Buffer(rows * part.scratch_per_row)
         self.tile.scratch = <vreal*> self.scratch.data
+        if part.component_vectors > 0:
+            self.missing = PatternMemory(rows, part.n_features, part.component_vectors)
+            self.tile.missing = &self.missing.patterns
         if isinstance(emission, Product):
             self.next = Workspace((<Product> emission).rest, rows, whole)
             self.tile.next = &self.next.tile

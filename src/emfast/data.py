@@ -88,6 +88,8 @@ class ArraySource:
         size = self.n_rows if pool is None else pool.size
         rows = _choice(size, n_rows, random_state)
         rows = rows if pool is None else pool[rows]
+        if self.batch.missing:
+            rows = self._with_every_column(rows, pool)
         if n_rows >= size or labels.nothing_known:
             return self.batch.take(np.sort(rows))
         known = labels.known(self.n_rows)
@@ -106,6 +108,18 @@ class ArraySource:
         factors = chance / (1 - (1 - chance) * (1 - odds))
         weights = factors if chosen.weights is None else factors * chosen.weights
         return replace(chosen, weights=weights)
+
+    def _with_every_column(self, rows: np.ndarray, pool: np.ndarray | None) -> np.ndarray:
+        """These rows, and the first that has it for every column that is missing in all of them."""
+        for X in getattr(self.batch.X, "parts", [self.batch.X]):
+            if not isinstance(X, np.ndarray) or X.dtype.kind != "f":
+                continue
+            unseen = np.flatnonzero(np.isnan(np.take(X, rows, axis=0)).all(axis=0))
+            if unseen.size:
+                known = ~np.isnan(X[:, unseen] if pool is None else X[np.ix_(pool, unseen)])
+                first = known.argmax(axis=0)[known.any(axis=0)]
+                rows = np.union1d(rows, first if pool is None else pool[first])
+        return rows
 
 
 def _choice(n: int, size: int, random_state: np.random.RandomState) -> np.ndarray:

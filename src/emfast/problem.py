@@ -149,7 +149,10 @@ class MixtureProblem:
     @cached_property
     def constant(self) -> Any:
         """What the statistics of the rows contain whatever the model, as the emission says."""
-        return self.emission.constant(self.source.n_rows, self.source.n_features, self._flat_total)
+        missing = np.any([batch.missing for batch in self.source], axis=0)
+        return self.emission.constant(
+            self.source.n_rows, self.source.n_features, self._flat_total, missing
+        )
 
     def _flat_total(self, emission: Emission, block: int | None = None) -> tuple[Statistics, Any]:
         """Statistics of all rows, or one block of their columns, under a flat model, and that.

@@ -167,5 +167,5 @@ def as_points(rows: Any) -> np.ndarray:
     if not missing.any():
         return X
     n_observed = (~missing).sum(axis=0)
-    means = np.where(missing, 0, X).sum(axis=0) / np.maximum(n_observed, 1)
+    means = X.sum(axis=0, where=~missing, dtype=np.float64) / np.maximum(n_observed, 1)
     return np.where(missing, means, X).astype(X.dtype, copy=False)

@@ -86,7 +86,9 @@ class Emission(ABC):
     def statistics(self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: Any) -> Any:
         """Name the numbers that a pass with `kernel` has accumulated."""
 
-    def constant(self, n_rows: int, n_features: int, flat_total: FlatTotal) -> Any:
+    def constant(
+        self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool
+    ) -> Any:
         """What the statistics of all rows contain whatever the model.
 
         None if nothing, or if so many rows do not repay it.
@@ -96,6 +98,7 @@ class Emission(ABC):
         n_rows, n_features : int
         flat_total : callable, of an emission and, of several blocks of columns, the one it reads
             Statistics of all rows under a flat model of one component, and its parameters.
+        missing : bool, whether entries of rows may be missing
         """
         return None
 

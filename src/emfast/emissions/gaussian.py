@@ -9,6 +9,10 @@ the M-step is :math:`\mu_k = o_k + F_k / n_k` and
 :math:`\Sigma_k = S_k / n_k - (F_k / n_k)(F_k / n_k)^T` (Bishop, Pattern Recognition and Machine
 Learning, 2006, eqs. 9.24 and 9.25, moved to the origin). Where the means are fixed, the covariance
 is taken about them.
+
+Where entries of rows are missing, independent features ("diag", "spherical") leave out their factors
+of the density, and moments are of what is known. Otherwise moments are expected ones, given what is
+known of the row (Little and Rubin, Statistical Analysis with Missing Data, 2002, section 11.2).
 """
 
 from dataclasses import dataclass, replace
@@ -28,7 +32,7 @@ from emfast.emissions.covariances import (
 from emfast.emissions.degeneracy import degenerate_components
 from emfast.exceptions import SingularComponentError
 from emfast.known import Known, filled
-from emfast.statistics import Statistics, starved
+from emfast.statistics import STARVED, Statistics, starved
 from emfast.validation import (
     check_array_of,
     check_of_components,
@@ -86,6 +90,9 @@ class GaussianStatistics:
         For tied, the sum over components, or None where it is known to be constant; for spherical,
         the sum over features.
     epsilon : float, machine epsilon of the precision the rows were computed in
+    known : ndarray of shape (K, D) or None
+        Sums of responsibilities of the rows that have the feature, where moments are of those
+        alone; None where they are of all rows.
     """
 
     covariance_type: str
@@ -94,6 +101,17 @@ class GaussianStatistics:
     first: np.ndarray
     second: np.ndarray
     epsilon: float = EPSILON
+    known: np.ndarray | None = None
+
+    @property
+    def entries(self) -> np.ndarray:
+        """Sums of responsibilities behind every first moment, (K, D) or (K, 1)."""
+        return self.counts[:, None] if self.known is None else self.known
+
+    @property
+    def unseen(self) -> np.ndarray | None:
+        """Which features too few rows of a component have to tell its parameters; None if all do."""
+        return None if self.known is None else self.known < STARVED * self.counts.sum()
 
     @property
     def kind(self) -> str:
@@ -106,7 +124,7 @@ class GaussianStatistics:
     def about(self, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """First and second moments about another origin: algebra, no data needed."""
         shift = self.origin - origin
-        first = self.first + self.counts[:, None] * shift
+        first = self.first + self.entries * shift
         if self.second is None:
             return first, None
         return first, self.structure.moved(self.second, shift, self.first, first)
@@ -119,12 +137,14 @@ class GaussianStatistics:
     def __add__(self, other: "GaussianStatistics") -> "GaussianStatistics":
         refuse_another_kind(self, other)
         other = other.moved_to(self.origin)
+        all_known = self.known is None and other.known is None
         return replace(
             self,
             counts=self.counts + other.counts,
             first=self.first + other.first,
             second=None if self.second is None else self.second + other.second,
             epsilon=max(self.epsilon, other.epsilon),
+            known=None if all_known else self.entries + other.entries,
         )
 
 
@@ -215,27 +235,32 @@ class Gaussian(Emission):
         # In the precision of the rows, from which it is subtracted.
         centre = _median(parameters.means, weights).astype(kernels.DTYPE, copy=False)
         centre = centre.astype(np.float64, copy=False)
-        return self.structure.kernel(
-            kernels, centre, parameters.means - centre, parameters.factors, constant is not None
-        )
+        means, factors = parameters.means - centre, parameters.factors
+        if missing:
+            return self.structure.kernel_with_missing(
+                kernels, centre, means, factors, parameters.covariances
+            )
+        return self.structure.kernel(kernels, centre, means, factors, constant is not None)
 
     def statistics(
         self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: GaussianParameters
     ) -> GaussianStatistics:
-        first, second = self.structure.moments(flat, kernel, *parameters.means.shape)
+        first, second, known = self.structure.moments(flat, kernel, *parameters.means.shape)
         centre = np.array(kernel.centre_values())
         if kernel.about_centre:
             origin = centre[None].repeat(len(counts), axis=0)
         else:
             origin = centre + (parameters.means - centre).astype(kernel.dtype)
         epsilon = EPSILON if kernel.dtype == "float64" else float(np.finfo(kernel.dtype).eps)
-        return GaussianStatistics(self.covariance_type, counts, origin, first, second, epsilon)
+        return GaussianStatistics(
+            self.covariance_type, counts, origin, first, second, epsilon, known
+        )
 
     def constant(
-        self, n_rows: int, n_features: int, flat_total: FlatTotal
+        self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool
     ) -> ConstantScatter | None:
-        """With a covariance that all components share: the scatter of all rows."""
-        if not self.structure.shared or n_rows * n_features**2 < LEAST_SCATTER:
+        """With a covariance that all components share: the scatter of all rows, if complete."""
+        if missing or not self.structure.shared or n_rows * n_features**2 < LEAST_SCATTER:
             return None
         statistics = flat_total(self)[0].emission
         point = statistics.origin[0]
@@ -261,9 +286,11 @@ class Gaussian(Emission):
         self, statistics: GaussianStatistics, parameters: GaussianParameters
     ) -> GaussianParameters:
         counts, origin, structure = statistics.counts, statistics.origin, self.structure
-        gone = starved(counts)
-        n = np.maximum(counts, LEAST_COUNT)
-        means = origin + statistics.first / n[:, None]
+        gone, unseen = starved(counts), statistics.unseen
+        n = np.maximum(statistics.entries, LEAST_COUNT)
+        means = origin + statistics.first / n
+        if unseen is not None:
+            means[unseen] = parameters.means[unseen]
         means = self.fixed.keep("means", means, parameters.means, gone)
         if "covariances" in self.fixed:
             return replace(parameters, means=means)
@@ -271,6 +298,9 @@ class Gaussian(Emission):
         unknown = LOST_DIGITS * statistics.epsilon * (means - origin) ** 2
         covariances = structure.averages(second, n, means.shape[1])
         covariances = structure.raise_variances(covariances, unknown, self.reg_covar)
+        if unseen is not None:
+            untold = structure.untold(unseen)
+            covariances[untold] = parameters.covariances[untold]
         kept = gone | self.fixed.of("covariances", len(gone))
         estimate = self._regular(means, covariances, statistics.epsilon, kept)
         if np.count_nonzero(kept) and not structure.shared:
@@ -329,8 +359,10 @@ class Gaussian(Emission):
 
     def flat_start(self, X: np.ndarray, n_components: int) -> GaussianParameters:
         X = X.astype(np.float64)
-        mean = X.mean(axis=0)
-        variance = ((X - mean) ** 2).mean(axis=0)
+        known = ~np.isnan(X)
+        n = np.maximum(known.sum(axis=0), 1)
+        mean = X.sum(axis=0, where=known) / n
+        variance = ((X - mean) ** 2).sum(axis=0, where=known) / n
         variance[~(variance > 0)] = 1.0
         means = mean[None].repeat(n_components, axis=0)
         return self._regular(means, self.structure.of_variances(variance, n_components), 0.0)
@@ -351,7 +383,7 @@ class Gaussian(Emission):
         healthy: np.ndarray,
     ) -> GaussianParameters:
         means = parameters.means.copy()
-        means[components] = rows
+        means[components] = np.where(np.isnan(rows), means[healthy].mean(axis=0), rows)
         means = self.fixed.keep("means", means, parameters.means)
         if self.structure.shared or "covariances" in self.fixed:
             return replace(parameters, means=means)
@@ -405,12 +437,16 @@ class Gaussian(Emission):
         if self.structure.shared or "covariances" in self.fixed:
             return []
         counts, means = statistics.counts, parameters.means
-        n = np.where(starved(counts), 1.0, counts)
+        shares = statistics.entries / counts.sum()
+        n = np.where(starved(counts)[:, None] | (shares < STARVED), 1.0, statistics.entries)
         moments = self.structure.averages(statistics.about(means)[1], n, means.shape[1])
         return degenerate_components(
             counts / counts.sum(),
             *self.structure.by_direction(
-                parameters.covariances, moments, rounding_variances(means, statistics.epsilon)
+                shares,
+                parameters.covariances,
+                moments,
+                rounding_variances(means, statistics.epsilon),
             ),
             n_rows,
             self.reg_covar,

@@ -129,13 +129,15 @@ class Product(Emission):
             flat = flat[size:]
         return ProductStatistics(tuple(statistics))
 
-    def constant(self, n_rows: int, n_features: int, flat_total: FlatTotal) -> tuple:
+    def constant(
+        self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: Sequence[bool]
+    ) -> tuple:
         def of_block(block: int) -> FlatTotal:
             return lambda emission: flat_total(emission, block)
 
         return tuple(
-            part.constant(n_rows, width, of_block(block))
-            for block, (part, width) in enumerate(self._each(self.widths))
+            part.constant(n_rows, width, of_block(block), of_part)
+            for block, (part, width, of_part) in enumerate(self._each(self.widths, missing))
         )
 
     def complete(
