@@ -43,6 +43,35 @@ def gaussian_log_densities(X, means, covariances, covariance_type):
     return np.stack(columns, axis=1)
 
 
+def incomplete_gaussian_log_densities(X, means, covariances, covariance_type):
+    """(n, K) log-densities of what is known of every row; 0 where nothing is."""
+    X = np.asarray(X, np.float64)
+    K, D = np.shape(means)
+    out = np.zeros((len(X), K))
+    for k in range(K):
+        covariance = covariance_of(covariances, covariance_type, k, D)
+        for n, row in enumerate(X):
+            o = ~np.isnan(row)
+            if o.any():
+                out[n, k] = gaussian_log_density(
+                    row[None, o], np.asarray(means[k])[o], covariance[np.ix_(o, o)]
+                )[0]
+    return out
+
+
+def conditional(x, mean, covariance):
+    """Mean and covariance (D, D) of a Gaussian row given what is known of it."""
+    m, o = np.isnan(x), ~np.isnan(x)
+    filled, spread = np.array(x, np.float64), np.zeros_like(covariance, dtype=float)
+    filled[m] = mean[m]
+    spread[np.ix_(m, m)] = covariance[np.ix_(m, m)]
+    if o.any():
+        slopes = np.linalg.solve(covariance[np.ix_(o, o)], covariance[np.ix_(o, m)]).T
+        filled[m] += slopes @ (filled[o] - mean[o])
+        spread[np.ix_(m, m)] -= slopes @ covariance[np.ix_(o, m)]
+    return filled, spread
+
+
 def bernoulli_log_densities(X, probabilities):
     """(n, K) log-densities with both logarithms clipped at -100."""
     X = np.asarray(X, np.float64)
@@ -116,6 +145,30 @@ def second_moments(X, r, origins):
         z = X - origins[k]
         moments.append((r[:, k, None] * z).T @ z)
     return np.stack(moments).astype(np.float64)
+
+
+def expected_moments(X, r, origins, means, covariances, covariance_type):
+    """First (K, D) and second moments (K, D, D) as expected given what is known of the rows."""
+    K, D = np.shape(means)
+    first, second = np.zeros((K, D)), np.zeros((K, D, D))
+    for k in range(K):
+        covariance = covariance_of(covariances, covariance_type, k, D)
+        for x, weight in zip(X, r[:, k], strict=True):
+            filled, spread = conditional(x, means[k], covariance)
+            first[k] += weight * (filled - origins[k])
+            second[k] += weight * (np.outer(filled - origins[k], filled - origins[k]) + spread)
+    return first, second
+
+
+def known_moments(X, r, origins):
+    """Of every feature over the rows that have it: moments (K, D), and sums of responsibilities."""
+    known = ~np.isnan(X)
+    first, second = np.zeros((2, r.shape[1], X.shape[1]))
+    for k in range(r.shape[1]):
+        z = np.where(known, np.asarray(X, np.longdouble) - origins[k], 0)
+        first[k] = (r[:, k, None] * z).sum(axis=0)
+        second[k] = (r[:, k, None] * z * z).sum(axis=0)
+    return first, second, r.T @ known
 
 
 # M-step

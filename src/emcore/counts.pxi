@@ -50,7 +50,8 @@ cdef class Counts(LinearForms):
 
     cdef Buffer base, trials
     cdef double base_constant
-    cdef bint may_miss, with_base, with_trials, paired
+    cdef bint may_miss, with_base, with_trials
+    cdef readonly bint paired
 
     def __init__(self, const double[::1] centre, const double[:, ::1] weights,
                  const double[::1] constants, const double[::1] base=None,

@@ -22,7 +22,8 @@ cdef class Emission:
     Where the statistics of a component are sums of r t(x) over terms of a row that do not depend on
     the component, `accumulate` takes them: see terms.pxi. Emissions with others override it.
 
-    `about_centre` tells whether moments are taken about the centre or about the means.
+    `about_centre` tells whether moments are taken about the centre or about the means, `form` whether
+    statistics are by "levels" or by "entries" of rows (see entries.pxi); None elsewhere.
     """
 
     cdef readonly Py_ssize_t n_components
@@ -32,7 +33,9 @@ cdef class Emission:
     cdef readonly Py_ssize_t n_terms            # 0 where none are
     cdef readonly Py_ssize_t statistics_size
     cdef readonly Py_ssize_t scratch_per_row    # reals
+    cdef readonly Py_ssize_t component_vectors  # of what stands in for a missing entry; 0 for none
     cdef readonly bint about_centre
+    cdef readonly str form
     cdef Buffer centre                          # (n_features,) subtracted while packing
     cdef Buffer flips                           # (n_words,) bits inverted while packing
     cdef Py_ssize_t n_words                     # of the bits of a row; 0 where rows are numbers

@@ -58,6 +58,10 @@ cdef class Entries(Emission):
     cdef Buffer weights, constants
     cdef readonly Py_ssize_t stride, n_slots
 
+    def by_slot(self, sums):
+        """Statistics as an array of shape (n_slots, n_components)."""
+        return sums.reshape(self.n_slots, self.stride)[:, :self.n_components]
+
     cdef int set_weights(
         self, const double[:, ::1] weights, const double[::1] constants, Py_ssize_t more,
     ) except -1:
@@ -180,7 +184,7 @@ cdef class Categorical(Entries):
         require(first_slots[D] == log_probabilities.shape[0])
         self.set_shape(K, D, D, zeros(D))
         self.set_weights(log_probabilities, zeros(K), 1)
-        self.reads = CODES
+        self.reads, self.form = CODES, "levels"
 
     cdef void read(self, Tile* tile, Py_ssize_t stop, bint weighted) noexcept nogil:
         cdef Py_ssize_t D = self.n_features, b, d, size = tile.source.integer_size
@@ -261,7 +265,7 @@ cdef class SparseForms(Entries):
         require(base is None or base.shape[0] == D)
         self.set_shape(K, D, D, zeros(D))
         self.set_weights(weights, constants, 1)
-        self.reads = ENTRIES
+        self.reads, self.form = ENTRIES, "entries"
         self.with_base, self.base_constant = base is not None, base_constant
         if self.with_base:
             self.base = as_buffer(base)

@@ -32,6 +32,7 @@ cdef class Workspace:
 
     cdef Buffer x, weights, responsibilities, log_likelihoods, scratch, rows_of_x, words, columns
     cdef Buffer densities
+    cdef PatternMemory missing
     cdef object every, listed, n_active, slots
     cdef Workspace next
     cdef Tile tile              # points into the buffers
@@ -43,8 +44,8 @@ cdef class Workspace:
         if whole is None:
             self.share(K, rows, isinstance(emission, Product))
             whole = self
-        self.tile = whole.tile
-        self.tile.next = NULL
+        else:
+            self.share_with(&whole.tile)
         self.tile.x_stride = odd_stride(part.n_columns)
         if part.n_words > 0:
             self.pack_to_words(part, rows)
@@ -54,6 +55,9 @@ cdef class Workspace:
             self.pack_to_slots(part, rows)
         self.scratch = Buffer(rows * part.scratch_per_row)
         self.tile.scratch = <vreal*> self.scratch.data
+        if part.component_vectors > 0:
+            self.missing = PatternMemory(rows, part.n_features, part.component_vectors)
+            self.tile.missing = &self.missing.patterns
         if isinstance(emission, Product):
             self.next = Workspace((<Product> emission).rest, rows, K, whole)
             self.tile.next = &self.next.tile
@@ -79,6 +83,15 @@ cdef class Workspace:
         self.tile.listed = &listed[0]
         self.tile.n_active = &n_active[0]
         return 0
+
+    cdef void share_with(self, const Tile* tile) noexcept:
+        self.tile.r_stride = tile.r_stride
+        self.tile.weights = tile.weights
+        self.tile.responsibilities = tile.responsibilities
+        self.tile.log_likelihoods = tile.log_likelihoods
+        self.tile.densities = tile.densities
+        self.tile.every, self.tile.listed, self.tile.n_active = (
+            tile.every, tile.listed, tile.n_active)
 
     cdef int pack_to_lanes(self, Emission emission, Py_ssize_t rows) except -1:
         self.x = Buffer(rows * self.tile.x_stride)

@@ -1,5 +1,25 @@
 # A tile: some hundred rows, packed so that one row sits in each vector lane.
 
+ctypedef struct Patterns:
+    # The rows of a tile that have missing entries, those of one pattern adjacent.
+    Py_ssize_t n              # patterns
+    Py_ssize_t n_rows
+    int32_t* rows             # (n_rows,)
+    int32_t* first            # (n + 1,)  of `rows`, the first of each pattern
+    int32_t* n_missing        # (n,)
+    int32_t* features         # (n, D)    the missing features in order, then the others
+    int32_t* found            # (n_rows,) rows as they come,
+    int32_t* pattern_of       # (n_rows,) and their patterns
+    int32_t* table            # (n_slots,) patterns by hash, or -1
+    Py_ssize_t n_slots        # a power of two
+    unsigned* lanes           # (D,)      lanes of a vector in which a feature is missing
+    vreal* fills              # what stands in for missing entries, as the emission lays it out
+    vreal* shifts             # (n, vectors of components)  what patterns add to log-densities
+    vreal* matrix             # (n, n), n <= max(1, D / 2)
+    vreal* solution           # (D,)
+    vreal* deviations         # (D,)
+
+
 ctypedef struct Rows:
     # A strided matrix of reals or of integers, strides in bytes; or the entries of a sparse one.
     const char* data
@@ -27,6 +47,7 @@ ctypedef struct Tile:
     vreal* responsibilities   # (vectors, n_components)   log-densities until normalised
     vreal* log_likelihoods    # (vectors,)                if each_row
     vreal* scratch            # what the emission asked for
+    Patterns* missing         # of the rows that have missing entries; NULL if not asked for
     real* rows_of_x           # (rows, run_length)        x by rows, twice over if `doubled`; or NULL
     Py_ssize_t row_stride
     bint doubled

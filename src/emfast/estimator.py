@@ -5,7 +5,6 @@ arguments that give its starting values, and the attributes that show its parame
 """
 
 import warnings
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -16,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from emfast import em
-from emfast.data import ArraySource, Batch
+from emfast.data import ArraySource
 from emfast.emissions.base import Emission
 from emfast.exceptions import (
     ConvergenceWarning,
@@ -27,6 +26,7 @@ from emfast.inference import FittedMixture
 from emfast.initialize import INIT_PARAMS, start_model, start_size
 from emfast.known import check_known_values, given_as_a_whole
 from emfast.labels import encode_labels
+from emfast.latent import Latent
 from emfast.problem import MixtureProblem, Model
 from emfast.restarts import Restart, Starter, best_of
 from emfast.subsamples import nested, sizes
@@ -69,22 +69,26 @@ class BaseMixture(FittedMixture):
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "weights_init": ["array-like", StrOptions({"equal"}), None],
         "fixed": [list, tuple, set, frozenset, Mapping, None],
+        "prior": [Mapping, None],
         "assignment": [StrOptions({"soft", "hard", "stochastic"})],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
     }
 
-    @abstractmethod
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         """Starting values of the emission's groups that the user gave, validated."""
+        emission, K = self._emission(), int(self.n_components)
+        values = {group: getattr(self, f"{group}_init") for group in emission.groups}
+        return {
+            group: emission.checked(f"{group}_init", group, value, K, n_features)
+            for group, value in values.items()
+            if value is not None
+        }
 
     def _simpler_emission(self) -> Emission | None:
         """What a start may be looked for with, where rows are few for all parameters."""
         return None
-
-    def _check_columns(self, batch: Batch, weights: np.ndarray | None) -> None:
-        """Raise where a column of the rows of positive weight cannot be fitted."""
 
     def fit(self, X, y=None, *, labels=None, sample_weight=None):
         """Fit the mixture by expectation-maximisation.
@@ -169,24 +173,32 @@ class BaseMixture(FittedMixture):
                 + (" of positive weight" if usable < n_rows else "")
             )
         encoded = encode_labels(labels, n_rows, n_components)
-        if batch.missing:
-            check_observed(batch.X, weights, getattr(self, "feature_names_in_", None))
-        self._check_columns(batch, weights)
+        fixed = self._known()
+        latent, emission = self._latent(fixed, self.assignment), self._emission(fixed)
+        self._set_prior(latent, emission, n_features)
+        if np.any(batch.missing):
+            names = getattr(self, "feature_names_in_", None)
+            check_observed(batch.X, weights, emission.missing_entries, names)
+        emission.check_columns(batch.X, weights)
         given = self._given(n_features)
         if self.weights_init is not None:
             given["weights"] = check_mixture_weights(self.weights_init, n_components)
-        fixed = self._known()
         check_known_values(fixed, given, n_components)
-        source = ArraySource(replace(batch, weights=near_one(weights), labels=encoded))
-        return (
-            MixtureProblem(
-                self._latent(fixed, self.assignment),
-                self._emission(fixed),
-                source,
-                resolve_threads(self.n_threads),
-            ),
-            given,
-        )
+        scaled = near_one(weights)
+        source = ArraySource(replace(batch, weights=scaled, labels=encoded))
+        problem = MixtureProblem(latent, emission, source, resolve_threads(self.n_threads))
+        if scaled is not weights:
+            problem = problem.with_prior_times(float(scaled.max() / weights.max()))
+        return problem, given
+
+    def _set_prior(self, latent: Latent, emission: Emission, n_features: int) -> None:
+        names = (*latent.prior_names, *emission.prior_names)
+        for name in self.prior or ():
+            if name not in names:
+                raise ValueError(f"prior: found {name!r}; expected names among {names}")
+        prior = {name: value for name, value in (self.prior or {}).items() if value is not None}
+        latent.prior = latent.checked_prior(prior, int(self.n_components))
+        emission.prior = emission.checked_prior(prior, int(self.n_components), n_features)
 
     def _check_possible(self, problem: MixtureProblem, given: dict) -> None:
         """Raise where known parameters leave a row no component that its label allows."""

@@ -1,8 +1,8 @@
 """What people ask of a fitted mixture: scores, responsibilities, criteria, samples."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import is_dataclass, replace
 from functools import lru_cache
 from numbers import Integral
 from typing import Any
@@ -45,9 +45,10 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         groups = (*self._latent().groups, *emission.groups)
         return check_fixed(self.fixed, groups, emission.shared, int(self.n_components))
 
-    @abstractmethod
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
         """X as rows that the kernels take, or an error that says what is wrong with it."""
+        rows, missing = self._emission().validated(self, X, reset=reset)
+        return Batch(rows, missing=missing)
 
     @abstractmethod
     def _attributes(self, parameters: Any) -> dict[str, np.ndarray]:
@@ -61,10 +62,12 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         """Keep the model in float64 and show it as fitted attributes of `dtype`."""
         shown = {"weights_": model.latent, **self._attributes(model.emission)}
         for name, value in shown.items():
-            setattr(self, name, value.astype(dtype))
+            setattr(self, name, as_shown(value, dtype))
         self._float64_model = model
         self._fitted_kind = self._emission().kind
-        self._published = {name: getattr(self, name).copy() for name in self._defining_attributes}
+        self._published = {
+            name: as_shown(getattr(self, name), dtype) for name in self._defining_attributes
+        }
 
     @classmethod
     @lru_cache
@@ -77,7 +80,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         check_is_fitted(self)
         shown = getattr(self, "_published", None)
         if shown is not None and all(
-            np.array_equal(getattr(self, name), value) for name, value in shown.items()
+            are_equal(getattr(self, name), value) for name, value in shown.items()
         ):
             if self._emission().kind != self._fitted_kind:
                 raise ValueError(
@@ -87,6 +90,10 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             return self._float64_model
         weights = np.asarray(self.weights_, np.float64)
         return Model(weights, self._parameters_of_attributes())
+
+    def _as_columns(self, drawn: list[Any]) -> np.ndarray:
+        """What was drawn from each component, as rows of X."""
+        return np.vstack(drawn)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
@@ -260,13 +267,10 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         random_state = check_random_state(self.random_state)
         counts = random_state.multinomial(n_samples, model.latent / model.latent.sum())
         emission = self._emission()
-        X = np.vstack(
-            [
-                emission.draw(model.emission, k, count, random_state)
-                for k, count in enumerate(counts)
-            ]
-        )
-        return X, np.repeat(np.arange(len(counts)), counts)
+        drawn = [
+            emission.draw(model.emission, k, count, random_state) for k, count in enumerate(counts)
+        ]
+        return self._as_columns(drawn), np.repeat(np.arange(len(counts)), counts)
 
     def _n_parameters(self) -> int:
         """Free parameters: known ones do not count."""
@@ -343,6 +347,24 @@ def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:
             f"labels: row {contradictory.argmax()} has zero likelihood under every component that "
             "its label allows"
         )
+
+
+def as_shown(value: Any, dtype: np.dtype) -> Any:
+    """A copy of an array, or of all in a list, tuple or mapping, of `dtype` if they are real."""
+    if isinstance(value, np.ndarray):
+        return value.astype(dtype if value.dtype.kind == "f" else value.dtype)
+    if isinstance(value, Mapping):
+        return {name: as_shown(each, dtype) for name, each in value.items()}
+    if is_dataclass(value):
+        return replace(value, **as_shown(vars(value), dtype))
+    return [as_shown(each, dtype) for each in value]
+
+
+def are_equal(value: Any, other: Any) -> bool:
+    """Whether two arrays, or lists of them, are equal."""
+    if isinstance(other, list):
+        return len(value) == len(other) and all(map(are_equal, value, other))
+    return np.array_equal(value, other)
 
 
 def _no_component(out: dict[str, np.ndarray], rows: np.ndarray, weights: np.ndarray) -> None:

@@ -20,6 +20,7 @@ from emfast.exceptions import SingularComponentError
 from emfast.known import components_given
 from emfast.labels import Labels
 from emfast.problem import MixtureProblem, Model, expectation, posterior
+from emfast.rows import as_numbers, take
 from emfast.threads import limited_openmp
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")
@@ -82,21 +83,21 @@ def start_model(
     -------
     Model
     """
-    locations = given.get(problem.emission.groups[0])
+    located = problem.emission.located(given)
     n_rows, n_features = problem.source.n_rows, problem.source.n_features
     scarce = n_rows < ROWS_PER_PARAMETER * problem.emission.n_parameters(n_components, n_features)
-    if locations is None and init_params == "short_em":
+    if not located and init_params == "short_em":
         model = _best_short_run(
             problem, n_components, SHORT_RUN_PARAMS, SHORT_RUN_ITER, random_state
         )
     elif simpler is not None and scarce and not given:
         kinds = [init_params] * n_trials
         model = _start_by_simpler(problem, simpler, n_components, kinds, random_state)
-    elif locations is None and n_trials > 1:
+    elif not located and n_trials > 1:
         kinds = [init_params] * n_trials
         model = _best_short_run(problem, n_components, kinds, TRIAL_ITER, random_state)
     else:
-        model = _assigned_start(problem, n_components, init_params, locations, random_state)
+        model = _assigned_start(problem, n_components, init_params, located, random_state)
     return problem.with_groups(model, given)
 
 
@@ -118,7 +119,7 @@ def _best_short_run(
     best, found = None, None
     for init_params in kinds:
         try:
-            start = _assigned_start(problem, n_components, init_params, None, random_state)
+            start = _assigned_start(problem, n_components, init_params, {}, random_state)
             trace = em.maximize(problem, start, tol=SHORT_RUN_TOL, max_iter=max_iter)
         except SingularComponentError as error:
             failure = error
@@ -154,11 +155,11 @@ def _assigned_start(
     problem: MixtureProblem,
     n_components: int,
     init_params: str,
-    locations: np.ndarray | None,
+    located: dict[str, np.ndarray],
     random_state: np.random.RandomState,
 ) -> Model:
     """The model of rows that are assigned to components."""
-    assignment = _assign(problem.source.batch, n_components, init_params, locations, random_state)
+    assignment = _assign(problem, n_components, init_params, located, random_state)
     return _model_from(problem, n_components, assignment, random_state)
 
 
@@ -177,18 +178,19 @@ def _model_from(
 
 
 def _assign(
-    batch: Batch,
+    problem: MixtureProblem,
     n_components: int,
     init_params: str,
-    locations: np.ndarray | None,
+    located: dict[str, np.ndarray],
     random_state: np.random.RandomState,
 ) -> np.ndarray:
     """The component of every row; labels are kept."""
+    batch = problem.source.batch
     known = batch.labels.known(batch.n_rows)
-    if locations is None and init_params == "random":
+    if not located and init_params == "random":
         scores = random_state.random_sample((batch.n_rows, n_components))
     else:
-        X = np.asarray(batch.X, dtype=batch.dtype)
+        X, locations = problem.emission.embedded(batch.X, located)
         # Distances are taken about the middle of the rows, wherever that is.
         middle = X.mean(axis=0)
         X = X - middle
@@ -343,7 +345,5 @@ def _reseed_empty(
     rows = random_state.choice(batch.n_rows, empty.size, replace=empty.size > batch.n_rows, p=odds)
     weights = counts / counts.sum()
     weights[empty] = 1 / batch.n_rows
-    parameters = emission.reseed(
-        model.emission, empty, np.asarray(batch.X[rows], np.float64), counts > 0
-    )
+    parameters = emission.reseed(model.emission, empty, as_numbers(take(batch.X, rows)), counts > 0)
     return Model(weights / weights.sum(), parameters)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from emfast.data import Batch
 from emfast.emissions.bernoulli import Bernoulli, BernoulliParameters
 from emfast.emissions.gaussian import COVARIANCE_TYPES, Gaussian, GaussianParameters
 from emfast.estimator import BaseMixture
@@ -15,10 +14,6 @@ from emfast.validation import (
     check_array_of,
     check_of_components,
     check_positive_definite,
-    check_probabilities,
-    check_rows,
-    check_squares,
-    column_ranges,
     inverse,
 )
 
@@ -74,6 +69,15 @@ class GaussianMixture(BaseMixture):
         What is known: it keeps the values given above. A mapping says for a group True, or which
         components' values are known: ``{"means": [True, False], "weights": True}``. Free weights
         share what the known ones leave. `bic` and `aic` count free parameters.
+    prior : mapping, optional
+        What is known of the parameters before any row is seen; EM then finds the mode of the
+        posterior. What is absent is flat. "weight_concentration_prior" (a number or one for each
+        component, at least 1) is the concentration of a Dirichlet distribution of the weights.
+        "mean_prior" (of shape (n_features,) or (n_components, n_features)) counts as
+        "mean_precision_prior" (a number or one for each component) rows there.
+        "covariance_prior" and "degrees_of_freedom_prior" are scale and degrees of freedom of an
+        inverse Wishart distribution, in one dimension for every variance of "diag" and "spherical";
+        the scale is of shape (n_features, n_features) for "full" and "tied", (n_features,) or ().
     assignment : {"soft", "hard", "stochastic"}, default="soft"
         What the E-step makes of the responsibilities of a row. "soft": all components take part by
         them. "hard": the most probable component takes the row as a whole (classification EM; the
@@ -101,7 +105,8 @@ class GaussianMixture(BaseMixture):
         M-steps of the best start on all rows, those beyond `tol` included.
     lower_bound_ : float
         Mean log-likelihood of the fitted model, in nats; joint with the label for labelled rows,
-        and with the component for all rows if the assignment is "hard".
+        and with the component for all rows if the assignment is "hard". With a prior its
+        log-density is added to the sum over rows, up to a constant.
     lower_bounds_ : ndarray of shape (n_iter_,), the same after every iteration
     restarts_ : list of Restart
         How every start went: its seed and `init_params`, with which it can be repeated, its trace,
@@ -185,6 +190,7 @@ class GaussianMixture(BaseMixture):
         precisions_init=None,
         covariances_init=None,
         fixed=None,
+        prior=None,
         assignment="soft",
         warm_start=False,
         verbose=0,
@@ -205,6 +211,7 @@ class GaussianMixture(BaseMixture):
         self.precisions_init = precisions_init
         self.covariances_init = covariances_init
         self.fixed = fixed
+        self.prior = prior
         self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
@@ -217,23 +224,6 @@ class GaussianMixture(BaseMixture):
         if self.covariance_type != "full" or self.reg_covar == 0:
             return None
         return Gaussian("diag", reg_covar=self.reg_covar)
-
-    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
-        rows, missing = check_rows(self, X, [np.float64, np.float32], reset=reset)
-        return Batch(rows, missing=missing)
-
-    def _check_columns(self, batch: Batch, weights: np.ndarray | None) -> None:
-        check_squares(batch.X, weights)
-        if self.reg_covar > 0 or "covariances" in self._known():
-            return
-        least, largest = column_ranges(batch.X, weights)
-        constant = np.flatnonzero(least == largest)
-        if constant.size:
-            column = int(constant[0])
-            raise ValueError(
-                f"X: column {column} is constant ({least[column]}), so that its variances are 0; "
-                "expected columns that vary, or reg_covar > 0"
-            )
 
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         K, D = self.n_components, n_features
@@ -296,6 +286,10 @@ class BernoulliMixture(BaseMixture):
         As `weights_init`, it may be a list with None for components that are not given.
     fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
         What is known: see `GaussianMixture`.
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
+        Beta distributions, numbers of at least 1 or arrays of shape (n_features,) or
+        (n_components, n_features).
     assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
@@ -338,6 +332,7 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         probabilities_init=None,
         fixed=None,
+        prior=None,
         assignment="soft",
         warm_start=False,
         verbose=0,
@@ -354,6 +349,7 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
         self.fixed = fixed
+        self.prior = prior
         self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
@@ -361,35 +357,6 @@ feature_names_in_ : see `GaussianMixture`
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
-
-    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
-        dtypes = [np.float64, np.float32, np.uint8, np.bool_]
-        rows, _ = check_rows(self, X, dtypes, reset=reset)
-        if rows.dtype == bool:
-            return Batch(rows.view(np.uint8))
-        step = max(1, 2**20 // rows.shape[1])
-        for start in range(0, rows.shape[0], step):
-            part = rows[start : start + step]
-            binary = (part == 0) | (part == 1)
-            if not binary.all():
-                row, column = np.argwhere(~binary)[0]
-                raise ValueError(
-                    f"X: found {part[row, column]} in row {start + row}, column {column}; "
-                    "expected only 0 and 1, or booleans"
-                )
-        return Batch(rows)
-
-    def _given(self, n_features: int) -> dict[str, np.ndarray]:
-        if self.probabilities_init is None:
-            return {}
-        shape = (self.n_components, n_features)
-        return {
-            "probabilities": check_of_components(
-                "probabilities_init",
-                self.probabilities_init,
-                lambda name, values: check_probabilities(name, values, shape),
-            )
-        }
 
     def _attributes(self, parameters: BernoulliParameters) -> dict[str, np.ndarray]:
         return {"probabilities_": parameters.probabilities}

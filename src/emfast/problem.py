@@ -5,8 +5,9 @@ fit - the families, their fixed groups, the rows - is held here.
 """
 
 import math
+import operator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from emfast.known import Known
 from emfast.labels import NOTHING_KNOWN
 from emfast.latent.base import Latent
 from emfast.latent.mixture import MixtureWeights
+from emfast.rows import for_kernels
 from emfast.statistics import Statistics
 
 # Rows that say where and how broad all rows are, roughly.
@@ -48,7 +50,9 @@ def expectation(
     kernels = emcore.kernels(batch.dtype)
     latent_kernel = latent.kernel(model.latent, kernels, model.iteration, first_row)
     weights = latent.weights(model.latent)
-    emission_kernel = emission.kernel(model.emission, weights, kernels, constant, batch.missing)
+    emission_kernel = emission.kernel(
+        model.emission, weights, kernels, constant, batch.missing, batch.storage
+    )
     partial, impossible = _pass_over(kernels, latent_kernel, emission_kernel, batch, n_threads)
     K = latent_kernel.n_components
     return Statistics(
@@ -77,7 +81,11 @@ def posterior(
         kernels,
         latent.kernel(model.latent, kernels),
         emission.kernel(
-            model.emission, latent.weights(model.latent), kernels, missing=batch.missing
+            model.emission,
+            latent.weights(model.latent),
+            kernels,
+            missing=batch.missing,
+            storage=batch.storage,
         ),
         replace(batch, weights=None),
         n_threads,
@@ -93,7 +101,7 @@ def _pass_over(kernels, latent, emission, batch, n_threads, **options):
     impossible = kernels.expectation(
         latent,
         emission,
-        batch.X,
+        for_kernels(batch.X),
         partial,
         block_rows,
         n_threads,
@@ -146,33 +154,42 @@ class MixtureProblem:
 
     @cached_property
     def constant(self) -> Any:
-        """What the statistics of the rows contain whatever the model, as the emission says.
+        """What the statistics of the rows contain whatever the model, as the emission says."""
+        missing = np.any([batch.missing for batch in self.source], axis=0)
+        return self.emission.constant(
+            self.source.n_rows, self.source.n_features, self._flat_total, missing
+        )
 
-        Collected in a pass of its own, with one component: no start enters.
+    def _flat_total(self, emission: Emission, block: int | None = None) -> tuple[Statistics, Any]:
+        """Statistics of all rows, or one block of their columns, under a flat model, and that.
+
+        It has one component: no start enters.
         """
-        if not self.emission.has_constant(self.source.n_rows, self.source.n_features):
-            return None
         batch = next(iter(self.source))
         counted = np.arange(min(batch.n_rows, ROWS_OF_FLAT_START))
         if batch.weights is not None:
             counted = np.flatnonzero(batch.weights)
-        some_rows = batch.X[counted[:ROWS_OF_FLAT_START]]
-        flat = Model(np.ones(1), self.emission.flat_start(some_rows, 1))
-        return self.emission.constant(self._total(MixtureWeights(), flat, labelled=False).emission)
+        rows = batch.X if block is None else batch.X.parts[block]
+        flat = emission.flat_start(rows[counted[:ROWS_OF_FLAT_START]], 1)
+        parts = (each if block is None else each.of_block(block) for each in self.source)
+        model = Model(np.ones(1), flat)
+        totals = (
+            expectation(
+                MixtureWeights(),
+                emission,
+                model,
+                replace(part, labels=NOTHING_KNOWN),
+                self.n_threads,
+            )
+            for part in parts
+        )
+        return reduce(operator.add, totals), flat
 
     def estep(self, model: Model) -> Statistics:
-        total = self._total(self.latent, model, self.constant)
-        return self.emission.complete(total, model.emission, self.constant)
-
-    def _total(
-        self, latent: Latent, model: Model, constant: Any = None, labelled: bool = True
-    ) -> Statistics:
         total, n_rows = None, 0
         for batch in self.source:
-            if not labelled:
-                batch = replace(batch, labels=NOTHING_KNOWN)
             statistics = expectation(
-                latent, self.emission, model, batch, self.n_threads, constant, n_rows
+                self.latent, self.emission, model, batch, self.n_threads, self.constant, n_rows
             )
             if statistics.impossible_row >= 0:
                 raise ValueError(
@@ -181,7 +198,7 @@ class MixtureProblem:
                 )
             total = statistics if total is None else total + statistics
             n_rows += batch.n_rows
-        return total
+        return self.emission.complete(total, model.emission, self.constant)
 
     def mstep(self, statistics: Statistics, model: Model) -> Model:
         return Model(
@@ -191,8 +208,9 @@ class MixtureProblem:
         )
 
     def objective(self, statistics: Statistics, model: Model) -> float:
-        """Log-likelihood in nats per unit of weight."""
-        return float(statistics.log_likelihood / statistics.weight)
+        """Log-likelihood and log prior in nats, per unit of weight."""
+        log_prior = self.latent.log_prior(model.latent) + self.emission.log_prior(model.emission)
+        return float((statistics.log_likelihood + log_prior) / statistics.weight)
 
     def degenerate(self, statistics: Statistics, model: Model) -> list[int]:
         """Components that owe their likelihood to a density without bound."""
@@ -203,8 +221,18 @@ class MixtureProblem:
         return not self.degenerate(statistics, model), self.objective(statistics, model)
 
     def on(self, batch: Batch) -> "MixtureProblem":
-        """The same model and other rows, to start from: nothing is drawn."""
-        return replace(self, source=ArraySource(batch), latent=self.latent.with_draws(None))
+        """The same model and some of the rows, to start from.
+
+        Nothing is drawn, and the prior counts as these rows do among all.
+        """
+        source = ArraySource(batch)
+        changed = replace(self, source=source, latent=self.latent.with_draws(None))
+        return changed.with_prior_times(source.weight / self.source.weight)
+
+    def with_prior_times(self, factor: float) -> "MixtureProblem":
+        """The same, with a prior that counts `factor` times as much."""
+        latent, emission = (part.with_prior_times(factor) for part in (self.latent, self.emission))
+        return replace(self, latent=latent, emission=emission)
 
     def with_draws(self, seed: int) -> "MixtureProblem":
         """The same, with draws of this seed if it makes any."""
@@ -215,4 +243,6 @@ class MixtureProblem:
         if self.latent.draws:
             return math.inf
         epsilon = float(np.finfo(self.source.dtype).eps)
-        return self.emission.slack(model.emission, self.latent.weights(model.latent), epsilon)
+        weight = self.source.weight
+        counts = self.latent.weights(model.latent) * weight
+        return self.emission.slack(model.emission, counts, epsilon) / weight

@@ -5,12 +5,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.linalg import lapack
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import assert_all_finite, validate_data
 
+from emfast.rows import SparseRows
+
 # Rows of which copies are made at a time.
 CHUNK_ROWS = 65_536
+
+WHOLE_NUMBERS = "counts: whole numbers from 0 on"
 
 
 def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
@@ -116,6 +121,25 @@ def check_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> np.nd
     if np.any((array < 0) | (array > 1)):
         wrong = array[(array < 0) | (array > 1)][0]
         raise ValueError(f"{name}: found {wrong}; expected probabilities between 0 and 1")
+    return array
+
+
+def check_distributions(name: str, values: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Probabilities of the levels of one feature, which sum to 1 in every component."""
+    array = check_array_of(name, values, shape, "(n_components, levels)")
+    if np.any(array < 0):
+        raise ValueError(f"{name}: found {array.min()}; expected probabilities")
+    sums = array.sum(axis=1)
+    if not np.allclose(sums, 1.0, rtol=0, atol=1e-6):
+        wrong = sums[np.abs(sums - 1).argmax()]
+        raise ValueError(f"{name}: found probabilities that sum to {wrong:g}; expected 1")
+    return array / sums[:, None]
+
+
+def check_rates(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    array = check_array_of(name, values, shape, "(n_components, n_features)")
+    if np.any(array < 0):
+        raise ValueError(f"{name}: found {array.min()}; expected rates of at least 0")
     return array
 
 
@@ -275,12 +299,15 @@ def column_ranges(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray
 
 
 def check_observed(
-    X: np.ndarray, weights: np.ndarray | None, names: np.ndarray | None = None
+    X: Any,
+    weights: np.ndarray | None,
+    missing_entries: Callable[[Any], np.ndarray],
+    names: np.ndarray | None = None,
 ) -> None:
     """Raise where a column has no entry that is not missing in any row of positive weight."""
     unseen = np.ones(X.shape[1], bool)
     for part in _counted_chunks(X, weights):
-        unseen[unseen] = np.isnan(part[:, unseen]).all(axis=0)
+        unseen &= missing_entries(part).all(axis=0)
         if not unseen.any():
             return
     column = int(unseen.argmax())
@@ -299,6 +326,190 @@ def _counted_chunks(X: np.ndarray, weights: np.ndarray | None) -> Iterator[np.nd
             part = part[weights[start : start + CHUNK_ROWS] > 0]
         if len(part):
             yield part
+
+
+def check_binary(
+    estimator: BaseEstimator, X: Any, *, reset: bool
+) -> tuple[np.ndarray | SparseRows, bool]:
+    """X as zeros, ones and NaN of any type that the kernels take, and whether there is any NaN."""
+    if sp.issparse(X):
+        rows = _sparse_rows(estimator, X, reset=reset)
+        _check_entries(estimator, rows, lambda part: part == 1, "only 0 and 1")
+        return rows, False
+    dtypes = [np.float64, np.float32, np.uint8, np.bool_]
+    rows, missing = check_rows(estimator, X, dtypes, reset=reset, allow_missing=True)
+    if rows.dtype == bool:
+        return rows.view(np.uint8), False
+    _check_entries(
+        estimator,
+        rows,
+        lambda part: (part == 0) | (part == 1) | (part != part),
+        "only 0 and 1, or booleans",
+    )
+    return rows, missing
+
+
+def check_counts(
+    estimator: BaseEstimator, X: Any, *, reset: bool, most: np.ndarray | None = None
+) -> tuple[np.ndarray | SparseRows, bool]:
+    """X as counts of any type that the kernels take, NaN where missing, and whether any is.
+
+    Parameters
+    ----------
+    most : ndarray that broadcasts to X, optional, what the counts cannot exceed
+    """
+    if sp.issparse(X) and most is None:
+        rows = _sparse_rows(estimator, X, reset=reset)
+        _check_entries(
+            estimator, rows, lambda part: (part >= 0) & (part == np.rint(part)), WHOLE_NUMBERS
+        )
+        return rows, False
+    dtypes = [np.float64, np.float32, np.uint8]
+    rows, missing = check_rows(estimator, _packed(X), dtypes, reset=reset, allow_missing=True)
+    if rows.dtype != np.uint8:
+        _check_entries(
+            estimator,
+            rows,
+            lambda part: (part >= 0) & (part == np.rint(part)) | (part != part),
+            WHOLE_NUMBERS,
+        )
+    if most is not None:
+        wrong = rows > most
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise ValueError(
+                f"X: found {rows[row, column]:g} in row {row}, {_column(estimator, column)}; "
+                f"expected at most n_trials = {np.broadcast_to(most, rows.shape)[row, column]:g}"
+            )
+    return rows, missing
+
+
+def check_trials(n_trials: Any, n_rows: int | None, n_features: int) -> np.ndarray:
+    """Numbers of trials: one for all, one a feature, or with `n_rows` one a row, or one an entry.
+
+    Returns
+    -------
+    ndarray of shape (n_features,), or (n_rows, n_features)
+    """
+    trials = _as_floats("n_trials", n_trials)
+    shapes = {(): "a number", (n_features,): "(n_features,)"}
+    if n_rows is not None:
+        shapes = {(n_rows,): "(n_rows,)", (n_rows, n_features): "(n_rows, n_features)", ():
+                  "a number"}  # fmt: skip
+    if trials.shape not in shapes:
+        raise ValueError(
+            f"n_trials: found shape {trials.shape}; expected {' or '.join(shapes.values())} with "
+            + (f"n_rows = {n_rows} and " if n_rows is not None else "")
+            + f"n_features = {n_features}"
+        )
+    _check_finite("n_trials", trials)
+    wrong = (trials < 0) | (trials != np.rint(trials))
+    if np.any(wrong):
+        raise ValueError(f"n_trials: found {trials[wrong][0]:g}; expected whole numbers from 0 on")
+    if n_rows is None:
+        return np.broadcast_to(trials, n_features)
+    if trials.ndim == 1:
+        trials = trials[:, None]
+    return np.broadcast_to(trials, (n_rows, n_features))
+
+
+def check_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+    """X as a data frame or an array of two dimensions, whatever it holds; sets feature names."""
+    if X is None:
+        raise ValueError("X: found None; expected a table with a row for each sample")
+    if sp.issparse(X):
+        raise TypeError("X: found a sparse matrix; expected a dense table of categories")
+    if isinstance(X, np.ma.MaskedArray):
+        X = np.where(np.ma.getmaskarray(X), None, X.astype(object))
+    if not hasattr(X, "columns") and not isinstance(X, np.ndarray):
+        X = _table(X)
+    if len(X.shape) != 2:
+        raise ValueError(
+            f"X: found an array of {len(X.shape)} dimension(s). Reshape your data: expected two "
+            "dimensions"
+        )
+    if 0 in X.shape:
+        raise ValueError(
+            f"X: Found array with {X.shape[0]} sample(s) and {X.shape[1]} feature(s) "
+            f"(shape={X.shape}) while a minimum of 1 is required."
+        )
+    try:
+        return validate_data(estimator, X, reset=reset, skip_check_array=True)
+    except ValueError as error:
+        raise ValueError(f"X: {error}") from error
+
+
+def _table(X: Any) -> np.ndarray:
+    """Lists of rows as an array whose missing entries are still what they were."""
+    try:
+        numbers = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"X: expected as many entries in every row ({error})") from error
+    return numbers if numbers.dtype.kind in "biufc" else np.asarray(X, dtype=object)
+
+
+def column_names(estimator: BaseEstimator, n_features: int) -> list[Any]:
+    """How messages call the columns."""
+    for attribute in ("column_names", "feature_names_in_"):
+        names = getattr(estimator, attribute, None)
+        if names is not None:
+            return list(names)
+    return list(range(n_features))
+
+
+def _packed(X: Any) -> Any:
+    """Integers that fit in bytes as bytes."""
+    if type(X) is not np.ndarray or X.dtype.kind not in "iub" or X.size == 0:
+        return X
+    return X.astype(np.uint8) if X.min() >= 0 and X.max() <= 255 else X
+
+
+def _sparse_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> SparseRows:
+    """A sparse matrix as rows, each with its entries in order, once, and none of them zero."""
+    X = validate_data(
+        estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
+    )
+    matrix = sp.csr_array(X)
+    matrix.check_format()
+    if not matrix.has_canonical_format or np.any(matrix.data == 0):
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+    return SparseRows(matrix)
+
+
+def _check_entries(
+    estimator: BaseEstimator,
+    rows: np.ndarray | SparseRows,
+    right: Callable[[np.ndarray], np.ndarray],
+    expected: str,
+) -> None:
+    """Raise where an entry is not right."""
+    if isinstance(rows, SparseRows):
+        wrong = np.flatnonzero(~right(rows.values))
+        if wrong.size:
+            row = np.searchsorted(rows.starts, wrong[0], side="right") - 1
+            column = _column(estimator, rows.columns[wrong[0]])
+            raise ValueError(
+                f"X: found {rows.values[wrong[0]]:g} in row {row}, {column}; expected {expected}"
+            )
+        return
+    step = max(1, 2**20 // rows.shape[1])
+    for start in range(0, rows.shape[0], step):
+        part = rows[start : start + step]
+        correct = right(part)
+        if not correct.all():
+            row, column = np.argwhere(~correct)[0]
+            raise ValueError(
+                f"X: found {part[row, column]} in row {start + row}, {_column(estimator, column)}; "
+                f"expected {expected}"
+            )
+
+
+def _column(estimator: BaseEstimator, column: int) -> str:
+    """How messages call a column."""
+    names = getattr(estimator, "column_names", None)
+    return f"column {column if names is None else repr(names[column])}"
 
 
 def _has_missing(X: np.ndarray) -> bool:
