@@ -44,8 +44,8 @@ cdef class Workspace:
         if whole is None:
             self.share(part.n_components, rows, isinstance(emission, Product))
             whole = self
-        self.tile = whole.tile
-        self.tile.next = NULL
+        else:
+            self.share_with(&whole.tile)
         self.tile.x_stride = odd_stride(part.n_columns)
         if part.n_words > 0:
             self.pack_to_words(part, rows)
@@ -83,6 +83,15 @@ cdef class Workspace:
         self.tile.listed = &listed[0]
         self.tile.n_active = &n_active[0]
         return 0
+
+    cdef void share_with(self, const Tile* tile) noexcept:
+        self.tile.r_stride = tile.r_stride
+        self.tile.weights = tile.weights
+        self.tile.responsibilities = tile.responsibilities
+        self.tile.log_likelihoods = tile.log_likelihoods
+        self.tile.densities = tile.densities
+        self.tile.every, self.tile.listed, self.tile.n_active = (
+            tile.every, tile.listed, tile.n_active)
 
     cdef int pack_to_lanes(self, Emission emission, Py_ssize_t rows) except -1:
         self.x = Buffer(rows * self.tile.x_stride)
