@@ -37,12 +37,12 @@ cdef class Workspace:
     cdef Workspace next
     cdef Tile tile              # points into the buffers
 
-    def __cinit__(self, Emission emission, Py_ssize_t rows, Workspace whole=None):
+    def __cinit__(self, Emission emission, Py_ssize_t rows, Py_ssize_t K, Workspace whole=None):
         cdef Emission part = emission
         if isinstance(emission, Product):
             part = (<Product> emission).first
         if whole is None:
-            self.share(part.n_components, rows, isinstance(emission, Product))
+            self.share(K, rows, isinstance(emission, Product))
             whole = self
         else:
             self.share_with(&whole.tile)
@@ -59,7 +59,7 @@ cdef class Workspace:
             self.missing = PatternMemory(rows, part.n_features, part.component_vectors)
             self.tile.missing = &self.missing.patterns
         if isinstance(emission, Product):
-            self.next = Workspace((<Product> emission).rest, rows, whole)
+            self.next = Workspace((<Product> emission).rest, rows, K, whole)
             self.tile.next = &self.next.tile
 
     cdef int share(self, Py_ssize_t K, Py_ssize_t rows, bint blocks) except -1:
@@ -194,7 +194,7 @@ cdef Py_ssize_t pass_over_block(
     double* statistics,
 ) noexcept nogil:
     """Add the statistics of rows start..stop; return the first impossible row, or -1."""
-    cdef Py_ssize_t K = emission.n_components, first, row, impossible = -1
+    cdef Py_ssize_t K = latent.n_components, first, row, impossible = -1
     tile.each_row = weights != NULL or outputs.log_likelihoods != NULL
     for first from start <= first < stop by step:
         tile.first = first
@@ -210,7 +210,7 @@ cdef Py_ssize_t pass_over_block(
         if outputs.wanted:
             write_outputs(tile, outputs, K)
         if accumulate:
-            list_active(tile, K)
+            list_active(tile, emission.n_components)
             share_rows(tile)
             emission.accumulate(tile, &statistics[2 + K])
     return impossible
@@ -336,8 +336,8 @@ def expectation(
     cdef Buffer source_memory = Buffer(len(blocks) * (sizeof(Rows) // sizeof(real) + 1))
     cdef Rows* sources = <Rows*> source_memory.data
     cdef Py_ssize_t n_rows = describe_blocks(blocks, emission, sources)
-    cdef Py_ssize_t n_blocks = partial.shape[0], K = emission.n_components
-    if (latent.n_components != K
+    cdef Py_ssize_t n_blocks = partial.shape[0], K = latent.n_components
+    if (emission.n_components != K - latent.n_uniform
             or partial.shape[1] != 2 + K + emission.statistics_size
             or n_blocks * block_rows < n_rows or block_rows < 1
             or (weights is not None and weights.shape[0] != n_rows)
@@ -376,7 +376,7 @@ def expectation(
     cdef double work = <double> n_rows * K * (emission.n_features + 10)
     cdef int team = <int> max(1, min(n_threads, n_blocks, <Py_ssize_t> (work / WORK_OF_A_THREAD)))
     room = (step + ROW_STEP - 1) // ROW_STEP * ROW_STEP
-    workspaces = [Workspace(emission, room) for _ in range(team)]
+    workspaces = [Workspace(emission, room, K) for _ in range(team)]
     cdef Buffer tile_memory = Buffer(team * (sizeof(Tile) // sizeof(real) + 1))
     cdef Tile* tiles = <Tile*> tile_memory.data
     for i in range(team):
