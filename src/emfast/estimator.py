@@ -169,7 +169,8 @@ class BaseMixture(FittedMixture):
             )
         encoded = encode_labels(labels, n_rows, n_components)
         if batch.missing:
-            check_observed(batch.X, weights, getattr(self, "feature_names_in_", None))
+            names = getattr(self, "feature_names_in_", None)
+            check_observed(batch.X, weights, self._emission().missing_entries, names)
         self._check_columns(batch, weights)
         given = self._given(n_features)
         if self.weights_init is not None:
