@@ -5,7 +5,6 @@ arguments that give its starting values, and the attributes that show its parame
 """
 
 import warnings
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -16,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from emfast import em
-from emfast.data import ArraySource, Batch
+from emfast.data import ArraySource
 from emfast.emissions.base import Emission
 from emfast.exceptions import (
     ConvergenceWarning,
@@ -74,16 +73,19 @@ class BaseMixture(FittedMixture):
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
     }
 
-    @abstractmethod
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         """Starting values of the emission's groups that the user gave, validated."""
+        emission, K = self._emission(), int(self.n_components)
+        values = {group: getattr(self, f"{group}_init") for group in emission.groups}
+        return {
+            group: emission.checked(f"{group}_init", group, value, K, n_features)
+            for group, value in values.items()
+            if value is not None
+        }
 
     def _simpler_emission(self) -> Emission | None:
         """What a start may be looked for with, where rows are few for all parameters."""
         return None
-
-    def _check_columns(self, batch: Batch, weights: np.ndarray | None) -> None:
-        """Raise where a column of the rows of positive weight cannot be fitted."""
 
     def fit(self, X, y=None, *, labels=None, sample_weight=None):
         """Fit the mixture by expectation-maximisation.
@@ -168,10 +170,11 @@ class BaseMixture(FittedMixture):
                 + (" of positive weight" if usable < n_rows else "")
             )
         encoded = encode_labels(labels, n_rows, n_components)
-        if batch.missing:
+        emission = self._emission(self._known())
+        if np.any(batch.missing):
             names = getattr(self, "feature_names_in_", None)
-            check_observed(batch.X, weights, self._emission().missing_entries, names)
-        self._check_columns(batch, weights)
+            check_observed(batch.X, weights, emission.missing_entries, names)
+        emission.check_columns(batch.X, weights)
         given = self._given(n_features)
         if self.weights_init is not None:
             given["weights"] = check_mixture_weights(self.weights_init, n_components)
@@ -181,7 +184,7 @@ class BaseMixture(FittedMixture):
         return (
             MixtureProblem(
                 self._latent(fixed),
-                self._emission(fixed),
+                emission,
                 source,
                 resolve_threads(self.n_threads),
             ),

@@ -45,9 +45,10 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         groups = (*self._latent().groups, *emission.groups)
         return check_fixed(self.fixed, groups, emission.shared, int(self.n_components))
 
-    @abstractmethod
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
         """X as rows that the kernels take, or an error that says what is wrong with it."""
+        rows, missing = self._emission().validated(self, X, reset=reset)
+        return Batch(rows, missing=missing)
 
     @abstractmethod
     def _attributes(self, parameters: Any) -> dict[str, np.ndarray]:

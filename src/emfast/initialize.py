@@ -345,7 +345,5 @@ def _reseed_empty(
     rows = random_state.choice(batch.n_rows, empty.size, replace=empty.size > batch.n_rows, p=odds)
     weights = counts / counts.sum()
     weights[empty] = 1 / batch.n_rows
-    parameters = emission.reseed(
-        model.emission, empty, as_numbers(take(batch.X, rows)), counts > 0
-    )
+    parameters = emission.reseed(model.emission, empty, as_numbers(take(batch.X, rows)), counts > 0)
     return Model(weights / weights.sum(), parameters)

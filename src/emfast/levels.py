@@ -116,7 +116,7 @@ def _encoded(column: Any, levels: np.ndarray | None, name: Any) -> tuple[np.ndar
 
 def _are_numbers(values: np.ndarray) -> bool:
     return all(
-        isinstance(v, int | float | np.number) and not isinstance(v, bool) or _is_missing(v)
+        (isinstance(v, int | float | np.number) and not isinstance(v, bool)) or _is_missing(v)
         for v in values
     )
 

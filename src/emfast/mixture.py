@@ -20,10 +20,6 @@ from emfast.validation import (
     check_array_of,
     check_of_components,
     check_positive_definite,
-    check_probabilities,
-    check_rows,
-    check_squares,
-    column_ranges,
     inverse,
 )
 
@@ -214,25 +210,6 @@ class GaussianMixture(BaseMixture):
         if self.covariance_type != "full" or self.reg_covar == 0:
             return None
         return Gaussian("diag", reg_covar=self.reg_covar)
-
-    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
-        rows, missing = check_rows(
-            self, X, [np.float64, np.float32], reset=reset, allow_missing=True
-        )
-        return Batch(rows, missing=missing)
-
-    def _check_columns(self, batch: Batch, weights: np.ndarray | None) -> None:
-        check_squares(batch.X, weights)
-        if self.reg_covar > 0 or "covariances" in self._known():
-            return
-        least, largest = column_ranges(batch.X, weights)
-        constant = np.flatnonzero(least == largest)
-        if constant.size:
-            column = int(constant[0])
-            raise ValueError(
-                f"X: column {column} is constant ({least[column]}), so that its variances are 0; "
-                "expected columns that vary, or reg_covar > 0"
-            )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -466,35 +443,6 @@ feature_names_in_ : see `GaussianMixture`
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
-
-    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
-        dtypes = [np.float64, np.float32, np.uint8, np.bool_]
-        rows, _ = check_rows(self, X, dtypes, reset=reset)
-        if rows.dtype == bool:
-            return Batch(rows.view(np.uint8))
-        step = max(1, 2**20 // rows.shape[1])
-        for start in range(0, rows.shape[0], step):
-            part = rows[start : start + step]
-            binary = (part == 0) | (part == 1)
-            if not binary.all():
-                row, column = np.argwhere(~binary)[0]
-                raise ValueError(
-                    f"X: found {part[row, column]} in row {start + row}, column {column}; "
-                    "expected only 0 and 1, or booleans"
-                )
-        return Batch(rows)
-
-    def _given(self, n_features: int) -> dict[str, np.ndarray]:
-        if self.probabilities_init is None:
-            return {}
-        shape = (self.n_components, n_features)
-        return {
-            "probabilities": check_of_components(
-                "probabilities_init",
-                self.probabilities_init,
-                lambda name, values: check_probabilities(name, values, shape),
-            )
-        }
 
     def _attributes(self, parameters: BernoulliParameters) -> dict[str, np.ndarray]:
         return {"probabilities_": parameters.probabilities}

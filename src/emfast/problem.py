@@ -185,7 +185,7 @@ class MixtureProblem:
     @cached_property
     def constant(self) -> Any:
         """What the statistics of the rows contain whatever the model, as the emission says."""
-        missing = any(batch.missing for batch in self.source)
+        missing = np.any([batch.missing for batch in self.source], axis=0)
         return self.emission.constant(
             self.source.n_rows, self.source.n_features, self._flat_total, missing
         )

@@ -1,7 +1,7 @@
 """Rows that are more than one array of numbers, and how the kernels take them.
 
-The classes here answer what is asked of a two-dimensional array: `shape`, `dtype`, ``len``, and some
-rows by a slice or an array of indices.
+The classes here answer what is asked of a two-dimensional array: `shape`, `dtype`, ``len``, and
+some rows by a slice or an array of indices.
 """
 
 from collections.abc import Sequence
@@ -114,7 +114,9 @@ def in_one_precision(parts: Sequence[Any]) -> Blocks:
     blocks = Blocks(tuple(parts))
     return Blocks(
         tuple(
-            part.astype(blocks.dtype) if part.dtype.kind == "f" and part.dtype != blocks.dtype else part
+            part.astype(blocks.dtype)
+            if part.dtype.kind == "f" and part.dtype != blocks.dtype
+            else part
             for part in parts
         )
     )

@@ -384,9 +384,7 @@ def check_counts(
     return rows, missing
 
 
-def check_trials(
-    n_trials: Any, n_rows: int | None, n_features: int
-) -> np.ndarray:
+def check_trials(n_trials: Any, n_rows: int | None, n_features: int) -> np.ndarray:
     """Numbers of trials: one for all, one a feature, or with `n_rows` one a row, or one an entry.
 
     Returns

@@ -58,6 +58,9 @@ class Emission(ABC):
     ) -> tuple[Any, bool | tuple[bool, ...]]:
         """X as rows that the kernel takes, and whether entries are missing; see `validation`."""
 
+    def check_columns(self, X: Any, weights: np.ndarray | None) -> None:
+        """Raise where a column of the rows of positive weight cannot be fitted."""
+
     @abstractmethod
     def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
         """Values that the user gave for a group of parameters, by the name of an argument."""
@@ -83,9 +86,7 @@ class Emission(ABC):
     def statistics(self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: Any) -> Any:
         """Name the numbers that a pass with `kernel` has accumulated."""
 
-    def constant(
-        self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool
-    ) -> Any:
+    def constant(self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool) -> Any:
         """What the statistics of all rows contain whatever the model.
 
         None if nothing, or if so many rows do not repay it.

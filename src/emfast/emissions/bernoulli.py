@@ -108,7 +108,7 @@ class Bernoulli(Emission):
             # Yes and no are levels, and a feature that is missing has none.
             levels = np.full(p.shape[1], 2)
             table = np.stack([log_q.T, log_p.T], axis=1).reshape(-1, len(p))
-            return kernels.Categorical(levels, table)
+            return kernels.Categorical(levels, np.ascontiguousarray(table))
         reference = _reference(p)
         constants = np.where(reference, log_p, log_q).sum(axis=1)
         return kernels.Bernoulli(reference, log_p - log_q, constants)
@@ -191,7 +191,7 @@ class Bernoulli(Emission):
         if isinstance(X, SparseRows):
             ones = X.matrix != 0
             return ones @ (p == 0).T + ((p == 1).sum(axis=1) - ones @ (p == 1).T) > 0
-        yes, no = (np.asarray(X == value, np.float64) for value in (1, 0))
+        yes, no = (np.asarray(value == X, np.float64) for value in (1, 0))
         return yes @ (p == 0).T + no @ (p == 1).T > 0
 
 

@@ -83,12 +83,17 @@ class Categorical(Emission):
     fixed : collection or mapping of "probabilities", see `known.Known`
     """
 
-    kind = "Categorical"
     groups = ("probabilities",)
 
     def __init__(self, categories="auto", *, fixed=()):
         self.categories = categories
         self.fixed = Known(fixed)
+
+    @property
+    def kind(self) -> str:
+        if isinstance(self.categories, str):
+            return "Categorical"
+        return f"Categorical with levels {self.levels.tolist()}"
 
     @property
     def levels(self) -> np.ndarray:
@@ -125,7 +130,7 @@ class Categorical(Emission):
         )
 
     def missing_entries(self, X: np.ndarray) -> np.ndarray:
-        return X >= self.levels
+        return self.levels <= X
 
     def kernel(
         self,

@@ -173,9 +173,7 @@ class CountEmission(Emission):
         trials = observed if given is None else observed * given
         return CountStatistics(self.kind, self.reference(values), sums[:, :D], trials)
 
-    def constant(
-        self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool
-    ) -> float:
+    def constant(self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool) -> float:
         """The sum of w log c(x, t), which takes as long as the density of many components."""
         total, parameters = flat_total(self)
         return total.log_likelihood - self._typical_log_density(total.emission, parameters)
@@ -187,9 +185,7 @@ class CountEmission(Emission):
         if constant is None:
             return statistics
         typical = self._typical_log_density(statistics.emission, parameters)
-        return replace(
-            statistics, log_likelihood=statistics.log_likelihood + typical + constant
-        )
+        return replace(statistics, log_likelihood=statistics.log_likelihood + typical + constant)
 
     def _typical_log_density(self, statistics: CountStatistics, parameters: Any) -> float:
         """sum_n w_n sum_d x_d eta_d + t_d a_d of the typical component."""
@@ -339,7 +335,7 @@ class Binomial(CountEmission):
     def trials_of_rows(self, n_features):
         if self.n_trials is None:
             return None
-        return np.broadcast_to(np.asarray(self.n_trials, np.float64), n_features)
+        return np.array(np.broadcast_to(np.asarray(self.n_trials, np.float64), n_features))
 
     def clipped(self, values):
         return np.clip(values, 0.0, 1.0)

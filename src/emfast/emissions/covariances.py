@@ -223,7 +223,6 @@ class _Variances(CovarianceStructure):
         scales = np.broadcast_to(factors.reshape(len(means), -1), means.shape)
         return kernels.IncompleteDiagGaussian(centre, means, np.ascontiguousarray(scales))
 
-
     def raise_variances(self, covariances, unknown, reg_covar):
         floor = _floor(covariances, self.largest(unknown), reg_covar)
         return np.maximum(covariances, 0.0) + floor

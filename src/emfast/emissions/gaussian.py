@@ -38,6 +38,8 @@ from emfast.validation import (
     check_of_components,
     check_positive_definite,
     check_rows,
+    check_squares,
+    column_ranges,
 )
 
 COVARIANCE_TYPES = tuple(STRUCTURES)
@@ -196,9 +198,20 @@ class Gaussian(Emission):
         return f"{self.covariance_type} Gaussian"
 
     def validated(self, estimator, X, *, reset):
-        return check_rows(
-            estimator, X, [np.float64, np.float32], reset=reset, allow_missing=True
-        )
+        return check_rows(estimator, X, [np.float64, np.float32], reset=reset, allow_missing=True)
+
+    def check_columns(self, X: np.ndarray, weights: np.ndarray | None) -> None:
+        check_squares(X, weights)
+        if self.reg_covar > 0 or "covariances" in self.fixed:
+            return
+        least, largest = column_ranges(X, weights)
+        constant = np.flatnonzero(least == largest)
+        if constant.size:
+            column = int(constant[0])
+            raise ValueError(
+                f"X: column {column} is constant ({least[column]}), so that its variances are 0; "
+                "expected columns that vary, or reg_covar > 0"
+            )
 
     def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
         def check(name: str, values: Any) -> np.ndarray:

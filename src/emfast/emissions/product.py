@@ -86,9 +86,15 @@ class Product(Emission):
 
     def validated(self, estimator, X, *, reset):
         """X : sequence of what each part takes."""
-        each = [part.validated(own, rows, reset=True) for part, own, rows in self._each(estimator, X)]
+        each = [
+            part.validated(own, rows, reset=True) for part, own, rows in self._each(estimator, X)
+        ]
         rows, missing = zip(*each, strict=True)
         return in_one_precision(rows), missing
+
+    def check_columns(self, X: Blocks, weights: np.ndarray | None) -> None:
+        for part, rows in self._each(X.parts):
+            part.check_columns(rows, weights)
 
     def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
         of, own = group.rsplit(".", 1)
@@ -124,14 +130,14 @@ class Product(Emission):
         return ProductStatistics(tuple(statistics))
 
     def constant(
-        self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool
+        self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: Sequence[bool]
     ) -> tuple:
         def of_block(block: int) -> FlatTotal:
             return lambda emission: flat_total(emission, block)
 
         return tuple(
-            part.constant(n_rows, width, of_block(block), missing)
-            for block, (part, width) in enumerate(self._each(self.widths))
+            part.constant(n_rows, width, of_block(block), of_part)
+            for block, (part, width, of_part) in enumerate(self._each(self.widths, missing))
         )
 
     def complete(
@@ -151,7 +157,8 @@ class Product(Emission):
         self, statistics: ProductStatistics, parameters: ProductParameters
     ) -> ProductParameters:
         return ProductParameters(
-            part.mstep(own, before) for part, own, before in self._each(statistics.parts, parameters)
+            part.mstep(own, before)
+            for part, own, before in self._each(statistics.parts, parameters)
         )
 
     def is_precise(self, statistics: ProductStatistics, parameters: ProductParameters) -> bool:
@@ -164,7 +171,8 @@ class Product(Emission):
         self, statistics: ProductStatistics, parameters: ProductParameters
     ) -> ProductParameters:
         return ProductParameters(
-            part.start(own, before) for part, own, before in self._each(statistics.parts, parameters)
+            part.start(own, before)
+            for part, own, before in self._each(statistics.parts, parameters)
         )
 
     def flat_start(self, X: Blocks, n_components: int) -> ProductParameters:
@@ -262,7 +270,9 @@ class Product(Emission):
         return sorted(found)
 
     def impossible_rows(self, X: Blocks, parameters: ProductParameters) -> np.ndarray | None:
-        found = [part.impossible_rows(rows, own) for part, rows, own in self._each(X.parts, parameters)]
+        found = [
+            part.impossible_rows(rows, own) for part, rows, own in self._each(X.parts, parameters)
+        ]
         found = [each for each in found if each is not None]
         return reduce(np.logical_or, found) if found else None
 
