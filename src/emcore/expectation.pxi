@@ -25,6 +25,7 @@ cdef struct Outputs:
     real* responsibilities      # (n_rows, n_components)
     Py_ssize_t* assignments     # (n_rows,)
     double* log_likelihoods     # (n_rows,)
+    real* imputed               # (n_rows, n_features)    where entries are missing
 
 
 cdef class Workspace:
@@ -209,6 +210,8 @@ cdef Py_ssize_t pass_over_block(
             impossible = row
         if outputs.wanted:
             write_outputs(tile, outputs, K)
+        if outputs.imputed != NULL:
+            emission.impute(tile, outputs.imputed)
         if accumulate:
             list_active(tile, emission.n_components)
             share_rows(tile)
@@ -303,6 +306,7 @@ def expectation(
     real[:, ::1] responsibilities=None,
     Py_ssize_t[::1] assignments=None,
     double[::1] log_likelihoods=None,
+    real[:, ::1] imputed=None,
 ):
     """One E-step over `rows`; the statistics end up in ``partial[0]``.
 
@@ -323,6 +327,8 @@ def expectation(
     accumulate : bool, whether the emission's statistics are wanted
     responsibilities, assignments, log_likelihoods : ndarrays, optional; written if given, undefined
         for rows of weight 0
+    imputed : ndarray of shape (n_rows, n_features), optional
+        Gets the conditional means of missing entries, of an emission of incomplete rows.
 
     Returns
     -------
@@ -346,11 +352,13 @@ def expectation(
             or (responsibilities is not None
                 and (responsibilities.shape[0] != n_rows or responsibilities.shape[1] != K))
             or (assignments is not None and assignments.shape[0] != n_rows)
-            or (log_likelihoods is not None and log_likelihoods.shape[0] != n_rows)):
+            or (log_likelihoods is not None and log_likelihoods.shape[0] != n_rows)
+            or (imputed is not None
+                and (imputed.shape[0] != n_rows or imputed.shape[1] != emission.n_features))):
         raise ValueError("emcore.expectation: arguments of shapes that do not belong together")
 
     labels = Labels(NULL, NULL)
-    outputs = Outputs(False, NULL, NULL, NULL)
+    outputs = Outputs(False, NULL, NULL, NULL, NULL)
     cdef const char* weight_data = NULL
     cdef Py_ssize_t weight_stride = 0       # bytes
     if weights is not None:
@@ -367,6 +375,8 @@ def expectation(
     if log_likelihoods is not None:
         outputs.log_likelihoods = &log_likelihoods[0]
 
+    if imputed is not None:
+        outputs.imputed = &imputed[0, 0]
     outputs.wanted = (responsibilities is not None or assignments is not None
                       or log_likelihoods is not None)
 

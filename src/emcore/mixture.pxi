@@ -271,6 +271,27 @@ cdef class MixtureWeights(Latent):
         return -1
 
 
+cdef class Responsibilities(Latent):
+    """Latent variables of which it is known how probable each value is, (n_rows, n_components)."""
+
+    cdef const real[:, ::1] values
+
+    def __init__(self, const real[:, ::1] values not None):
+        self.values = values
+        self.n_components = values.shape[1]
+
+    cdef Py_ssize_t respond(
+        self, Tile* tile, const Labels* labels, double* log_likelihood, double* counts,
+    ) noexcept nogil:
+        cdef Py_ssize_t b, k
+        cdef real* r
+        for b in range(tile.vectors * LANES):
+            r = <real*> (tile.responsibilities + b // LANES * tile.r_stride) + b % LANES
+            for k in range(self.n_components):
+                r[k * LANES] = self.values[tile.first + b, k] if b < tile.rows else 0
+        return -1
+
+
 cdef void add_counts(const Tile* tile, Py_ssize_t K, double* counts) noexcept nogil:
     """counts[k] += sum of r_k."""
     cdef vreal sums[4]

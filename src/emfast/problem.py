@@ -94,6 +94,42 @@ def posterior(
     )
 
 
+def impute(
+    emission: Emission,
+    parameters: Any,
+    X: np.ndarray,
+    responsibilities: np.ndarray,
+    n_threads: int,
+) -> np.ndarray:
+    """Rows with what is expected of their missing entries, given the rest and the responsibilities.
+
+    Parameters
+    ----------
+    emission : Emission of real features
+    parameters : its parameters
+    X : ndarray of shape (n_rows, n_features), float32 or float64, NaN where an entry is missing
+    responsibilities : ndarray of shape (n_rows, n_components), of the same dtype
+    n_threads : int
+
+    Returns
+    -------
+    ndarray of the shape and dtype of X
+    """
+    batch = Batch(X, missing=True)
+    kernels, K = emcore.kernels(batch.dtype), responsibilities.shape[1]
+    imputed = np.array(X, order="C")
+    _pass_over(
+        kernels,
+        kernels.Responsibilities(np.ascontiguousarray(responsibilities)),
+        emission.kernel(parameters, np.full(K, 1 / K), kernels, missing=True),
+        batch,
+        n_threads,
+        accumulate=False,
+        imputed=imputed,
+    )
+    return imputed
+
+
 def _pass_over(kernels, latent, emission, batch, n_threads, **options):
     block_rows = kernels.block_rows(emission, batch.n_rows)
     n_blocks = -(-batch.n_rows // block_rows)

@@ -86,9 +86,7 @@ class Emission(ABC):
     def statistics(self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: Any) -> Any:
         """Name the numbers that a pass with `kernel` has accumulated."""
 
-    def constant(
-        self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool
-    ) -> Any:
+    def constant(self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool) -> Any:
         """What the statistics of all rows contain whatever the model.
 
         None if nothing, or if so many rows do not repay it.

@@ -173,9 +173,7 @@ class CountEmission(Emission):
         trials = observed if given is None else observed * given
         return CountStatistics(self.kind, self.reference(values), sums[:, :D], trials)
 
-    def constant(
-        self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool
-    ) -> float:
+    def constant(self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool) -> float:
         """The sum of w log c(x, t), which takes as long as the density of many components."""
         total, parameters = flat_total(self)
         return total.log_likelihood - self._typical_log_density(total.emission, parameters)
