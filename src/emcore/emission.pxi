@@ -96,6 +96,9 @@ cdef class Emission:
         accumulate_terms(tile, self.run_length, self.n_terms, self.n_components,
                          statistics, self.n_terms)
 
+    cdef void impute(self, const Tile* tile, real* rows) noexcept nogil:
+        """Write what is expected of missing entries to `rows`, (n_rows, n_features), of all tiles."""
+
 
 cdef class Product(Emission):
     """Independent blocks of columns: their log-densities add.

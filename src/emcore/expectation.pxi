@@ -9,7 +9,7 @@
 # the same bits come out for any number of threads.
 
 cdef Py_ssize_t TILE_BYTES = 640 * 1024         # of one tile: well inside a level-2 cache
-cdef Py_ssize_t TERM_TILE_BYTES = 64 * 1024     # where terms are summed: about a level-1 cache
+cdef Py_ssize_t TERM_TILE_BYTES = 40 * 1024     # where terms are summed: about a level-1 cache
 cdef Py_ssize_t MAX_TILE_ROWS = 768
 # Sums of a component, each loaded and stored once for a tile, from which on that shows.
 cdef Py_ssize_t MANY_SUMS = 200
@@ -25,6 +25,7 @@ cdef struct Outputs:
     real* responsibilities      # (n_rows, n_components)
     Py_ssize_t* assignments     # (n_rows,)
     double* log_likelihoods     # (n_rows,)
+    real* imputed               # (n_rows, n_features)    where entries are missing
 
 
 cdef class Workspace:
@@ -209,11 +210,26 @@ cdef Py_ssize_t pass_over_block(
             impossible = row
         if outputs.wanted:
             write_outputs(tile, outputs, K)
+        if outputs.imputed != NULL:
+            emission.impute(tile, outputs.imputed)
         if accumulate:
+            if latent.n_uniform:
+                leave_to_emission(tile, emission.n_components)
             list_active(tile, emission.n_components)
             share_rows(tile)
             emission.accumulate(tile, &statistics[2 + K])
     return impossible
+
+
+cdef void leave_to_emission(Tile* tile, Py_ssize_t n_own) noexcept nogil:
+    """Of tile.weights what the components have of which the emission knows."""
+    cdef Py_ssize_t i, k
+    cdef vreal total
+    for i in range(tile.vectors):
+        total = splat(0)
+        for k in range(n_own):
+            total = total + tile.responsibilities[i * tile.r_stride + k]
+        tile.weights[i] = total
 
 
 cdef void attach(Tile* tile, const Rows* sources) noexcept:
@@ -303,6 +319,7 @@ def expectation(
     real[:, ::1] responsibilities=None,
     Py_ssize_t[::1] assignments=None,
     double[::1] log_likelihoods=None,
+    real[:, ::1] imputed=None,
 ):
     """One E-step over `rows`; the statistics end up in ``partial[0]``.
 
@@ -323,6 +340,8 @@ def expectation(
     accumulate : bool, whether the emission's statistics are wanted
     responsibilities, assignments, log_likelihoods : ndarrays, optional; written if given, undefined
         for rows of weight 0
+    imputed : ndarray of shape (n_rows, n_features), optional
+        Gets the conditional means of missing entries, of an emission of incomplete rows.
 
     Returns
     -------
@@ -337,7 +356,7 @@ def expectation(
     cdef Rows* sources = <Rows*> source_memory.data
     cdef Py_ssize_t n_rows = describe_blocks(blocks, emission, sources)
     cdef Py_ssize_t n_blocks = partial.shape[0], K = latent.n_components
-    if (emission.n_components != K - latent.n_uniform
+    if (emission.n_components != K - latent.n_uniform or not latent.fits(n_rows)
             or partial.shape[1] != 2 + K + emission.statistics_size
             or n_blocks * block_rows < n_rows or block_rows < 1
             or (weights is not None and weights.shape[0] != n_rows)
@@ -346,11 +365,13 @@ def expectation(
             or (responsibilities is not None
                 and (responsibilities.shape[0] != n_rows or responsibilities.shape[1] != K))
             or (assignments is not None and assignments.shape[0] != n_rows)
-            or (log_likelihoods is not None and log_likelihoods.shape[0] != n_rows)):
+            or (log_likelihoods is not None and log_likelihoods.shape[0] != n_rows)
+            or (imputed is not None
+                and (imputed.shape[0] != n_rows or imputed.shape[1] != emission.n_features))):
         raise ValueError("emcore.expectation: arguments of shapes that do not belong together")
 
     labels = Labels(NULL, NULL)
-    outputs = Outputs(False, NULL, NULL, NULL)
+    outputs = Outputs(False, NULL, NULL, NULL, NULL)
     cdef const char* weight_data = NULL
     cdef Py_ssize_t weight_stride = 0       # bytes
     if weights is not None:
@@ -367,6 +388,8 @@ def expectation(
     if log_likelihoods is not None:
         outputs.log_likelihoods = &log_likelihoods[0]
 
+    if imputed is not None:
+        outputs.imputed = &imputed[0, 0]
     outputs.wanted = (responsibilities is not None or assignments is not None
                       or log_likelihoods is not None)
 

@@ -83,6 +83,21 @@ cdef class IncompleteDiagGaussian(Emission):
         accumulate_in_lanes(tile, tile.x + 2 * D, tile.x_stride, D, K, statistics + 2 * D, 3 * D)
 
 
+    cdef void impute(self, const Tile* tile, real* rows) noexcept nogil:
+        """The means, averaged by responsibilities."""
+        cdef Py_ssize_t D = self.n_features, K = self.n_components, b, d, k
+        cdef const real* r
+        cdef real mean
+        for b in range(tile.rows):
+            r = log_density_of_row(tile, b)
+            for d in range(D):
+                if entry(tile, b, 2 * D + d)[0] == 0:
+                    mean = self.centre.data[d]
+                    for k in range(K):
+                        mean += r[k * LANES] * self.means.data[k * D + d]
+                    rows[(tile.first + b) * D + d] = mean
+
+
 cdef void append_squares_and_known(const Tile* tile, Py_ssize_t D) noexcept nogil:
     """NaN becomes 0; columns D to 2 D of the tile are squares, 2 D to 3 D what is known, 1 or 0."""
     cdef Py_ssize_t i, d
@@ -295,6 +310,33 @@ cdef class IncompleteFullGaussian(FullGaussian):
                     for j in range(i + 1):
                         add_by_component(r * q.deviations[j], v, self.n_components,
                                          scatter + triangle(m[i]) + m[j], triangle(D))
+
+
+    cdef void impute(self, const Tile* tile, real* rows) noexcept nogil:
+        """The conditional means, averaged by responsibilities."""
+        cdef Patterns* q = tile.missing
+        cdef Py_ssize_t D = self.n_features, p, t, i
+        cdef const int32_t* m
+        cdef const vreal* fill = q.fills
+        for p in range(q.n):
+            m = q.features + p * D
+            for t in range(q.first[p], q.first[p + 1]):
+                for i in range(q.n_missing[p]):
+                    rows[(tile.first + q.rows[t]) * D + m[i]] = <real> (
+                        self.centre.data[m[i]]
+                        + expected(tile, q.rows[t], fill, self.n_components))
+                    fill += self.component_vectors
+
+
+cdef inline double expected(
+    const Tile* tile, Py_ssize_t row, const vreal* values, Py_ssize_t K,
+) noexcept nogil:
+    """The sum over components of r_k values_k."""
+    cdef vreal total = splat(0)
+    cdef Py_ssize_t v
+    for v in range(component_vectors(K)):
+        total = total + responsibilities_of_row(tile, row, v, K) * values[v]
+    return vsum(total)
 
 
 cdef inline vreal dot(
@@ -576,23 +618,34 @@ cdef class IncompleteTiedGaussian(TiedGaussian):
     ) noexcept nogil:
         """Add the mean delta to a row, and take its square from the scatter."""
         cdef Patterns* q = tile.missing
-        cdef Py_ssize_t C = self.component_vectors, n = q.n_missing[p], i, j, v
+        cdef Py_ssize_t C = self.component_vectors, K = self.n_components, i, j
         cdef const int32_t* m = q.features + p * self.n_features
         cdef real* x = entry(tile, row, 0)
         cdef real weight = (<real*> tile.weights)[row]
         cdef real* means = <real*> q.solution
-        cdef vreal total
         if weight == 0:
             return
-        for i in range(n):
-            total = splat(0)
-            for v in range(C):
-                total = total + deltas[i * C + v] * (
-                    responsibilities_of_row(tile, row, v, self.n_components))
-            means[i] = <real> vsum(total) / weight
+        for i in range(q.n_missing[p]):
+            means[i] = <real> expected(tile, row, deltas + i * C, K) / weight
             x[m[i] * LANES] += means[i]
             for j in range(i + 1):
                 scatter[triangle(m[i]) + m[j]] -= weight * means[i] * means[j]
+
+
+    cdef void impute(self, const Tile* tile, real* rows) noexcept nogil:
+        """The conditional means, averaged by responsibilities."""
+        cdef Patterns* q = tile.missing
+        cdef Py_ssize_t D = self.n_features, p, t, i
+        cdef const int32_t* m
+        cdef const vreal* delta = q.fills
+        for p in range(q.n):
+            m = q.features + p * D
+            for i in range(q.n_missing[p]):
+                for t in range(q.first[p], q.first[p + 1]):
+                    rows[(tile.first + q.rows[t]) * D + m[i]] = <real> (
+                        self.centre.data[m[i]] + entry(tile, q.rows[t], m[i])[0]
+                        + expected(tile, q.rows[t], delta, self.n_components))
+                delta += self.component_vectors
 
 
 cdef inline real form_of_row(const real* a, const real* x, Py_ssize_t D) noexcept nogil:

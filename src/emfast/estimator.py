@@ -27,6 +27,7 @@ from emfast.initialize import INIT_PARAMS, start_model, start_size
 from emfast.known import check_known_values, given_as_a_whole
 from emfast.labels import encode_labels
 from emfast.latent import Latent
+from emfast.latent.mixture import noise_bounds
 from emfast.problem import MixtureProblem, Model
 from emfast.restarts import Restart, Starter, best_of
 from emfast.subsamples import nested, sizes
@@ -142,7 +143,7 @@ class BaseMixture(FittedMixture):
         """
         problem = self._fit(X, labels, sample_weight)
         batch = problem.source.batch
-        return self._pass(batch, ["assignments"])["assignments"]
+        return self._with_noise_as_none(self._pass(batch, ["assignments"])["assignments"])
 
     def _fit(self, X, labels, sample_weight) -> MixtureProblem:
         before = self.__dict__.copy()
@@ -172,17 +173,22 @@ class BaseMixture(FittedMixture):
                 f"n_components = {n_components}, n_samples = {usable}"
                 + (" of positive weight" if usable < n_rows else "")
             )
-        encoded = encode_labels(labels, n_rows, n_components)
+        encoded = encode_labels(labels, n_rows, n_components, noise=self._has_noise)
         fixed = self._known()
-        latent, emission = self._latent(fixed, self.assignment), self._emission(fixed)
-        self._set_prior(latent, emission, n_features)
+        emission = self._emission(fixed)
         if np.any(batch.missing):
             names = getattr(self, "feature_names_in_", None)
             check_observed(batch.X, weights, emission.missing_entries, names)
+        if self._has_noise:
+            self.noise_bounds_ = noise_bounds(self.noise, batch.X, weights)
+        latent = self._latent(fixed, self.assignment)
+        self._set_prior(latent, emission, n_features)
         emission.check_columns(batch.X, weights)
         given = self._given(n_features)
         if self.weights_init is not None:
-            given["weights"] = check_mixture_weights(self.weights_init, n_components)
+            given["weights"] = check_mixture_weights(
+                self.weights_init, n_components, self._has_noise
+            )
         check_known_values(fixed, given, n_components)
         scaled = near_one(weights)
         source = ArraySource(replace(batch, weights=scaled, labels=encoded))
@@ -225,7 +231,7 @@ class BaseMixture(FittedMixture):
         """The model whose emission is given as a whole, with equal weights unless they are too."""
         K = int(self.n_components)
         flat = problem.emission.flat_start(problem.source.batch.X[:1], K)
-        return problem.with_groups(Model(np.full(K, 1 / K), flat), given)
+        return problem.with_groups(Model(problem.latent.flat_start(K), flat), given)
 
     def _run_starts(self, problem: MixtureProblem, given: dict) -> tuple[em.Trace, list[Restart]]:
         """All starts; one where the start is given as a whole or goes on from the last fit."""
@@ -346,7 +352,7 @@ class BaseMixture(FittedMixture):
             return (), None
         shape = problem.emission.shape(self._float64_model.emission)
         fitted = (self._fitted_kind, *shape)
-        wanted = (problem.emission.kind, self.n_components, problem.source.n_features)
+        wanted = (self._kind(), self.n_components, problem.source.n_features)
         if fitted != wanted:
             raise ValueError(
                 f"warm_start: the last fit was of (emission, n_components, n_features) = {fitted}; "
@@ -381,6 +387,9 @@ class BaseMixture(FittedMixture):
             self.classes_ = classes
         elif hasattr(self, "classes_"):
             del self.classes_
+        if not self._has_noise:
+            self.__dict__.pop("noise_weight_", None)
+            self.__dict__.pop("noise_bounds_", None)
 
     def _report(self, restarts: list[Restart]) -> None:
         winner = next(restart for restart in restarts if restart.won)
@@ -394,7 +403,7 @@ class BaseMixture(FittedMixture):
         if winner.starved:
             warnings.warn(
                 f"component(s) {winner.starved} lost all their rows; their parameters are where "
-                "they last were, and their weight is 0 unless it is fixed",
+                "they last were, and their weight is 0, unless these are fixed or have a prior",
                 StarvedComponentWarning,
                 stacklevel=4,
             )

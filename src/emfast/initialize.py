@@ -14,7 +14,6 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
 from emfast import em
-from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.exceptions import SingularComponentError
 from emfast.known import components_given
@@ -172,9 +171,9 @@ def _model_from(
     """The M-step of assigned rows; components without any get one."""
     emission, batch = problem.emission, problem.source.batch
     flat = emission.flat_start(batch.X, n_components)
-    model = Model(np.full(n_components, 1 / n_components), flat)
+    model = Model(problem.latent.flat_start(n_components), flat)
     model = _model_of_assignment(problem, model, assignment)
-    return _reseed_empty(model, emission, batch, assignment, n_components, random_state)
+    return _reseed_empty(problem, model, assignment, n_components, random_state)
 
 
 def _assign(
@@ -187,6 +186,8 @@ def _assign(
     """The component of every row; labels are kept."""
     batch = problem.source.batch
     known = batch.labels.known(batch.n_rows)
+    # Rows of noise say nothing of the others.
+    labelled = np.where(known < n_components, known, -1)
     if not located and init_params == "random":
         scores = random_state.random_sample((batch.n_rows, n_components))
     else:
@@ -195,15 +196,17 @@ def _assign(
         middle = X.mean(axis=0)
         X = X - middle
         if locations is not None:
-            centres = _centres(X, batch.weights, known, locations - middle, random_state)
+            centres = _centres(X, batch.weights, labelled, locations - middle, random_state)
             scores = _squared_distances(X, centres)
-        elif init_params == "neighbourhood" and not np.any(known >= 0):
+        elif init_params == "neighbourhood" and not np.any(labelled >= 0):
             scores = _neighbourhood_scores(X, batch.weights, n_components, random_state)
         else:
-            centres = _locations(X, batch.weights, known, n_components, init_params, random_state)
+            centres = _locations(
+                X, batch.weights, labelled, n_components, init_params, random_state
+            )
             scores = _squared_distances(X, centres)
     if batch.labels.allowed is not None:
-        scores = np.where(batch.labels.allowed, scores, np.inf)
+        scores = np.where(batch.labels.allowed[:, :n_components], scores, np.inf)
     return np.where(known >= 0, known, scores.argmin(axis=1)).astype(np.int32)
 
 
@@ -322,28 +325,31 @@ def _model_of_assignment(problem: MixtureProblem, model: Model, assignment: np.n
     for _ in range(MOMENT_PASSES):
         statistics = expectation(latent, emission, model, labelled, problem.n_threads)
         parameters = emission.start(statistics.emission, model.emission)
-        model = Model(latent.mstep(statistics.counts, model.latent), parameters)
+        model = Model(latent.start(statistics.counts, model.latent), parameters)
         if emission.is_precise(statistics.emission, parameters):
             break
     return model
 
 
 def _reseed_empty(
+    problem: MixtureProblem,
     model: Model,
-    emission: Emission,
-    batch: Batch,
     assignment: np.ndarray,
     n_components: int,
     random_state: np.random.RandomState,
 ) -> Model:
     """Put a component without rows on a row of its own, with the weight of one row."""
-    counts = np.bincount(assignment, batch.weights, n_components)
-    empty = np.flatnonzero(counts == 0)
+    batch = problem.source.batch
+    counts = np.bincount(assignment, batch.weights, len(model.latent)).astype(np.float64)
+    empty = np.flatnonzero(counts[:n_components] == 0)
     if empty.size == 0:
         return model
     odds = None if batch.weights is None else batch.weights / batch.weights.sum()
     rows = random_state.choice(batch.n_rows, empty.size, replace=empty.size > batch.n_rows, p=odds)
-    weights = counts / counts.sum()
-    weights[empty] = 1 / batch.n_rows
-    parameters = emission.reseed(model.emission, empty, as_numbers(take(batch.X, rows)), counts > 0)
-    return Model(weights / weights.sum(), parameters)
+    healthy = counts[:n_components] > 0
+    healthy |= not healthy.any()
+    counts[empty] = counts.sum() / batch.n_rows
+    parameters = problem.emission.reseed(
+        model.emission, empty, as_numbers(take(batch.X, rows)), healthy
+    )
+    return Model(problem.latent.start(counts, model.latent), parameters)

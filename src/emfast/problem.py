@@ -20,7 +20,7 @@ from emfast.labels import NOTHING_KNOWN
 from emfast.latent.base import Latent
 from emfast.latent.mixture import MixtureWeights
 from emfast.rows import for_kernels
-from emfast.statistics import Statistics
+from emfast.statistics import Statistics, starved
 
 # Rows that say where and how broad all rows are, roughly.
 ROWS_OF_FLAT_START = 10_000
@@ -48,18 +48,19 @@ def expectation(
     It is without what is `constant`, if the emission can leave it out.
     """
     kernels = emcore.kernels(batch.dtype)
-    latent_kernel = latent.kernel(model.latent, kernels, model.iteration, first_row)
+    latent_kernel = latent.kernel(model.latent, kernels, batch, model.iteration, first_row)
     weights = latent.weights(model.latent)
     emission_kernel = emission.kernel(
         model.emission, weights, kernels, constant, batch.missing, batch.storage
     )
     partial, impossible = _pass_over(kernels, latent_kernel, emission_kernel, batch, n_threads)
-    K = latent_kernel.n_components
+    counts = partial[2 : 2 + latent_kernel.n_components]
+    own = counts[: emission_kernel.n_components]
     return Statistics(
         partial[0],
         partial[1],
-        partial[2 : 2 + K],
-        emission.statistics(partial[2 + K :], partial[2 : 2 + K], emission_kernel, model.emission),
+        counts,
+        emission.statistics(partial[2 + len(counts) :], own, emission_kernel, model.emission),
         impossible,
     )
 
@@ -79,7 +80,7 @@ def posterior(
     kernels = emcore.kernels(batch.dtype)
     _pass_over(
         kernels,
-        latent.kernel(model.latent, kernels),
+        latent.kernel(model.latent, kernels, batch),
         emission.kernel(
             model.emission,
             latent.weights(model.latent),
@@ -92,6 +93,42 @@ def posterior(
         accumulate=False,
         **outputs,
     )
+
+
+def impute(
+    emission: Emission,
+    parameters: Any,
+    X: np.ndarray,
+    responsibilities: np.ndarray,
+    n_threads: int,
+) -> np.ndarray:
+    """Rows with what is expected of their missing entries, given the rest and the responsibilities.
+
+    Parameters
+    ----------
+    emission : Emission of real features
+    parameters : its parameters
+    X : ndarray of shape (n_rows, n_features), float32 or float64, NaN where an entry is missing
+    responsibilities : ndarray of shape (n_rows, n_components), of the same dtype
+    n_threads : int
+
+    Returns
+    -------
+    ndarray of the shape and dtype of X
+    """
+    batch = Batch(X, missing=True)
+    kernels, K = emcore.kernels(batch.dtype), responsibilities.shape[1]
+    imputed = np.array(X, order="C")
+    _pass_over(
+        kernels,
+        kernels.Responsibilities(np.ascontiguousarray(responsibilities)),
+        emission.kernel(parameters, np.full(K, 1 / K), kernels, missing=True),
+        batch,
+        n_threads,
+        accumulate=False,
+        imputed=imputed,
+    )
+    return imputed
 
 
 def _pass_over(kernels, latent, emission, batch, n_threads, **options):
@@ -156,6 +193,9 @@ class MixtureProblem:
     def constant(self) -> Any:
         """What the statistics of the rows contain whatever the model, as the emission says."""
         missing = np.any([batch.missing for batch in self.source], axis=0)
+        if self.latent.noise is not None:
+            # The densities of components count beside that of the noise, and not only among them.
+            return None
         return self.emission.constant(
             self.source.n_rows, self.source.n_features, self._flat_total, missing
         )
@@ -211,6 +251,11 @@ class MixtureProblem:
         """Log-likelihood and log prior in nats, per unit of weight."""
         log_prior = self.latent.log_prior(model.latent) + self.emission.log_prior(model.emission)
         return float((statistics.log_likelihood + log_prior) / statistics.weight)
+
+    def starved(self, statistics: Statistics, model: Model) -> list[int]:
+        """Components of the emission that have lost all their rows."""
+        gone = starved(statistics.counts)[: len(self.latent.weights(model.latent))]
+        return np.flatnonzero(gone).tolist()
 
     def degenerate(self, statistics: Statistics, model: Model) -> list[int]:
         """Components that owe their likelihood to a density without bound."""

@@ -15,7 +15,7 @@ import numpy as np
 from emfast import em
 from emfast.exceptions import SingularComponentError
 from emfast.problem import MixtureProblem, Model
-from emfast.statistics import Statistics, starved
+from emfast.statistics import Statistics
 from emfast.subsamples import SHORT, THOROUGH, Effort, improve
 from emfast.threads import SingleThreadedBlas
 
@@ -79,7 +79,7 @@ class Restart:
         """Record how good a model is, by its statistics of the rows of `problem`."""
         self.n_rows = problem.source.n_rows
         self.score = problem.objective(statistics, model)
-        self.starved = np.flatnonzero(starved(statistics.counts)).tolist()
+        self.starved = problem.starved(statistics, model)
         self.degenerate = problem.degenerate(statistics, model)
 
     @property

@@ -9,6 +9,7 @@ import emcore
 import oracle
 from families import (
     FAMILIES,
+    GAUSSIANS,
     LABELS,
     Shape,
     all_numbers,
@@ -132,7 +133,6 @@ def test_instruction_sets_reach_the_same_fit(family, precision):
         )
 
 
-GAUSSIANS = [family for family in FAMILIES if family.name.startswith("gaussian")]
 
 
 @pytest.mark.parametrize("family", GAUSSIANS, ids=lambda family: family.name)

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lapack, solve_triangular
 
+from emfast.validation import inverse
+
 # Rounding of a row, in units of machine epsilon times its distance from the centre.
 NOISE = 8
 
@@ -185,6 +187,24 @@ class CovarianceStructure(ABC):
     def deviates(self, factors: np.ndarray, component: int, normal: np.ndarray) -> np.ndarray:
         """Standard normal rows, (n, D), with the covariance of a component instead."""
 
+    @abstractmethod
+    def of_columns(self, covariances: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """The covariances of some of the features."""
+
+    @abstractmethod
+    def given(
+        self, factors: np.ndarray, means: np.ndarray, known: np.ndarray, values: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Means and covariances of the other features where those that are `known` have `values`.
+
+        Parameters
+        ----------
+        factors : ndarray
+        means : ndarray of shape (K, D)
+        known : ndarray of shape (D,), bool
+        values : ndarray of shape (known.sum(),)
+        """
+
     def by_direction(
         self,
         shares: np.ndarray,
@@ -206,6 +226,10 @@ class _Variances(CovarianceStructure):
     @abstractmethod
     def untold(self, unseen: np.ndarray) -> np.ndarray:
         """Which of the structure's variances have no feature but `unseen` ones, (K, D)."""
+
+    def given(self, factors, means, known, values):
+        rest = np.flatnonzero(~known)
+        return means[:, rest], self.of_columns(self.covariances(factors), rest)
 
     def kernel_with_missing(self, kernels, centre, means, factors, covariances):
         scales = np.broadcast_to(factors.reshape(len(means), -1), means.shape)
@@ -266,6 +290,9 @@ class Diag(_Variances):
     def counts_of_degrees(self, degrees, n_components, n_features):
         return degrees + 2
 
+    def of_columns(self, covariances, columns):
+        return covariances[:, columns]
+
     def whitened(self, factors, vectors):
         return factors * vectors
 
@@ -317,6 +344,9 @@ class Spherical(_Variances):
     def counts_of_degrees(self, degrees, n_components, n_features):
         return (degrees + 2) / n_features
 
+    def of_columns(self, covariances, columns):
+        return covariances
+
     def whitened(self, factors, vectors):
         return factors[:, None] * vectors
 
@@ -362,9 +392,20 @@ class _Matrices(CovarianceStructure):
             factors[found], singular[found] = _inverse_choleskys(stack[found], 0.0)
         return factors.reshape(covariances.shape), singular
 
+    def of_columns(self, covariances, columns):
+        return covariances[..., columns[:, None], columns]
+
+    def given(self, factors, means, known, values):
+        # Of the joint precision, L_rr is the conditional one and -L_rr^-1 L_ro the slope of the mean.
+        precisions = self.precisions(self.stack(factors))
+        covariances = inverse(precisions[:, ~known][:, :, ~known])
+        forms = precisions[:, ~known][:, :, known] @ (values - means[:, known])[:, :, None]
+        given_means = means[:, ~known] - (covariances @ forms)[:, :, 0]
+        return given_means, covariances[0] if self.shared else covariances
+
     def covariances(self, factors):
-        inverse = np.linalg.inv(factors)
-        return inverse @ np.swapaxes(inverse, -1, -2)
+        roots = np.linalg.inv(factors)
+        return roots @ np.swapaxes(roots, -1, -2)
 
     def precisions(self, factors):
         return np.swapaxes(factors, -1, -2) @ factors

@@ -384,7 +384,7 @@ class Gaussian(Emission):
 
     def parameters(self, means: np.ndarray, covariances: np.ndarray) -> GaussianParameters:
         """Parameters in human units, with the factors of the precisions."""
-        return self._regular(means, np.array(covariances), 0.0)
+        return self._regular(np.ascontiguousarray(means), np.array(covariances, order="C"), 0.0)
 
     def of_factors(self, means: np.ndarray, factors: np.ndarray) -> GaussianParameters:
         """Parameters from factors of the precisions."""
@@ -433,6 +433,19 @@ class Gaussian(Emission):
         if group == "means":
             return n_components * n_features
         return self.structure.n_parameters(n_components, n_features)
+
+    def marginal(self, parameters: GaussianParameters, columns: np.ndarray) -> GaussianParameters:
+        """Parameters of some of the features, by position."""
+        covariances = self.structure.of_columns(parameters.covariances, columns)
+        return self.parameters(parameters.means[:, columns], covariances)
+
+    def conditional(
+        self, parameters: GaussianParameters, known: np.ndarray, values: np.ndarray
+    ) -> GaussianParameters:
+        """Parameters of the other features where those that are `known`, (D,), have `values`."""
+        return self.parameters(
+            *self.structure.given(parameters.factors, parameters.means, known, values)
+        )
 
     def draw(
         self,
