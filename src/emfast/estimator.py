@@ -5,7 +5,7 @@ arguments that give its starting values, and the attributes that show its parame
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -20,6 +20,7 @@ from emfast.emissions.base import Emission
 from emfast.exceptions import (
     ConvergenceWarning,
     DegenerateComponentWarning,
+    ImpossibleRowError,
     StarvedComponentWarning,
 )
 from emfast.inference import FittedMixture
@@ -47,10 +48,11 @@ RACE_ABOVE = 50_000
 REFINEMENT = 0.01
 REFINEMENT_ITER = 10
 
-# A start begins as the best of so many on its first subsample. In a race the other starts help, and
-# one has to do where the first subsamples of all starts together are more than half of the rows.
+# A start begins as the best of so many on its first subsample. In a race, what is tried besides
+# costs little, and is left out where the first subsamples of all starts are many of the rows.
 TRIALS = 4
-RACE_TRIALS = 2
+RACE_TRIALS = ("k-means++", "random_from_data", "k-means++")
+RACE_TRIALS_SHARE = 1 / 4
 
 # How starts begin on subsamples of many rows, in turn.
 SUBSAMPLE_PARAMS = ("kmeans", "k-means++", "kmeans", "random_from_data", "kmeans")
@@ -72,6 +74,7 @@ class BaseMixture(FittedMixture):
         "fixed": [list, tuple, set, frozenset, Mapping, None],
         "prior": [Mapping, None],
         "assignment": [StrOptions({"soft", "hard", "stochastic"})],
+        "accelerate": ["boolean"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
@@ -174,6 +177,11 @@ class BaseMixture(FittedMixture):
                 + (" of positive weight" if usable < n_rows else "")
             )
         encoded = encode_labels(labels, n_rows, n_components, noise=self._has_noise)
+        if self.accelerate and self.assignment == "stochastic":
+            raise ValueError(
+                "accelerate: found True with assignment='stochastic'; expected False, for draws "
+                "cannot be extrapolated"
+            )
         fixed = self._known()
         emission = self._emission(fixed)
         if np.any(batch.missing):
@@ -222,7 +230,7 @@ class BaseMixture(FittedMixture):
             if batch.weights is not None:
                 impossible &= batch.weights[chunk] > 0
             if impossible.any():
-                raise ValueError(
+                raise ImpossibleRowError(
                     f"X: row {chunk.start + impossible.argmax()} has zero likelihood under every "
                     "component that its label allows, by the known probabilities"
                 )
@@ -244,7 +252,6 @@ class BaseMixture(FittedMixture):
         race = subsampled and n_init > 1 and self._races(problem.source.n_rows)
         K, shape = int(self.n_components), (problem.source.n_rows, problem.source.n_features)
         rows = sizes(*shape, K, n_init if race else 1) if subsampled else []
-        n_trials = self._n_trials(problem.source.n_rows, rows, race)
         restarts = [
             Restart(seed, self._init_params(number, bool(rows)), problem.source.n_rows)
             for number, seed in enumerate(_seeds(self.random_state, n_init))
@@ -253,9 +260,7 @@ class BaseMixture(FittedMixture):
             lambda seed: nested(problem, rows, K, np.random.RandomState(seed)) if rows else [],
             lambda seed: self._evaluation(problem, rows, seed),
             lambda restart, subsamples: (
-                self._start(problem, given, restart, subsamples, n_trials)
-                if model is None
-                else model
+                self._start(problem, given, restart, subsamples, race) if model is None else model
             ),
             lambda model, number: em.maximize(
                 problem.with_draws(restarts[number].seed),
@@ -263,6 +268,7 @@ class BaseMixture(FittedMixture):
                 tol=self._tol,
                 max_iter=self.max_iter,
                 history=history,
+                accelerate=self.accelerate,
                 observe=lambda iteration: self._observe(number, iteration),
             ),
             lambda trace, number: self._refine(problem, trace, number),
@@ -273,14 +279,6 @@ class BaseMixture(FittedMixture):
     def _tol(self) -> float:
         """What the gain is compared with; where rows are drawn it says nothing."""
         return 0.0 if self.assignment == "stochastic" else self.tol
-
-    def _n_trials(self, n_rows: int, subsampled_rows: list[int], race: bool) -> int:
-        """How many starts are tried for each; none without subsamples, where trials would cost."""
-        if not subsampled_rows:
-            return 0
-        if not race:
-            return TRIALS
-        return RACE_TRIALS if self.n_init * subsampled_rows[0] <= n_rows / 2 else 1
 
     def _races(self, n_rows: int) -> bool:
         return self.restarts == "race" or (self.restarts == "auto" and n_rows > RACE_ABOVE)
@@ -297,10 +295,12 @@ class BaseMixture(FittedMixture):
         given: dict,
         restart: Restart,
         subsamples: list[MixtureProblem],
-        n_trials: int,
+        race: bool,
     ) -> Model:
         random_state, n_components = check_random_state(restart.seed), int(self.n_components)
+        trials: Sequence[str] = ()
         if subsamples:
+            trials = self._trials(problem, subsamples[0], restart.init_params, race)
             problem = subsamples[0]
         else:
             size = start_size(n_components, problem.source.n_features)
@@ -311,9 +311,19 @@ class BaseMixture(FittedMixture):
             restart.init_params,
             given,
             random_state,
-            n_trials,
-            self._simpler_emission() if n_trials else None,
+            trials,
+            self._simpler_emission(),
         )
+
+    def _trials(
+        self, problem: MixtureProblem, first: MixtureProblem, init_params: str, race: bool
+    ) -> Sequence[str]:
+        """The kinds of starts that are tried for each, on the first subsample."""
+        if not race:
+            return [init_params] * TRIALS
+        few = self.n_init * first.source.n_rows <= RACE_TRIALS_SHARE * problem.source.n_rows
+        others = RACE_TRIALS if self.init_params == "kmeans" else [init_params] * len(RACE_TRIALS)
+        return [init_params, *(others if few else ())]
 
     def _refine(self, problem: MixtureProblem, trace: em.Trace, number: int) -> em.Trace:
         """Go on from where a start has converged, within `max_iter`, to a finer tolerance."""
@@ -328,6 +338,7 @@ class BaseMixture(FittedMixture):
             tol=tol,
             max_iter=max_iter,
             history=trace.history[:-1],
+            accelerate=True,
             observe=lambda iteration: self._observe(
                 number, replace(iteration, number=trace.n_iter + iteration.number)
             ),

@@ -32,10 +32,13 @@ SHORT_RUN_PARAMS = ("random_from_data", "k-means++", "neighbourhood", "random")
 SHORT_RUN_ITER = 30
 SHORT_RUN_TOL = 1e-4
 
-# Iterations that tell starts of one kind apart on a subsample, where the best goes on.
+# Iterations that tell starts of one kind apart on a subsample, where the best goes on, and the part
+# of its rows that is enough for it.
 TRIAL_ITER = 10
+TRIAL_SHARE = 1 / 2
 
-# With fewer rows for each parameter, EM of a simpler emission finds components more often.
+# With fewer rows for each parameter, EM of a simpler emission finds components more often, and EM
+# soon fits what only these rows have.
 ROWS_PER_PARAMETER = 10
 
 # Rows from which a start is taken, and at least so many for each component and feature.
@@ -57,7 +60,7 @@ def start_model(
     init_params: str,
     given: dict[str, np.ndarray],
     random_state: np.random.RandomState,
-    n_trials: int = 0,
+    trials: Sequence[str] = (),
     simpler: Emission | None = None,
 ) -> Model:
     """A model to start from: what is given, and the rest from rows assigned to components.
@@ -72,8 +75,8 @@ def start_model(
         Where the locations of components are given, rows go to the nearest; `init_params` is not
         used. Components whose location is not given are spread over the rows as by k-means++.
     random_state : RandomState
-    n_trials : int, default=0
-        How many starts of this kind are tried by a few iterations of EM; the best goes on. One is
+    trials : sequence of `INIT_PARAMS`, default=()
+        Kinds of starts that are tried by a few iterations of EM; the best goes on. One alone is
         tried only with what is `simpler`.
     simpler : Emission, optional
         What starts are tried with where nothing is given and rows are few for all parameters.
@@ -83,21 +86,25 @@ def start_model(
     Model
     """
     located = problem.emission.located(given)
-    n_rows, n_features = problem.source.n_rows, problem.source.n_features
-    scarce = n_rows < ROWS_PER_PARAMETER * problem.emission.n_parameters(n_components, n_features)
     if not located and init_params == "short_em":
         model = _best_short_run(
             problem, n_components, SHORT_RUN_PARAMS, SHORT_RUN_ITER, random_state
         )
-    elif simpler is not None and scarce and not given:
-        kinds = [init_params] * n_trials
-        model = _start_by_simpler(problem, simpler, n_components, kinds, random_state)
-    elif not located and n_trials > 1:
-        kinds = [init_params] * n_trials
-        model = _best_short_run(problem, n_components, kinds, TRIAL_ITER, random_state)
+    elif trials and simpler is not None and not given and is_scarce(problem, n_components):
+        model = _start_by_simpler(problem, simpler, n_components, trials, random_state)
+    elif not located and len(trials) > 1:
+        n_rows = int(TRIAL_SHARE * problem.source.n_rows)
+        trial = problem.on(problem.source.sample(n_rows, n_components, random_state))
+        model = _best_short_run(trial, n_components, trials, TRIAL_ITER, random_state)
     else:
         model = _assigned_start(problem, n_components, init_params, located, random_state)
     return problem.with_groups(model, given)
+
+
+def is_scarce(problem: MixtureProblem, n_components: int) -> bool:
+    """Whether rows are few for all parameters."""
+    n_parameters = problem.emission.n_parameters(n_components, problem.source.n_features)
+    return problem.source.n_rows < ROWS_PER_PARAMETER * n_parameters
 
 
 def _best_short_run(

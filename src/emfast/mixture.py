@@ -51,19 +51,20 @@ class GaussianMixture(BaseMixture):
     reg_covar : float, default=1e-6
         Added to the variances. With 0, a start whose covariances become singular fails.
     max_iter : int, default=100
-        Most M-steps; 0 returns the start.
+        Most iterations, each of which is an M-step or an extrapolation; 0 returns the start.
     n_init : int, default=1
         Starts, of which the best is kept: one without degenerate components (see Notes) before one
         with them, then the one of the highest likelihood. A complete given start is run once.
     init_params : {"kmeans", "k-means++", "random", "random_from_data", "neighbourhood", \
 "short_em"}, default="kmeans"
         How rows are assigned to components at the start; for many rows, a subsample of them.
-        On a subsample the best of four such starts after a few iterations of EM goes on, of two or
-        one in a race. "neighbourhood" gives one component the rows nearest to one drawn at random,
-        and the others those nearest to k-means++ centres; "short_em" is the best of four short runs
-        of EM, from the other kinds but "kmeans". Of several "kmeans" starts, all but the first are
-        "short_em", because k-means tends to lead to the same maximum every time; with many rows
-        k-means takes turns with "k-means++" and "random_from_data".
+        On a subsample the best of four such starts after a few iterations of EM goes on; in a race
+        those tried besides are of cheaper kinds, or none. "neighbourhood" gives one component the
+        rows nearest to one drawn at random, and the others those nearest to k-means++ centres;
+        "short_em" is the best of four short runs of EM, from the other kinds but "kmeans". Of
+        several "kmeans" starts, all but the first are "short_em", because k-means tends to lead to
+        the same maximum every time; with many rows k-means takes turns with "k-means++" and
+        "random_from_data".
     restarts : {"auto", "full", "race"}, default="auto"
         How starts share the work. "full" runs each on all rows. In a "race" all run on a subsample,
         the better third goes on to a larger one, and so on; only the winner sees all rows, so that
@@ -102,6 +103,9 @@ class GaussianMixture(BaseMixture):
         drawn with these probabilities takes it, so that EM leaves saddles and poor maxima; it runs
         for `max_iter` iterations, whatever `tol` says, and draws the same for any number of
         threads. Predictions and scores are those of the mixture, whatever it was fitted by.
+    accelerate : bool, default=False
+        Whether every two M-steps are followed by an extrapolation (SQUAREM), which is kept where it
+        is better than they are: where EM is slow, iterations are many times fewer.
     noise : bool or float, default=False
         Add a component that is uniform over the bounding box of the rows, so that rows far from all
         others do not pull at components (Fraley and Raftery, Journal of the American Statistical
@@ -127,7 +131,7 @@ class GaussianMixture(BaseMixture):
     converged_ : bool
         Whether the best start came within `tol`.
     n_iter_ : int
-        M-steps of the best start on all rows, those beyond `tol` included.
+        Iterations of the best start on all rows, those beyond `tol` included.
     lower_bound_ : float
         Mean log-likelihood of the fitted model, in nats; joint with the label for labelled rows,
         and with the component for all rows if the assignment is "hard". With a prior its
@@ -218,6 +222,7 @@ class GaussianMixture(BaseMixture):
         fixed=None,
         prior=None,
         assignment="soft",
+        accelerate=False,
         noise=False,
         warm_start=False,
         verbose=0,
@@ -240,6 +245,7 @@ class GaussianMixture(BaseMixture):
         self.fixed = fixed
         self.prior = prior
         self.assignment = assignment
+        self.accelerate = accelerate
         self.noise = noise
         self.warm_start = warm_start
         self.verbose = verbose
@@ -437,7 +443,7 @@ class BernoulliMixture(BaseMixture):
         "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
         Beta distributions, numbers of at least 1 or arrays of shape (n_features,) or
         (n_components, n_features).
-    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -481,6 +487,7 @@ feature_names_in_ : see `GaussianMixture`
         fixed=None,
         prior=None,
         assignment="soft",
+        accelerate=False,
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -498,6 +505,7 @@ feature_names_in_ : see `GaussianMixture`
         self.fixed = fixed
         self.prior = prior
         self.assignment = assignment
+        self.accelerate = accelerate
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval

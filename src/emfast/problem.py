@@ -15,6 +15,7 @@ import numpy as np
 import emcore
 from emfast.data import ArraySource, Batch
 from emfast.emissions.base import Emission
+from emfast.exceptions import ImpossibleRowError
 from emfast.known import Known
 from emfast.labels import NOTHING_KNOWN
 from emfast.latent.base import Latent
@@ -232,7 +233,7 @@ class MixtureProblem:
                 self.latent, self.emission, model, batch, self.n_threads, self.constant, n_rows
             )
             if statistics.impossible_row >= 0:
-                raise ValueError(
+                raise ImpossibleRowError(
                     f"X: row {n_rows + statistics.impossible_row} has zero likelihood under "
                     "every component that its label allows; check the row, its label, the start"
                 )
@@ -246,6 +247,23 @@ class MixtureProblem:
             self.emission.mstep(statistics.emission, model.emission),
             model.iteration + 1,
         )
+
+    def displacement(self, model: Model, reference: Model) -> np.ndarray:
+        """Unconstrained coordinates of a model, 0 for `reference`; what is known has none."""
+        return np.concatenate(
+            [
+                self.latent.displacement(model.latent, reference.latent),
+                self.emission.displacement(model.emission, reference.emission),
+            ]
+        )
+
+    def displaced(self, displacement: np.ndarray, reference: Model) -> Model | None:
+        """The model of these coordinates, or None where they are out of range."""
+        n = self.latent.displacement(reference.latent, reference.latent).size
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            latent = self.latent.displaced(displacement[:n], reference.latent)
+            emission = self.emission.displaced(displacement[n:], reference.emission)
+        return None if latent is None or emission is None else Model(latent, emission)
 
     def objective(self, statistics: Statistics, model: Model) -> float:
         """Log-likelihood and log prior in nats, per unit of weight."""

@@ -97,5 +97,13 @@ class Latent(ABC):
         """Replace groups by given values, except where these are NaN."""
 
     @abstractmethod
+    def displacement(self, parameters: Any, reference: Any) -> np.ndarray:
+        """Unconstrained coordinates, 0 for `reference`: see `Emission.displacement`."""
+
+    @abstractmethod
+    def displaced(self, displacement: np.ndarray, reference: Any) -> Any | None:
+        """The parameters of these coordinates, or None where they are out of range."""
+
+    @abstractmethod
     def n_parameters(self, n_components: int) -> int:
         """How many free parameters there are."""

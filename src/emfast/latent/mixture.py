@@ -16,7 +16,7 @@ from emfast.data import Batch
 from emfast.known import Known, components_given
 from emfast.latent.base import Latent
 from emfast.priors import Dirichlet, check_concentrations
-from emfast.statistics import starved
+from emfast.statistics import log_ratios, starved
 from emfast.validation import column_ranges
 
 # The weight of noise where EM begins.
@@ -116,11 +116,15 @@ class MixtureWeights(Latent):
         counts = np.where(starved(counts), 0.0, counts)
         if self.prior is not None:
             counts = counts + self.prior.counts
-        known = np.zeros(len(weights), bool)
-        known[: len(self.weights(weights))] = self.fixed.of("weights", len(self.weights(weights)))
+        known = self._known(weights)
         if not known.any():
             return counts / counts.sum()
         return _shared(counts, weights, known) if counts[~known].sum() > 0 else weights
+
+    def _known(self, weights: np.ndarray) -> np.ndarray:
+        """Which of the weights are known, that of noise not among them, bool."""
+        own = len(self.weights(weights))
+        return np.append(self.fixed.of("weights", own), np.zeros(len(weights) - own, bool))
 
     def checked_prior(self, prior: dict[str, Any], n_components: int) -> Dirichlet | None:
         name = self.prior_names[0]
@@ -143,6 +147,21 @@ class MixtureWeights(Latent):
         if self.noise is not None:
             values = np.append(values, np.nan)
         return _shared(weights, values, components_given(values))
+
+    def displacement(self, weights: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """Logarithms of ratios; none of a component that has starved."""
+        if "weights" in self.fixed:
+            return np.empty(0)
+        return log_ratios(weights, reference)
+
+    def displaced(self, displacement: np.ndarray, reference: np.ndarray) -> np.ndarray | None:
+        if "weights" in self.fixed:
+            return reference
+        weights = reference * np.exp(displacement)
+        known, total = self._known(reference), weights.sum()
+        if not 0 < total < np.inf:
+            return None
+        return _shared(weights, reference, known) if known.any() else weights / total
 
     def n_parameters(self, n_components: int) -> int:
         n_free = self.fixed.n_free("weights", n_components) + (self.noise is not None)
