@@ -270,8 +270,8 @@ class GaussianMixture(BaseMixture):
         """The mixture of the other features, where some have known values.
 
         Each component has its conditional distribution, and the responsibility it has for the known
-        values as its weight (Bishop, Pattern Recognition and Machine Learning, 2006, eqs. 2.73, 2.75
-        and exercise 9.10).
+        values as its weight (Bishop, Pattern Recognition and Machine Learning, 2006, eqs. 2.73,
+        2.75 and exercise 9.10).
 
         Parameters
         ----------

@@ -372,7 +372,7 @@ class _Matrices(CovarianceStructure):
         return covariances[..., columns[:, None], columns]
 
     def given(self, factors, means, known, values):
-        # Of the joint precision, L_rr is the conditional one and -L_rr^-1 L_ro the slope of the mean.
+        # Of the joint precision, L_rr is the conditional one, -L_rr^-1 L_ro the slope of the mean.
         precisions = self.precisions(self.stack(factors))
         covariances = inverse(precisions[:, ~known][:, :, ~known])
         forms = precisions[:, ~known][:, :, known] @ (values - means[:, known])[:, :, None]
