@@ -139,7 +139,9 @@ class BinomialFamily(DiscreteFamily):
         return BinomialParameters(rng.uniform(0.05, 0.95, (K, D)))
 
     def draw(self, rng, parameters, components):
-        return self.as_stored(rng, rng.binomial(self.n_trials, parameters.probabilities[components]))
+        return self.as_stored(
+            rng, rng.binomial(self.n_trials, parameters.probabilities[components])
+        )
 
     def named(self, parameters):
         return {"probabilities": parameters.probabilities}
@@ -314,11 +316,11 @@ class ProductFamily(DiscreteFamily):
         return self._emission(D, regular)
 
     def of(self, named):
-        return ProductParameters(
-            self._of_part(name, {group.split(".")[1]: named[group] for group in named
-                                 if group.startswith(f"{name}.")})  # fmt: skip
-            for name in dict.fromkeys(group.split(".")[0] for group in named)
-        )
+        parts = {}
+        for key, value in named.items():
+            name, group = key.split(".")
+            parts.setdefault(name, {})[group] = value
+        return ProductParameters(self._of_part(name, own) for name, own in parts.items())
 
     def _of_part(self, name, named):
         if name == "numbers":
@@ -410,9 +412,7 @@ class ProductFamily(DiscreteFamily):
                 "answers": lambda own, part: oracle.bernoulli_log_densities(
                     part, own.probabilities
                 ),
-                "levels": lambda own, part: oracle.categorical_log_densities(
-                    part, own.by_feature
-                ),
+                "levels": lambda own, part: oracle.categorical_log_densities(part, own.by_feature),
                 "counts": lambda own, part: oracle.poisson_log_densities(part, own.rates),
             }[name](own, part)
         return total

@@ -32,7 +32,7 @@ class CategoricalMixture(BaseMixture):
         are not given.
     fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
         What is known: see `GaussianMixture`.
-    warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -84,6 +84,7 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         probabilities_init=None,
         fixed=None,
+        assignment="soft",
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -100,6 +101,7 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
         self.fixed = fixed
+        self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
@@ -147,7 +149,7 @@ class PoissonMixture(BaseMixture):
         As `weights_init`, it may be a list with None for components that are not given.
     fixed : collection of {"weights", "rates"}, or mapping of them, optional
         What is known: see `GaussianMixture`.
-    warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -193,6 +195,7 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         rates_init=None,
         fixed=None,
+        assignment="soft",
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -208,6 +211,7 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.rates_init = rates_init
         self.fixed = fixed
+        self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
@@ -251,7 +255,7 @@ class BinomialMixture(BaseMixture):
         As `weights_init`, it may be a list with None for components that are not given.
     fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
         What is known: see `GaussianMixture`.
-    warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -263,8 +267,8 @@ feature_names_in_ : see `GaussianMixture`
 
     Notes
     -----
-    X holds counts: whole numbers from 0 to the number of trials. NaN is missing, and left out of the
-    likelihood of its row. Log-likelihoods include the binomial coefficients.
+    X holds counts: whole numbers from 0 to the number of trials. NaN is missing, and left out of
+    the likelihood of its row. Log-likelihoods include the binomial coefficients.
 
     Examples
     --------
@@ -303,6 +307,7 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         probabilities_init=None,
         fixed=None,
+        assignment="soft",
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -319,6 +324,7 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
         self.fixed = fixed
+        self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval

@@ -27,6 +27,7 @@ from emfast.initialize import INIT_PARAMS, start_model, start_size
 from emfast.known import check_known_values, given_as_a_whole
 from emfast.labels import encode_labels
 from emfast.problem import MixtureProblem, Model
+from emfast.repeats import collapsed
 from emfast.restarts import Restart, Starter, best_of
 from emfast.subsamples import nested, sizes
 from emfast.threads import resolve_threads
@@ -140,6 +141,10 @@ class BaseMixture(FittedMixture):
         """
         problem = self._fit(X, labels, sample_weight)
         batch = problem.source.batch
+        if batch.numbers is not None:
+            batch = self._validate_rows(X, reset=False)
+            known = encode_labels(labels, batch.n_rows, int(self.n_components))
+            batch = replace(batch, labels=known)
         return self._pass(batch, ["assignments"])["assignments"]
 
     def _fit(self, X, labels, sample_weight) -> MixtureProblem:
@@ -181,12 +186,14 @@ class BaseMixture(FittedMixture):
             given["weights"] = check_mixture_weights(self.weights_init, n_components)
         fixed = self._known()
         check_known_values(fixed, given, n_components)
-        source = ArraySource(replace(batch, weights=near_one(weights), labels=encoded))
+        batch = replace(batch, weights=near_one(weights), labels=encoded)
+        if emission.discrete and self.assignment != "stochastic":
+            batch = collapsed(batch)
         return (
             MixtureProblem(
                 self._latent(fixed, self.assignment),
                 emission,
-                source,
+                ArraySource(batch),
                 resolve_threads(self.n_threads),
             ),
             given,
@@ -208,8 +215,9 @@ class BaseMixture(FittedMixture):
             if batch.weights is not None:
                 impossible &= batch.weights[chunk] > 0
             if impossible.any():
+                row = batch.number(chunk.start + impossible.argmax())
                 raise ValueError(
-                    f"X: row {chunk.start + impossible.argmax()} has zero likelihood under every "
+                    f"X: row {row} has zero likelihood under every "
                     "component that its label allows, by the known probabilities"
                 )
 

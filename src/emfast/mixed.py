@@ -37,7 +37,7 @@ class Mixture(BaseMixture):
         Starting values by "name.group", as in ``{"size.means": ...}``.
     fixed : collection of "weights" and "name.group", or mapping of them, optional
         What is known: see `GaussianMixture`.
-    warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -90,6 +90,7 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         emissions_init=None,
         fixed=None,
+        assignment="soft",
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -106,6 +107,7 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.emissions_init = emissions_init
         self.fixed = fixed
+        self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
@@ -166,9 +168,10 @@ feature_names_in_ : see `GaussianMixture`
         if not parts:
             raise ValueError("emissions: found no columns for any of them; expected some")
         self.categories_ = {
-            name: emission.categories for name, emission, _ in parts
+            name: emission.categories
+            for name, emission, _ in parts
             if isinstance(emission, Categorical)
-        }  # fmt: skip
+        }
         return parts
 
     def _set_parts(self, positions: list[list[int]]) -> None:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 import emcore
 import oracle
 from families import (
-    FAMILIES,
     GAUSSIANS,
     LABELS,
     Shape,
@@ -131,8 +130,6 @@ def test_instruction_sets_reach_the_same_fit(family, precision):
             expected.lower_bounds_,
             rtol={"float64": 1e-11, "float32": 1e-5}[precision],
         )
-
-
 
 
 @pytest.mark.parametrize("family", GAUSSIANS, ids=lambda family: family.name)

@@ -49,8 +49,6 @@ def test_fit_changes_as_algebra_says(family, number, precision, shape):
     )
 
 
-
-
 @pytest.mark.parametrize("family", GAUSSIANS, ids=lambda family: family.name)
 def test_separation_in_one_column_does_not_decide_what_is_singular_in_another(family):
     """Means 4000 standard deviations apart, in columns of very different units."""

@@ -42,6 +42,8 @@ class Emission(ABC):
         Those whose values all components share; others have the component axis first.
     fixed : Known
         The parameters that the M-step leaves as they are.
+    discrete : bool
+        Whether rows are likely to be repeated, because entries have few values.
     has_units : bool
         Whether columns are in units of their own, so that their variances do not compare.
     """
@@ -50,6 +52,7 @@ class Emission(ABC):
     groups: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     fixed: Known = NOTHING_KNOWN
+    discrete: bool = False
     has_units: bool = False
 
     @abstractmethod
@@ -58,7 +61,7 @@ class Emission(ABC):
     ) -> tuple[Any, bool | tuple[bool, ...]]:
         """X as rows that the kernel takes, and whether entries are missing; see `validation`."""
 
-    def check_columns(self, X: Any, weights: np.ndarray | None) -> None:
+    def check_columns(self, X: Any, weights: np.ndarray | None) -> None:  # noqa: B027
         """Raise where a column of the rows of positive weight cannot be fitted."""
 
     @abstractmethod

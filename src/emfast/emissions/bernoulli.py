@@ -64,6 +64,7 @@ class Bernoulli(Emission):
     """
 
     kind = "Bernoulli"
+    discrete = True
     groups = ("probabilities",)
 
     def __init__(self, *, fixed=()):

@@ -82,6 +82,7 @@ class CountEmission(Emission):
 
     group: str
     made: type
+    discrete = True
 
     def __init__(self, *, fixed=()):
         self.fixed = Known(fixed)
