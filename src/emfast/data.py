@@ -68,6 +68,7 @@ class ArraySource:
     ----------
     n_rows, n_features : int
     n_used : int, rows of positive weight
+    weight : float, sum of the weights
     dtype : str, the precision the rows are computed in
     """
 
@@ -75,6 +76,7 @@ class ArraySource:
         self.batch = batch
         self.n_rows, self.n_features = batch.X.shape
         self.n_used = self.n_rows if batch.weights is None else np.count_nonzero(batch.weights)
+        self.weight = float(self.n_rows if batch.weights is None else batch.weights.sum())
         self.dtype = batch.dtype
 
     def __iter__(self) -> Iterator[Batch]:

@@ -32,6 +32,10 @@ class CategoricalMixture(BaseMixture):
         are not given.
     fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
         What is known: see `GaussianMixture`.
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": the
+        concentration of Dirichlet distributions of the levels, at least 1; a number, or for every
+        feature a number or an array of shape (levels,).
     assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
@@ -84,6 +88,7 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         probabilities_init=None,
         fixed=None,
+        prior=None,
         assignment="soft",
         warm_start=False,
         verbose=0,
@@ -101,6 +106,7 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
         self.fixed = fixed
+        self.prior = prior
         self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
@@ -149,6 +155,10 @@ class PoissonMixture(BaseMixture):
         As `weights_init`, it may be a list with None for components that are not given.
     fixed : collection of {"weights", "rates"}, or mapping of them, optional
         What is known: see `GaussianMixture`.
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
+        Gamma distributions, a shape of at least 1; numbers or arrays of shape (n_features,) or
+        (n_components, n_features).
     assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
@@ -195,6 +205,7 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         rates_init=None,
         fixed=None,
+        prior=None,
         assignment="soft",
         warm_start=False,
         verbose=0,
@@ -211,6 +222,7 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.rates_init = rates_init
         self.fixed = fixed
+        self.prior = prior
         self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
@@ -255,6 +267,9 @@ class BinomialMixture(BaseMixture):
         As `weights_init`, it may be a list with None for components that are not given.
     fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
         What is known: see `GaussianMixture`.
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
+        Beta distributions as of `BernoulliMixture`.
     assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
@@ -307,6 +322,7 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         probabilities_init=None,
         fixed=None,
+        prior=None,
         assignment="soft",
         warm_start=False,
         verbose=0,
@@ -324,6 +340,7 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
         self.fixed = fixed
+        self.prior = prior
         self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose

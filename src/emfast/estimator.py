@@ -26,6 +26,7 @@ from emfast.inference import FittedMixture
 from emfast.initialize import INIT_PARAMS, start_model, start_size
 from emfast.known import check_known_values, given_as_a_whole
 from emfast.labels import encode_labels
+from emfast.latent import Latent
 from emfast.problem import MixtureProblem, Model
 from emfast.repeats import collapsed
 from emfast.restarts import Restart, Starter, best_of
@@ -69,6 +70,7 @@ class BaseMixture(FittedMixture):
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "weights_init": ["array-like", StrOptions({"equal"}), None],
         "fixed": [list, tuple, set, frozenset, Mapping, None],
+        "prior": [Mapping, None],
         "assignment": [StrOptions({"soft", "hard", "stochastic"})],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -176,7 +178,9 @@ class BaseMixture(FittedMixture):
                 + (" of positive weight" if usable < n_rows else "")
             )
         encoded = encode_labels(labels, n_rows, n_components)
-        emission = self._emission(self._known())
+        fixed = self._known()
+        latent, emission = self._latent(fixed, self.assignment), self._emission(fixed)
+        self._set_prior(latent, emission, n_features)
         if np.any(batch.missing):
             names = getattr(self, "feature_names_in_", None)
             check_observed(batch.X, weights, emission.missing_entries, names)
@@ -184,20 +188,25 @@ class BaseMixture(FittedMixture):
         given = self._given(n_features)
         if self.weights_init is not None:
             given["weights"] = check_mixture_weights(self.weights_init, n_components)
-        fixed = self._known()
         check_known_values(fixed, given, n_components)
-        batch = replace(batch, weights=near_one(weights), labels=encoded)
+        scaled = near_one(weights)
+        batch = replace(batch, weights=scaled, labels=encoded)
         if emission.discrete and self.assignment != "stochastic":
             batch = collapsed(batch)
-        return (
-            MixtureProblem(
-                self._latent(fixed, self.assignment),
-                emission,
-                ArraySource(batch),
-                resolve_threads(self.n_threads),
-            ),
-            given,
-        )
+        source = ArraySource(batch)
+        problem = MixtureProblem(latent, emission, source, resolve_threads(self.n_threads))
+        if scaled is not weights:
+            problem = problem.with_prior_times(float(scaled.max() / weights.max()))
+        return problem, given
+
+    def _set_prior(self, latent: Latent, emission: Emission, n_features: int) -> None:
+        names = (*latent.prior_names, *emission.prior_names)
+        for name in self.prior or ():
+            if name not in names:
+                raise ValueError(f"prior: found {name!r}; expected names among {names}")
+        prior = {name: value for name, value in (self.prior or {}).items() if value is not None}
+        latent.prior = latent.checked_prior(prior, int(self.n_components))
+        emission.prior = emission.checked_prior(prior, int(self.n_components), n_features)
 
     def _check_possible(self, problem: MixtureProblem, given: dict) -> None:
         """Raise where known parameters leave a row no component that its label allows."""

@@ -37,6 +37,9 @@ class Mixture(BaseMixture):
         Starting values by "name.group", as in ``{"size.means": ...}``.
     fixed : collection of "weights" and "name.group", or mapping of them, optional
         What is known: see `GaussianMixture`.
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and those of the emissions by the names
+        they have in mixtures of their own, as in "name.mean_prior".
     assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
@@ -90,6 +93,7 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         emissions_init=None,
         fixed=None,
+        prior=None,
         assignment="soft",
         warm_start=False,
         verbose=0,
@@ -107,6 +111,7 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.emissions_init = emissions_init
         self.fixed = fixed
+        self.prior = prior
         self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose

@@ -245,8 +245,9 @@ class MixtureProblem:
         )
 
     def objective(self, statistics: Statistics, model: Model) -> float:
-        """Log-likelihood in nats per unit of weight."""
-        return float(statistics.log_likelihood / statistics.weight)
+        """Log-likelihood and log prior in nats, per unit of weight."""
+        log_prior = self.latent.log_prior(model.latent) + self.emission.log_prior(model.emission)
+        return float((statistics.log_likelihood + log_prior) / statistics.weight)
 
     def degenerate(self, statistics: Statistics, model: Model) -> list[int]:
         """Components that owe their likelihood to a density without bound."""
@@ -257,8 +258,18 @@ class MixtureProblem:
         return not self.degenerate(statistics, model), self.objective(statistics, model)
 
     def on(self, batch: Batch) -> "MixtureProblem":
-        """The same model and other rows, to start from: nothing is drawn."""
-        return replace(self, source=ArraySource(batch), latent=self.latent.with_draws(None))
+        """The same model and some of the rows, to start from.
+
+        Nothing is drawn, and the prior counts as these rows do among all.
+        """
+        source = ArraySource(batch)
+        changed = replace(self, source=source, latent=self.latent.with_draws(None))
+        return changed.with_prior_times(source.weight / self.source.weight)
+
+    def with_prior_times(self, factor: float) -> "MixtureProblem":
+        """The same, with a prior that counts `factor` times as much."""
+        latent, emission = (part.with_prior_times(factor) for part in (self.latent, self.emission))
+        return replace(self, latent=latent, emission=emission)
 
     def with_draws(self, seed: int) -> "MixtureProblem":
         """The same, with draws of this seed if it makes any."""
@@ -269,4 +280,6 @@ class MixtureProblem:
         if self.latent.draws:
             return math.inf
         epsilon = float(np.finfo(self.source.dtype).eps)
-        return self.emission.slack(model.emission, self.latent.weights(model.latent), epsilon)
+        weight = self.source.weight
+        counts = self.latent.weights(model.latent) * weight
+        return self.emission.slack(model.emission, counts, epsilon) / weight

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import reduce
 from types import ModuleType
@@ -85,6 +86,40 @@ class Product(Emission):
         self._fixed = fixed = Known(fixed)
         for name, part in zip(self.names, self.parts, strict=True):
             part.fixed = Known(_of_part(fixed, name))
+
+    @property
+    def prior_names(self) -> tuple[str, ...]:
+        return tuple(
+            f"{name}.{own}" for part, name in self._each(self.names) for own in part.prior_names
+        )
+
+    @property
+    def prior(self) -> tuple | None:
+        priors = tuple(part.prior for part in self.parts)
+        return None if all(prior is None for prior in priors) else priors
+
+    @prior.setter
+    def prior(self, priors: tuple | None) -> None:
+        for part, prior in self._each(priors or (None,) * len(self.parts)):
+            part.prior = prior
+
+    def checked_prior(
+        self, prior: dict[str, Any], n_components: int, n_features: int
+    ) -> tuple | None:
+        return tuple(
+            part.checked_prior(_of_part(prior, name), n_components, width)
+            for part, name, width in self._each(self.names, self.widths)
+        )
+
+    def log_prior(self, parameters: ProductParameters) -> float:
+        return sum(part.log_prior(own) for part, own in self._each(parameters))
+
+    def with_prior_times(self, factor: float) -> "Product":
+        if self.prior is None:
+            return self
+        changed = copy(self)
+        changed.parts = tuple(part.with_prior_times(factor) for part in self.parts)
+        return changed
 
     def _each(self, *of_parts: Sequence[Any]) -> Any:
         """Every part with what is its own of several sequences."""
@@ -262,8 +297,8 @@ class Product(Emission):
             part.draw(own, component, n_rows, random_state) for part, own in self._each(parameters)
         ]
 
-    def slack(self, parameters: ProductParameters, weights: np.ndarray, epsilon: float) -> float:
-        return sum(part.slack(own, weights, epsilon) for part, own in self._each(parameters))
+    def slack(self, parameters: ProductParameters, counts: np.ndarray, epsilon: float) -> float:
+        return sum(part.slack(own, counts, epsilon) for part, own in self._each(parameters))
 
     def degenerate(
         self, statistics: ProductStatistics, parameters: ProductParameters, n_rows: int

@@ -1,6 +1,7 @@
 """The contract of a latent structure."""
 
 from abc import ABC, abstractmethod
+from copy import copy
 from types import ModuleType
 from typing import Any
 
@@ -18,10 +19,16 @@ class Latent(ABC):
         The names of the parameter groups, which can be given and fixed.
     fixed : Known
         The parameters that the M-step leaves as they are.
+    prior : Prior or None
+        What is known of the parameters before any row is seen; None if it is flat.
+    prior_names : tuple of str
+        How the parts of a prior are called.
     """
 
     groups: tuple[str, ...] = ()
     fixed: Known = NOTHING_KNOWN
+    prior: Any = None
+    prior_names: tuple[str, ...] = ()
 
     @property
     def draws(self) -> bool:
@@ -47,7 +54,26 @@ class Latent(ABC):
 
     @abstractmethod
     def mstep(self, counts: np.ndarray, parameters: Any) -> Any:
-        """The parameters that maximise the expected log p(z); known ones stay as they are."""
+        """The parameters that maximise the expected log p(z) and the log prior.
+
+        Known ones stay as they are.
+        """
+
+    def checked_prior(self, prior: dict[str, Any], n_components: int) -> Any:
+        """The prior that the user describes by some of `prior_names`, among others; or None."""
+        return None
+
+    def log_prior(self, parameters: Any) -> float:
+        """The log-density of the prior in nats, up to a constant."""
+        return 0.0
+
+    def with_prior_times(self, factor: float) -> "Latent":
+        """The same, with a prior that counts `factor` times as much."""
+        if self.prior is None:
+            return self
+        changed = copy(self)
+        changed.prior = self.prior.times(factor)
+        return changed
 
     @abstractmethod
     def with_groups(self, parameters: Any, given: dict[str, np.ndarray]) -> Any:
