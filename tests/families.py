@@ -14,6 +14,15 @@ from hypothesis import strategies as st
 
 import emcore
 import oracle
+from changes import Change
+from discrete_families import (
+    BinomialFamily,
+    CategoricalFamily,
+    DiscreteFamily,
+    PoissonFamily,
+    ProductFamily,
+    with_holes,
+)
 from emfast import BernoulliMixture, GaussianMixture
 from emfast.data import ArraySource, Batch
 from emfast.emissions import Bernoulli, Gaussian
@@ -78,6 +87,15 @@ class GaussianFamily:
         if not self.shared:
             covariances[1] = 0.97 * covariances[0]
         return self.emission().parameters(means, covariances)
+
+    def batch(self, X, weights=None, labels=None):
+        return Batch(X, weights, labels or Labels())
+
+    def fitted(self, estimator):
+        return {"means": estimator.means_, "covariances": estimator.covariances_}
+
+    def arguments(self, named):
+        return {f"{name}_init": value for name, value in named.items()}
 
     def log_densities(self, X, parameters):
         return oracle.gaussian_log_densities(
@@ -175,15 +193,16 @@ class GaussianFamily:
         return Change(name, rows, parameters, back, -np.log(scales).sum(), precisions)
 
 
-class BernoulliFamily:
-    """Binary features, given as numbers or as bytes."""
+class BernoulliFamily(DiscreteFamily):
+    """Binary features, given as numbers, some of them perhaps missing, or as bytes."""
 
-    fill = {"float64": 1, "float32": 1}
-    shared = ()
+    groups = ("probabilities",)
 
     def __init__(self, storage):
-        self.storage = np.dtype(storage)
-        self.name = f"bernoulli-{'number' if self.storage.kind == 'f' else self.storage.name}"
+        self.missing = storage == "missing"
+        self.storage = np.dtype("float64" if self.missing else storage)
+        kind = "number" if self.storage.kind == "f" else self.storage.name
+        self.name = f"bernoulli-{'missing' if self.missing else kind}"
         self.precisions = ("float64", "float32") if self.storage.kind == "f" else ("float64",)
 
     def emission(self, *, regular=None):
@@ -198,6 +217,8 @@ class BernoulliFamily:
     def draw(self, rng, parameters, components):
         p = parameters.probabilities[components]
         X = (rng.uniform(size=p.shape) < p).astype(np.uint8)
+        if self.missing:
+            return with_holes(rng, X)
         return X.astype(np.float64) if self.storage.kind == "f" else X
 
     def named(self, parameters):
@@ -218,19 +239,20 @@ class BernoulliFamily:
         return np.tile(statistics.reference, (len(statistics.counts), 1))
 
     def true_statistics(self, X, r, origin):
-        return {"first": oracle.first_moments(X, r, origin)}
+        X = np.asarray(X, np.float64)
+        return {"first": oracle.weighted_sums(np.where(np.isnan(X), 0, X - origin[0]), r)}
 
     def magnitudes(self, X, r, origin):
-        return {"first": np.abs(oracle.first_moments(X, r, origin))}
+        return {"first": np.abs(self.true_statistics(X, r, origin)["first"])}
 
     def estimate(self, X, r, *, regular=None):
-        return {"probabilities": oracle.weighted_means(X, r)}
+        X = np.asarray(X, np.float64)
+        there = ~np.isnan(X)
+        sums = oracle.weighted_sums(np.where(there, X, 0), r)
+        return {"probabilities": sums / oracle.weighted_sums(there, r)}
 
     def estimator(self, K, *, regular=None, **arguments):
         return BernoulliMixture(K, **arguments)
-
-    def fall(self, parameters, weights, regular):
-        return 0.0
 
     def changes(self, rng, D):
         """Renaming yes to no in some columns renames their probabilities."""
@@ -246,25 +268,6 @@ class BernoulliFamily:
         yield Change("flip", rows, parameters, parameters, 0.0, self.precisions)
 
 
-@dataclass(frozen=True)
-class Change:
-    """A change of the data, and of the parameters with it.
-
-    Attributes
-    ----------
-    rows, parameters, back : callable, of X, of named parameters and of changed named parameters
-    log_likelihood : float, what it adds to the log-likelihood of every row
-    precisions : tuple of str, those in which the law holds
-    """
-
-    name: str
-    rows: object
-    parameters: object
-    back: object
-    log_likelihood: float
-    precisions: tuple
-
-
 FAMILIES = [
     GaussianFamily("spherical"),
     GaussianFamily("diag"),
@@ -272,7 +275,20 @@ FAMILIES = [
     GaussianFamily("full"),
     BernoulliFamily("float64"),
     BernoulliFamily("uint8"),
+    BernoulliFamily("missing"),
+    PoissonFamily("number"),
+    PoissonFamily("uint8"),
+    PoissonFamily("missing"),
+    PoissonFamily("sparse"),
+    BinomialFamily("number"),
+    BinomialFamily("missing"),
+    CategoricalFamily("uint8"),
+    CategoricalFamily("missing"),
+    ProductFamily(),
 ]
+GAUSSIANS = [family for family in FAMILIES if family.name.startswith("gaussian")]
+# Those whose kernels look up bits.
+BERNOULLIS = [family for family in FAMILIES if isinstance(family, BernoulliFamily)][:2]
 
 over_families = pytest.mark.parametrize(
     ("family", "precision"),
@@ -380,32 +396,40 @@ def allowed_of(labels, K):
 
 
 def estep(family, model, X, *, weights=None, labels=None, threads=1, regular=1e-3):
-    batch = Batch(X, weights, Labels() if labels is None else labels)
-    return expectation(MixtureWeights(), family.emission(regular=regular), model, batch, threads)
+    batch = family.batch(X, weights, labels)
+    emission = emission_of(family, X, regular)
+    return expectation(MixtureWeights(), emission, model, batch, threads)
+
+
+def emission_of(family, X, regular=1e-3):
+    """The package's family for rows like these."""
+    if isinstance(family, ProductFamily):
+        return family.emission(regular=regular, D=X.shape[1])
+    return family.emission(regular=regular)
 
 
 def outputs(family, model, X, *, weights=None, labels=None, threads=1):
     """Responsibilities, assignments and log-likelihoods of all rows."""
-    batch = Batch(X, weights, Labels() if labels is None else labels)
+    batch = family.batch(X, weights, labels)
     n, K = len(X), len(model.latent)
     arrays = {
         "responsibilities": np.full((n, K), np.nan, batch.dtype),
         "assignments": np.full(n, -9, np.intp),
         "log_likelihoods": np.full(n, np.nan),
     }
-    posterior(MixtureWeights(), family.emission(), model, batch, threads, **arrays)
+    posterior(MixtureWeights(), emission_of(family, X), model, batch, threads, **arrays)
     return arrays
 
 
 def problem(family, X, *, weights=None, labels=None, threads=1, regular=1e-3):
-    batch = Batch(X, weights, Labels() if labels is None else labels)
-    emission = family.emission(regular=regular)
+    batch = family.batch(X, weights, labels)
+    emission = emission_of(family, X, regular)
     return MixtureProblem(MixtureWeights(), emission, ArraySource(batch), threads)
 
 
 def fit(family, X, start, *, labels=None, sample_weight=None, regular=1e-3, **arguments):
     """An estimator fitted from a model."""
-    given = {f"{name}_init": value for name, value in family.named(start.emission).items()}
+    given = family.arguments(family.named(start.emission))
     arguments.setdefault("n_threads", 1)
     estimator = family.estimator(
         len(start.latent), regular=regular, weights_init=start.latent, **given, **arguments
@@ -418,8 +442,7 @@ def fit(family, X, start, *, labels=None, sample_weight=None, regular=1e-3, **ar
 
 def fitted(family, estimator, start):
     """Fitted parameters under the names that `named` gives those of `start`, and the weights."""
-    names = [*family.named(start.emission), "weights"]
-    return {name: getattr(estimator, f"{name}_") for name in names}
+    return {**family.fitted(estimator), "weights": estimator.weights_}
 
 
 # Comparing

@@ -6,6 +6,7 @@ are in human units: means, covariances of the shape that the covariance type say
 
 import mpmath
 import numpy as np
+from scipy.special import gammaln
 
 LOG_FLOOR = -100.0  # log p and log(1 - p) of a Bernoulli feature are clipped there
 
@@ -73,15 +74,60 @@ def conditional(x, mean, covariance):
 
 
 def bernoulli_log_densities(X, probabilities):
-    """(n, K) log-densities with both logarithms clipped at -100."""
+    """(n, K) log-densities, logarithms clipped at -100; missing features (NaN) are left out."""
     X = np.asarray(X, np.float64)
     columns = []
     for p in np.asarray(probabilities):
         with np.errstate(divide="ignore"):
             log_one = np.maximum(np.log(p), LOG_FLOOR)
             log_zero = np.maximum(np.log1p(-p), LOG_FLOOR)
-        columns.append(np.where(X == 1, log_one, log_zero).sum(axis=1))
+        terms = np.where(X == 1, log_one, log_zero)
+        columns.append(np.where(np.isnan(X), 0, terms).sum(axis=1))
     return np.stack(columns, axis=1)
+
+
+def poisson_log_densities(X, rates):
+    """(n, K) log-densities, log rates clipped at -100; missing counts (NaN) are left out."""
+    X = np.asarray(X, np.float64)
+    there = ~np.isnan(X)
+    x = np.where(there, X, 0)
+    columns = []
+    for rate in np.asarray(rates, np.float64):
+        with np.errstate(divide="ignore"):
+            log_rate = np.maximum(np.log(rate), LOG_FLOOR)
+        terms = x * log_rate - rate - gammaln(x + 1)
+        columns.append(np.where(there, terms, 0).sum(axis=1))
+    return np.stack(columns, axis=1)
+
+
+def binomial_log_densities(X, n_trials, probabilities):
+    """(n, K) log-densities, logarithms clipped at -100; missing counts (NaN) are left out."""
+    X = np.asarray(X, np.float64)
+    there = ~np.isnan(X)
+    x = np.where(there, X, 0)
+    n = np.broadcast_to(np.asarray(n_trials, np.float64), X.shape)
+    log_choices = gammaln(n + 1) - gammaln(x + 1) - gammaln(n - x + 1)
+    columns = []
+    for p in np.asarray(probabilities, np.float64):
+        with np.errstate(divide="ignore"):
+            log_p = np.maximum(np.log(p), LOG_FLOOR)
+            log_q = np.maximum(np.log1p(-p), LOG_FLOOR)
+        terms = log_choices + x * log_p + (n - x) * log_q
+        columns.append(np.where(there, terms, 0).sum(axis=1))
+    return np.stack(columns, axis=1)
+
+
+def categorical_log_densities(X, probabilities):
+    """(n, K) log-densities, clipped at -100; probabilities are a (K, levels) array a column."""
+    X = np.asarray(X, np.float64)
+    total = 0.0
+    for codes, p in zip(X.T, probabilities, strict=True):
+        with np.errstate(divide="ignore"):
+            log_p = np.maximum(np.log(p), LOG_FLOOR)
+        there = ~np.isnan(codes)
+        at = np.where(there, codes, 0).astype(int)
+        total = total + np.where(there, log_p[:, at], 0).T
+    return total
 
 
 def exact_gaussian_log_density(x, mean, covariance, digits=60):
@@ -127,6 +173,17 @@ def respond(log_densities, mixture_weights, allowed=None):
 
 
 # Sufficient statistics: r holds weighted responsibilities
+
+
+def weighted_sums(X, r):
+    """sum_n r_nk x_n, (K, D)."""
+    return (np.asarray(r, np.longdouble).T @ np.asarray(X, np.longdouble)).astype(np.float64)
+
+
+def normalised_by_feature(values, levels):
+    """Numbers for every level, (K, sum of levels), over their sums over the levels of a feature."""
+    parts = np.split(values, np.cumsum(levels)[:-1], axis=1)
+    return np.hstack([part / part.sum(axis=1, keepdims=True) for part in parts])
 
 
 def first_moments(X, r, origins):

@@ -9,7 +9,7 @@
 # the same bits come out for any number of threads.
 
 cdef Py_ssize_t TILE_BYTES = 640 * 1024         # of one tile: well inside a level-2 cache
-cdef Py_ssize_t TERM_TILE_BYTES = 64 * 1024     # where terms are summed: about a level-1 cache
+cdef Py_ssize_t TERM_TILE_BYTES = 40 * 1024     # where terms are summed: about a level-1 cache
 cdef Py_ssize_t MAX_TILE_ROWS = 768
 # Sums of a component, each loaded and stored once for a tile, from which on that shows.
 cdef Py_ssize_t MANY_SUMS = 200
@@ -38,15 +38,15 @@ cdef class Workspace:
     cdef Workspace next
     cdef Tile tile              # points into the buffers
 
-    def __cinit__(self, Emission emission, Py_ssize_t rows, Workspace whole=None):
+    def __cinit__(self, Emission emission, Py_ssize_t rows, Py_ssize_t K, Workspace whole=None):
         cdef Emission part = emission
         if isinstance(emission, Product):
             part = (<Product> emission).first
         if whole is None:
-            self.share(part.n_components, rows, isinstance(emission, Product))
+            self.share(K, rows, isinstance(emission, Product))
             whole = self
-        self.tile = whole.tile
-        self.tile.next = NULL
+        else:
+            self.share_with(&whole.tile)
         self.tile.x_stride = odd_stride(part.n_columns)
         if part.n_words > 0:
             self.pack_to_words(part, rows)
@@ -60,7 +60,7 @@ cdef class Workspace:
             self.missing = PatternMemory(rows, part.n_features, part.component_vectors)
             self.tile.missing = &self.missing.patterns
         if isinstance(emission, Product):
-            self.next = Workspace((<Product> emission).rest, rows, whole)
+            self.next = Workspace((<Product> emission).rest, rows, K, whole)
             self.tile.next = &self.next.tile
 
     cdef int share(self, Py_ssize_t K, Py_ssize_t rows, bint blocks) except -1:
@@ -84,6 +84,15 @@ cdef class Workspace:
         self.tile.listed = &listed[0]
         self.tile.n_active = &n_active[0]
         return 0
+
+    cdef void share_with(self, const Tile* tile) noexcept:
+        self.tile.r_stride = tile.r_stride
+        self.tile.weights = tile.weights
+        self.tile.responsibilities = tile.responsibilities
+        self.tile.log_likelihoods = tile.log_likelihoods
+        self.tile.densities = tile.densities
+        self.tile.every, self.tile.listed, self.tile.n_active = (
+            tile.every, tile.listed, tile.n_active)
 
     cdef int pack_to_lanes(self, Emission emission, Py_ssize_t rows) except -1:
         self.x = Buffer(rows * self.tile.x_stride)
@@ -186,7 +195,7 @@ cdef Py_ssize_t pass_over_block(
     double* statistics,
 ) noexcept nogil:
     """Add the statistics of rows start..stop; return the first impossible row, or -1."""
-    cdef Py_ssize_t K = emission.n_components, first, row, impossible = -1
+    cdef Py_ssize_t K = latent.n_components, first, row, impossible = -1
     tile.each_row = weights != NULL or outputs.log_likelihoods != NULL
     for first from start <= first < stop by step:
         tile.first = first
@@ -204,7 +213,7 @@ cdef Py_ssize_t pass_over_block(
         if outputs.imputed != NULL:
             emission.impute(tile, outputs.imputed)
         if accumulate:
-            list_active(tile, K)
+            list_active(tile, emission.n_components)
             share_rows(tile)
             emission.accumulate(tile, &statistics[2 + K])
     return impossible
@@ -333,8 +342,8 @@ def expectation(
     cdef Buffer source_memory = Buffer(len(blocks) * (sizeof(Rows) // sizeof(real) + 1))
     cdef Rows* sources = <Rows*> source_memory.data
     cdef Py_ssize_t n_rows = describe_blocks(blocks, emission, sources)
-    cdef Py_ssize_t n_blocks = partial.shape[0], K = emission.n_components
-    if (latent.n_components != K
+    cdef Py_ssize_t n_blocks = partial.shape[0], K = latent.n_components
+    if (emission.n_components != K - latent.n_uniform
             or partial.shape[1] != 2 + K + emission.statistics_size
             or n_blocks * block_rows < n_rows or block_rows < 1
             or (weights is not None and weights.shape[0] != n_rows)
@@ -377,7 +386,7 @@ def expectation(
     cdef double work = <double> n_rows * K * (emission.n_features + 10)
     cdef int team = <int> max(1, min(n_threads, n_blocks, <Py_ssize_t> (work / WORK_OF_A_THREAD)))
     room = (step + ROW_STEP - 1) // ROW_STEP * ROW_STEP
-    workspaces = [Workspace(emission, room) for _ in range(team)]
+    workspaces = [Workspace(emission, room, K) for _ in range(team)]
     cdef Buffer tile_memory = Buffer(team * (sizeof(Tile) // sizeof(real) + 1))
     cdef Tile* tiles = <Tile*> tile_memory.data
     for i in range(team):

@@ -32,7 +32,11 @@ class CategoricalMixture(BaseMixture):
         are not given.
     fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
         What is known: see `GaussianMixture`.
-    warm_start, verbose, verbose_interval : see `GaussianMixture`
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": the
+        concentration of Dirichlet distributions of the levels, at least 1; a number, or for every
+        feature a number or an array of shape (levels,).
+    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -84,6 +88,8 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         probabilities_init=None,
         fixed=None,
+        prior=None,
+        assignment="soft",
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -100,6 +106,8 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
         self.fixed = fixed
+        self.prior = prior
+        self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
@@ -147,7 +155,11 @@ class PoissonMixture(BaseMixture):
         As `weights_init`, it may be a list with None for components that are not given.
     fixed : collection of {"weights", "rates"}, or mapping of them, optional
         What is known: see `GaussianMixture`.
-    warm_start, verbose, verbose_interval : see `GaussianMixture`
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
+        Gamma distributions, a shape of at least 1; numbers or arrays of shape (n_features,) or
+        (n_components, n_features).
+    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -193,6 +205,8 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         rates_init=None,
         fixed=None,
+        prior=None,
+        assignment="soft",
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -208,6 +222,8 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.rates_init = rates_init
         self.fixed = fixed
+        self.prior = prior
+        self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
@@ -251,7 +267,10 @@ class BinomialMixture(BaseMixture):
         As `weights_init`, it may be a list with None for components that are not given.
     fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
         What is known: see `GaussianMixture`.
-    warm_start, verbose, verbose_interval : see `GaussianMixture`
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
+        Beta distributions as of `BernoulliMixture`.
+    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -263,8 +282,8 @@ feature_names_in_ : see `GaussianMixture`
 
     Notes
     -----
-    X holds counts: whole numbers from 0 to the number of trials. NaN is missing, and left out of the
-    likelihood of its row. Log-likelihoods include the binomial coefficients.
+    X holds counts: whole numbers from 0 to the number of trials. NaN is missing, and left out of
+    the likelihood of its row. Log-likelihoods include the binomial coefficients.
 
     Examples
     --------
@@ -303,6 +322,8 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         probabilities_init=None,
         fixed=None,
+        prior=None,
+        assignment="soft",
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -319,6 +340,8 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
         self.fixed = fixed
+        self.prior = prior
+        self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval

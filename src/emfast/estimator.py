@@ -26,7 +26,9 @@ from emfast.inference import FittedMixture
 from emfast.initialize import INIT_PARAMS, start_model, start_size
 from emfast.known import check_known_values, given_as_a_whole
 from emfast.labels import encode_labels
+from emfast.latent import Latent
 from emfast.problem import MixtureProblem, Model
+from emfast.repeats import collapsed
 from emfast.restarts import Restart, Starter, best_of
 from emfast.subsamples import nested, sizes
 from emfast.threads import resolve_threads
@@ -68,6 +70,8 @@ class BaseMixture(FittedMixture):
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "weights_init": ["array-like", StrOptions({"equal"}), None],
         "fixed": [list, tuple, set, frozenset, Mapping, None],
+        "prior": [Mapping, None],
+        "assignment": [StrOptions({"soft", "hard", "stochastic"})],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
@@ -139,6 +143,10 @@ class BaseMixture(FittedMixture):
         """
         problem = self._fit(X, labels, sample_weight)
         batch = problem.source.batch
+        if batch.numbers is not None:
+            batch = self._validate_rows(X, reset=False)
+            known = encode_labels(labels, batch.n_rows, int(self.n_components))
+            batch = replace(batch, labels=known)
         return self._pass(batch, ["assignments"])["assignments"]
 
     def _fit(self, X, labels, sample_weight) -> MixtureProblem:
@@ -170,7 +178,9 @@ class BaseMixture(FittedMixture):
                 + (" of positive weight" if usable < n_rows else "")
             )
         encoded = encode_labels(labels, n_rows, n_components)
-        emission = self._emission(self._known())
+        fixed = self._known()
+        latent, emission = self._latent(fixed, self.assignment), self._emission(fixed)
+        self._set_prior(latent, emission, n_features)
         if np.any(batch.missing):
             names = getattr(self, "feature_names_in_", None)
             check_observed(batch.X, weights, emission.missing_entries, names)
@@ -178,18 +188,25 @@ class BaseMixture(FittedMixture):
         given = self._given(n_features)
         if self.weights_init is not None:
             given["weights"] = check_mixture_weights(self.weights_init, n_components)
-        fixed = self._known()
         check_known_values(fixed, given, n_components)
-        source = ArraySource(replace(batch, weights=near_one(weights), labels=encoded))
-        return (
-            MixtureProblem(
-                self._latent(fixed),
-                emission,
-                source,
-                resolve_threads(self.n_threads),
-            ),
-            given,
-        )
+        scaled = near_one(weights)
+        batch = replace(batch, weights=scaled, labels=encoded)
+        if emission.discrete and self.assignment != "stochastic":
+            batch = collapsed(batch)
+        source = ArraySource(batch)
+        problem = MixtureProblem(latent, emission, source, resolve_threads(self.n_threads))
+        if scaled is not weights:
+            problem = problem.with_prior_times(float(scaled.max() / weights.max()))
+        return problem, given
+
+    def _set_prior(self, latent: Latent, emission: Emission, n_features: int) -> None:
+        names = (*latent.prior_names, *emission.prior_names)
+        for name in self.prior or ():
+            if name not in names:
+                raise ValueError(f"prior: found {name!r}; expected names among {names}")
+        prior = {name: value for name, value in (self.prior or {}).items() if value is not None}
+        latent.prior = latent.checked_prior(prior, int(self.n_components))
+        emission.prior = emission.checked_prior(prior, int(self.n_components), n_features)
 
     def _check_possible(self, problem: MixtureProblem, given: dict) -> None:
         """Raise where known parameters leave a row no component that its label allows."""
@@ -207,8 +224,9 @@ class BaseMixture(FittedMixture):
             if batch.weights is not None:
                 impossible &= batch.weights[chunk] > 0
             if impossible.any():
+                row = batch.number(chunk.start + impossible.argmax())
                 raise ValueError(
-                    f"X: row {chunk.start + impossible.argmax()} has zero likelihood under every "
+                    f"X: row {row} has zero likelihood under every "
                     "component that its label allows, by the known probabilities"
                 )
 
@@ -243,9 +261,9 @@ class BaseMixture(FittedMixture):
                 else model
             ),
             lambda model, number: em.maximize(
-                problem,
+                problem.with_draws(restarts[number].seed),
                 model,
-                tol=self.tol,
+                tol=self._tol,
                 max_iter=self.max_iter,
                 history=history,
                 observe=lambda iteration: self._observe(number, iteration),
@@ -253,6 +271,11 @@ class BaseMixture(FittedMixture):
             lambda trace, number: self._refine(problem, trace, number),
         )
         return best_of(problem, restarts, starter, race=race), restarts
+
+    @property
+    def _tol(self) -> float:
+        """What the gain is compared with; where rows are drawn it says nothing."""
+        return 0.0 if self.assignment == "stochastic" else self.tol
 
     def _n_trials(self, n_rows: int, subsampled_rows: list[int], race: bool) -> int:
         """How many starts are tried for each; none without subsamples, where trials would cost."""
@@ -370,7 +393,7 @@ class BaseMixture(FittedMixture):
 
     def _report(self, restarts: list[Restart]) -> None:
         winner = next(restart for restart in restarts if restart.won)
-        if not self.converged_ and self.tol > 0 and self.max_iter > 0:
+        if not self.converged_ and self._tol > 0 and self.max_iter > 0:
             warnings.warn(
                 f"The best of {len(restarts)} start(s) did not converge in {self.max_iter} "
                 f"iterations (tol={self.tol}). Try other starts, or increase max_iter or tol.",

@@ -29,14 +29,18 @@ class Mixture(BaseMixture):
     emissions : list of (name, emission, columns)
         Which emission, one of those in `emfast.emissions`, describes which columns: their names,
         positions, a slice, a list, a boolean mask or a callable that is given X and returns one of
-        these, as in `sklearn.compose.ColumnTransformer`. Columns that are not named are not used.
+        these, as in `sklearn.compose.ColumnTransformer`. Columns that are not named are not used,
+        nor is an emission whose callable returns no columns.
     tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
     weights_init : array-like of shape (n_components,) or "equal", optional
     emissions_init : mapping, optional
         Starting values by "name.group", as in ``{"size.means": ...}``.
     fixed : collection of "weights" and "name.group", or mapping of them, optional
         What is known: see `GaussianMixture`.
-    warm_start, verbose, verbose_interval : see `GaussianMixture`
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and those of the emissions by the names
+        they have in mixtures of their own, as in "name.mean_prior".
+    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -89,6 +93,8 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         emissions_init=None,
         fixed=None,
+        prior=None,
+        assignment="soft",
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -105,6 +111,8 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.emissions_init = emissions_init
         self.fixed = fixed
+        self.prior = prior
+        self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
@@ -145,7 +153,12 @@ feature_names_in_ : see `GaussianMixture`
         """The emissions with the positions of their columns, and what they learn from these."""
         parts, taken = [], {}
         for name, emission, columns in self._checked_emissions():
-            columns = _positions(X, columns(X) if callable(columns) else columns, name)
+            selected = _positions(X, columns(X) if callable(columns) else columns, name)
+            if not selected and callable(columns):
+                continue
+            if not selected:
+                raise ValueError(f"emissions: found no columns for {name!r}; expected some")
+            columns = selected
             for column in columns:
                 if column in taken:
                     raise ValueError(
@@ -157,10 +170,13 @@ feature_names_in_ : see `GaussianMixture`
                 block = _safe_indexing(X, columns, axis=1)
                 emission = emission.learn(block, [names[column] for column in columns])[2]
             parts.append((name, emission, columns))
+        if not parts:
+            raise ValueError("emissions: found no columns for any of them; expected some")
         self.categories_ = {
-            name: emission.categories for name, emission, _ in parts
+            name: emission.categories
+            for name, emission, _ in parts
             if isinstance(emission, Categorical)
-        }  # fmt: skip
+        }
         return parts
 
     def _set_parts(self, positions: list[list[int]]) -> None:
@@ -258,6 +274,4 @@ def _positions(X: Any, columns: Any, name: str) -> list[int]:
         positions = [int(column) for column in _get_column_indices(X, columns)]
     except (ValueError, IndexError, TypeError) as error:
         raise ValueError(f"emissions: columns of {name!r}: {error}") from error
-    if not positions:
-        raise ValueError(f"emissions: found no columns for {name!r}; expected at least one")
     return positions

@@ -4,6 +4,7 @@ The model is a pair (latent structure, emission) of parameter values; what does 
 fit - the families, their fixed groups, the rows - is held here.
 """
 
+import math
 import operator
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
@@ -26,10 +27,11 @@ ROWS_OF_FLAT_START = 10_000
 
 
 class Model(NamedTuple):
-    """Parameters of the latent structure and of the emission."""
+    """Parameters of the latent structure and of the emission, and how many M-steps led to them."""
 
     latent: Any
     emission: Any
+    iteration: int = 0
 
 
 def expectation(
@@ -39,10 +41,14 @@ def expectation(
     batch: Batch,
     n_threads: int,
     constant: Any = None,
+    first_row: int = 0,
 ) -> Statistics:
-    """The E-step on one batch; without what is `constant`, if the emission can leave it out."""
+    """The E-step on one batch, whose first row is `first_row` of the source.
+
+    It is without what is `constant`, if the emission can leave it out.
+    """
     kernels = emcore.kernels(batch.dtype)
-    latent_kernel = latent.kernel(model.latent, kernels)
+    latent_kernel = latent.kernel(model.latent, kernels, model.iteration, first_row)
     weights = latent.weights(model.latent)
     emission_kernel = emission.kernel(
         model.emission, weights, kernels, constant, batch.missing, batch.storage
@@ -177,9 +183,9 @@ class MixtureProblem:
 
     def with_groups(self, model: Model, given: dict[str, np.ndarray]) -> Model:
         """Replace groups by given values, except where these are NaN."""
-        return Model(
-            self.latent.with_groups(model.latent, given),
-            self.emission.with_groups(model.emission, given),
+        return model._replace(
+            latent=self.latent.with_groups(model.latent, given),
+            emission=self.emission.with_groups(model.emission, given),
         )
 
     @cached_property
@@ -219,11 +225,12 @@ class MixtureProblem:
         total, n_rows = None, 0
         for batch in self.source:
             statistics = expectation(
-                self.latent, self.emission, model, batch, self.n_threads, self.constant
+                self.latent, self.emission, model, batch, self.n_threads, self.constant, n_rows
             )
             if statistics.impossible_row >= 0:
+                row = n_rows + batch.number(statistics.impossible_row)
                 raise ValueError(
-                    f"X: row {n_rows + statistics.impossible_row} has zero likelihood under "
+                    f"X: row {row} has zero likelihood under "
                     "every component that its label allows; check the row, its label, the start"
                 )
             total = statistics if total is None else total + statistics
@@ -234,11 +241,13 @@ class MixtureProblem:
         return Model(
             self.latent.mstep(statistics.counts, model.latent),
             self.emission.mstep(statistics.emission, model.emission),
+            model.iteration + 1,
         )
 
     def objective(self, statistics: Statistics, model: Model) -> float:
-        """Log-likelihood in nats per unit of weight."""
-        return float(statistics.log_likelihood / statistics.weight)
+        """Log-likelihood and log prior in nats, per unit of weight."""
+        log_prior = self.latent.log_prior(model.latent) + self.emission.log_prior(model.emission)
+        return float((statistics.log_likelihood + log_prior) / statistics.weight)
 
     def degenerate(self, statistics: Statistics, model: Model) -> list[int]:
         """Components that owe their likelihood to a density without bound."""
@@ -249,10 +258,28 @@ class MixtureProblem:
         return not self.degenerate(statistics, model), self.objective(statistics, model)
 
     def on(self, batch: Batch) -> "MixtureProblem":
-        """The same model and other rows."""
-        return replace(self, source=ArraySource(batch))
+        """The same model and some of the rows, to start from.
+
+        Nothing is drawn, and the prior counts as these rows do among all.
+        """
+        source = ArraySource(batch)
+        changed = replace(self, source=source, latent=self.latent.with_draws(None))
+        return changed.with_prior_times(source.weight / self.source.weight)
+
+    def with_prior_times(self, factor: float) -> "MixtureProblem":
+        """The same, with a prior that counts `factor` times as much."""
+        latent, emission = (part.with_prior_times(factor) for part in (self.latent, self.emission))
+        return replace(self, latent=latent, emission=emission)
+
+    def with_draws(self, seed: int) -> "MixtureProblem":
+        """The same, with draws of this seed if it makes any."""
+        return replace(self, latent=self.latent.with_draws(seed)) if self.latent.draws else self
 
     def slack(self, model: Model) -> float:
         """How much one iteration that led to `model` may have lowered the objective."""
+        if self.latent.draws:
+            return math.inf
         epsilon = float(np.finfo(self.source.dtype).eps)
-        return self.emission.slack(model.emission, self.latent.weights(model.latent), epsilon)
+        weight = self.source.weight
+        counts = self.latent.weights(model.latent) * weight
+        return self.emission.slack(model.emission, counts, epsilon) / weight

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import emcore
 import oracle
 from families import (
-    FAMILIES,
+    GAUSSIANS,
     LABELS,
     Shape,
     all_numbers,
@@ -130,9 +130,6 @@ def test_instruction_sets_reach_the_same_fit(family, precision):
             expected.lower_bounds_,
             rtol={"float64": 1e-11, "float32": 1e-5}[precision],
         )
-
-
-GAUSSIANS = [family for family in FAMILIES if family.name.startswith("gaussian")]
 
 
 @pytest.mark.parametrize("family", GAUSSIANS, ids=lambda family: family.name)

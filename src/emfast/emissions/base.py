@@ -7,6 +7,7 @@ float64 values of fixed size that add.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 from types import ModuleType
 from typing import Any
 
@@ -42,6 +43,12 @@ class Emission(ABC):
         Those whose values all components share; others have the component axis first.
     fixed : Known
         The parameters that the M-step leaves as they are.
+    discrete : bool
+        Whether rows are likely to be repeated, because entries have few values.
+    prior : Prior or None
+        What is known of the parameters before any row is seen; None if it is flat.
+    prior_names : tuple of str
+        How the parts of a prior are called.
     has_units : bool
         Whether columns are in units of their own, so that their variances do not compare.
     """
@@ -50,6 +57,9 @@ class Emission(ABC):
     groups: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     fixed: Known = NOTHING_KNOWN
+    discrete: bool = False
+    prior: Any = None
+    prior_names: tuple[str, ...] = ()
     has_units: bool = False
 
     @abstractmethod
@@ -58,7 +68,7 @@ class Emission(ABC):
     ) -> tuple[Any, bool | tuple[bool, ...]]:
         """X as rows that the kernel takes, and whether entries are missing; see `validation`."""
 
-    def check_columns(self, X: Any, weights: np.ndarray | None) -> None:
+    def check_columns(self, X: Any, weights: np.ndarray | None) -> None:  # noqa: B027
         """Raise where a column of the rows of positive weight cannot be fitted."""
 
     @abstractmethod
@@ -106,7 +116,26 @@ class Emission(ABC):
 
     @abstractmethod
     def mstep(self, statistics: Any, parameters: Any) -> Any:
-        """The parameters that maximise the expected log-density; known ones stay as they are."""
+        """The parameters that maximise the expected log-density and the log prior.
+
+        Known ones stay as they are.
+        """
+
+    def checked_prior(self, prior: dict[str, Any], n_components: int, n_features: int) -> Any:
+        """The prior that the user describes by some of `prior_names`, among others; or None."""
+        return None
+
+    def log_prior(self, parameters: Any) -> float:
+        """The log-density of the prior in nats, up to a constant."""
+        return 0.0
+
+    def with_prior_times(self, factor: float) -> "Emission":
+        """The same, with a prior that counts `factor` times as much."""
+        if self.prior is None:
+            return self
+        changed = copy(self)
+        changed.prior = self.prior.times(factor)
+        return changed
 
     @abstractmethod
     def flat_start(self, X: np.ndarray, n_components: int) -> Any:
@@ -172,13 +201,15 @@ class Emission(ABC):
     ) -> np.ndarray:
         """Draw rows from one component."""
 
-    def slack(self, parameters: Any, weights: np.ndarray, epsilon: float) -> float:
-        """How much an M-step of this family may lower the objective, by design or by rounding.
+    def slack(self, parameters: Any, counts: np.ndarray, epsilon: float) -> float:
+        """How much an M-step of this family may lower log-likelihood and log prior together.
+
+        By design or by rounding.
 
         Parameters
         ----------
         parameters : what the M-step has led to
-        weights : ndarray of shape (n_components,)
+        counts : ndarray of shape (n_components,), sums of responsibilities
         epsilon : float, machine epsilon of the precision the rows are computed in
         """
         return 0.0

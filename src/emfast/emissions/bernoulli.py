@@ -12,12 +12,10 @@ import numpy as np
 
 from emfast.emissions.base import Emission, refuse_another_kind
 from emfast.known import Known, filled
+from emfast.priors import LOG_FLOOR, Beta, check_beta
 from emfast.rows import SparseRows, as_points, varying_columns
 from emfast.statistics import pooled, starved
 from emfast.validation import check_binary, check_of_components, check_probabilities
-
-# log p and log(1 - p) are not taken to be lower: a row that a component excludes stays comparable.
-LOG_FLOOR = -100.0
 
 # How far the probabilities of a start are moved towards their average over components.
 START_SHRINKAGE = 0.05
@@ -64,7 +62,9 @@ class Bernoulli(Emission):
     """
 
     kind = "Bernoulli"
+    discrete = True
     groups = ("probabilities",)
+    prior_names = ("probabilities_prior",)
 
     def __init__(self, *, fixed=()):
         self.fixed = Known(fixed)
@@ -134,11 +134,25 @@ class Bernoulli(Emission):
     ) -> BernoulliParameters:
         if "probabilities" in self.fixed:
             return parameters
+        if self.prior is not None:
+            nothing = np.zeros(parameters.probabilities.shape[1])
+            statistics += BernoulliStatistics(self.prior.trials, nothing, self.prior.successes)
         gone = starved(statistics.counts)
         n = np.where(gone, 1.0, statistics.counts)
         p = np.clip(statistics.reference + statistics.first / n, 0.0, 1.0)
         p = np.where(gone, parameters.probabilities, p)
         return BernoulliParameters(self.fixed.keep("probabilities", p, parameters.probabilities))
+
+    def checked_prior(
+        self, prior: dict[str, Any], n_components: int, n_features: int
+    ) -> Beta | None:
+        name = self.prior_names[0]
+        if name not in prior:
+            return None
+        return check_beta(f"prior[{name!r}]", prior[name], n_components, n_features)
+
+    def log_prior(self, parameters: BernoulliParameters) -> float:
+        return 0.0 if self.prior is None else self.prior.log_density(parameters.probabilities)
 
     def start(
         self, statistics: BernoulliStatistics, parameters: BernoulliParameters

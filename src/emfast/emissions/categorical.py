@@ -1,20 +1,23 @@
 r"""Categorical emission: independent features, each one of some levels (multinoulli).
 
 :math:`\log p(x | k) = \sum_d \log p_{k d x_d}`; the M-step is
-:math:`p_{kdl} = \sum_n r_{nk} [x_{nd} = l] / \sum_n r_{nk}` over the rows where feature d is observed
-(Bishop 2006, exercise 9.18). Levels are codes 0, 1, ...; a code that is none of them is missing.
+:math:`p_{kdl} = \sum_n r_{nk} [x_{nd} = l] / \sum_n r_{nk}`, over the rows where feature d is
+observed (Bishop 2006, exercise 9.18). Levels are codes 0, 1, ...; a code that is none of them is
+missing.
 """
 
 from dataclasses import dataclass, replace
+from numbers import Real
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from emfast.emissions.base import Emission, refuse_another_kind
-from emfast.emissions.bernoulli import LOG_FLOOR, START_SHRINKAGE
+from emfast.emissions.bernoulli import START_SHRINKAGE
 from emfast.known import Known, filled
 from emfast.levels import encode_levels
+from emfast.priors import LOG_FLOOR, Dirichlet, check_concentrations
 from emfast.rows import as_points
 from emfast.statistics import pooled, starved
 from emfast.validation import (
@@ -84,6 +87,8 @@ class Categorical(Emission):
     """
 
     groups = ("probabilities",)
+    discrete = True
+    prior_names = ("probabilities_prior",)
 
     def __init__(self, categories="auto", *, fixed=()):
         self.categories = categories
@@ -156,10 +161,38 @@ class Categorical(Emission):
     ) -> CategoricalParameters:
         if "probabilities" in self.fixed:
             return parameters
+        if self.prior is not None:
+            statistics = replace(statistics, sums=statistics.sums + self.prior.counts)
         totals = statistics.totals
         gone = starved(totals)
         p = statistics.sums / np.where(gone, 1.0, totals)
         return self._with_values(np.where(gone, parameters.probabilities, p), parameters)
+
+    def checked_prior(
+        self, prior: dict[str, Any], n_components: int, n_features: int
+    ) -> Dirichlet | None:
+        """Of one concentration for all levels, or for every feature one or an array (levels,)."""
+        name = self.prior_names[0]
+        if name not in prior:
+            return None
+        K, levels, values = n_components, self.levels, prior[name]
+        if isinstance(values, Real):
+            values = [values] * n_features
+        if not hasattr(values, "__len__") or isinstance(values, str) or len(values) != n_features:
+            raise ValueError(
+                f"prior[{name!r}]: found {values!r}; expected a concentration, or one or an array "
+                f"of them for each of the {n_features} features"
+            )
+        counts = [
+            np.broadcast_to(
+                check_concentrations(f"prior[{name!r}][{d}]", own, (), (n,), (K, n)), (K, n)
+            )
+            for d, (own, n) in enumerate(zip(values, levels.tolist(), strict=True))
+        ]
+        return Dirichlet(np.hstack(counts))
+
+    def log_prior(self, parameters: CategoricalParameters) -> float:
+        return 0.0 if self.prior is None else self.prior.log_density(parameters.probabilities)
 
     def _with_values(
         self, p: np.ndarray, parameters: CategoricalParameters
@@ -239,7 +272,7 @@ class Categorical(Emission):
 
 
 def indicators(X: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """1 for the level of a feature that a row has, 0 for others, NaN for all where it is missing."""
+    """1 for the level of a feature that a row has, else 0; NaN for all where it is missing."""
     parts = []
     for codes, n_levels in zip(np.asarray(X).T, levels, strict=True):
         own = (codes[:, None] == np.arange(n_levels)).astype(np.float64)

@@ -11,6 +11,7 @@ The M-step is :math:`\sum_n r_{nk} x_{nd} / \sum_n r_{nk} t_{nd}` for both (Bish
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -18,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from emfast.emissions.base import Emission, FlatTotal, refuse_another_kind
-from emfast.emissions.bernoulli import LOG_FLOOR, START_SHRINKAGE
+from emfast.emissions.bernoulli import START_SHRINKAGE
 from emfast.known import Known, filled
+from emfast.priors import LOG_FLOOR, check_beta, check_gamma
 from emfast.rows import RowsWithTrials, SparseRows, as_points, varying_columns
 from emfast.statistics import Statistics, pooled, starved
 from emfast.validation import (
@@ -82,6 +84,8 @@ class CountEmission(Emission):
 
     group: str
     made: type
+    discrete = True
+    check_prior: Callable
 
     def __init__(self, *, fixed=()):
         self.fixed = Known(fixed)
@@ -197,10 +201,28 @@ class CountEmission(Emission):
     def mstep(self, statistics: CountStatistics, parameters: Any) -> Any:
         if self.group in self.fixed:
             return parameters
+        if self.prior is not None:
+            nothing = np.zeros(self._values(parameters).shape[1])
+            statistics += replace(
+                statistics, reference=nothing, first=self.prior.successes, trials=self.prior.trials
+            )
         gone = starved(statistics.trials)
         n = np.where(gone, 1.0, statistics.trials)
         values = self.clipped(statistics.reference + statistics.first / n)
         return self._with_values(np.where(gone, self._values(parameters), values), parameters)
+
+    @property
+    def prior_names(self) -> tuple[str, ...]:
+        return (f"{self.group}_prior",)
+
+    def checked_prior(self, prior: dict[str, Any], n_components: int, n_features: int) -> Any:
+        name = self.prior_names[0]
+        if name not in prior:
+            return None
+        return self.check_prior(f"prior[{name!r}]", prior[name], n_components, n_features)
+
+    def log_prior(self, parameters: Any) -> float:
+        return 0.0 if self.prior is None else self.prior.log_density(self._values(parameters))
 
     def start(self, statistics: CountStatistics, parameters: Any) -> Any:
         # A rate of 0, or a probability of 0 or 1, would never move again.
@@ -264,6 +286,7 @@ class Poisson(CountEmission):
     kind = "Poisson"
     group = "rates"
     made = PoissonParameters
+    check_prior = staticmethod(check_gamma)
 
     def forms(self, values):
         with np.errstate(divide="ignore"):
@@ -321,6 +344,7 @@ class Binomial(CountEmission):
     kind = "Binomial"
     group = "probabilities"
     made = BinomialParameters
+    check_prior = staticmethod(check_beta)
 
     def __init__(self, n_trials=None, *, fixed=()):
         super().__init__(fixed=fixed)

@@ -154,6 +154,18 @@ class CovarianceStructure(ABC):
         """Inverses of the covariances with these factors."""
 
     @abstractmethod
+    def log_determinants(self, factors: np.ndarray, n_features: int) -> np.ndarray:
+        """Of the precisions, (K,) or (1,)."""
+
+    @abstractmethod
+    def counts_of_degrees(self, degrees: float, n_components: int, n_features: int) -> float:
+        """As how many rows of every component an inverse Wishart prior counts in covariances.
+
+        The prior of a variance is an inverse Wishart of one dimension; one that components or
+        features share counts once.
+        """
+
+    @abstractmethod
     def whitened(self, factors: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """Vectors, (K, D), in standard deviations of their components."""
 
@@ -275,6 +287,12 @@ class Diag(_Variances):
     def of_columns(self, covariances, columns):
         return covariances[:, columns]
 
+    def log_determinants(self, factors, n_features):
+        return 2 * np.log(factors).sum(axis=1)
+
+    def counts_of_degrees(self, degrees, n_components, n_features):
+        return degrees + 2
+
     def whitened(self, factors, vectors):
         return factors * vectors
 
@@ -322,6 +340,12 @@ class Spherical(_Variances):
 
     def of_columns(self, covariances, columns):
         return covariances
+
+    def log_determinants(self, factors, n_features):
+        return 2 * n_features * np.log(factors)
+
+    def counts_of_degrees(self, degrees, n_components, n_features):
+        return (degrees + 2) / n_features
 
     def whitened(self, factors, vectors):
         return factors[:, None] * vectors
@@ -385,6 +409,12 @@ class _Matrices(CovarianceStructure):
 
     def precisions(self, factors):
         return np.swapaxes(factors, -1, -2) @ factors
+
+    def log_determinants(self, factors, n_features):
+        return 2 * np.log(_diagonals(self.stack(factors))).sum(axis=-1)
+
+    def counts_of_degrees(self, degrees, n_components, n_features):
+        return (degrees + n_features + 1) / (n_components if self.shared else 1)
 
     def whitened(self, factors, vectors):
         return (factors @ vectors[:, :, None])[:, :, 0]

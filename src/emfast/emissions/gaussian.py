@@ -33,6 +33,11 @@ from emfast.emissions.covariances import (
 from emfast.emissions.degeneracy import degenerate_components
 from emfast.exceptions import SingularComponentError
 from emfast.known import Known, filled
+from emfast.priors import (
+    GAUSSIAN_PRIOR_NAMES,
+    NormalInverseWishart,
+    check_normal_inverse_wishart,
+)
 from emfast.statistics import STARVED, Statistics, starved
 from emfast.validation import (
     check_array_of,
@@ -185,6 +190,7 @@ class Gaussian(Emission):
     """
 
     groups = ("means", "covariances")
+    prior_names = GAUSSIAN_PRIOR_NAMES
     has_units = True
 
     def __init__(self, covariance_type="full", *, reg_covar=1e-6, fixed=()):
@@ -203,7 +209,7 @@ class Gaussian(Emission):
 
     def check_columns(self, X: np.ndarray, weights: np.ndarray | None) -> None:
         check_squares(X, weights)
-        if self.reg_covar > 0 or "covariances" in self.fixed:
+        if self.reg_covar > 0 or "covariances" in self.fixed or self._is_bounded:
             return
         least, largest = column_ranges(X, weights)
         constant = np.flatnonzero(least == largest)
@@ -287,19 +293,30 @@ class Gaussian(Emission):
         self, statistics: GaussianStatistics, parameters: GaussianParameters
     ) -> GaussianParameters:
         counts, origin, structure = statistics.counts, statistics.origin, self.structure
-        gone, unseen = starved(counts), statistics.unseen
-        n = np.maximum(statistics.entries, LEAST_COUNT)
-        means = origin + statistics.first / n
-        if unseen is not None:
-            means[unseen] = parameters.means[unseen]
-        means = self.fixed.keep("means", means, parameters.means, gone)
+        gone, unseen, prior = starved(counts), statistics.unseen, self.prior
+        first, entries = statistics.first, statistics.entries
+        if prior is not None:
+            first = first + prior.distances(origin)
+            entries = entries + prior.strengths[:, None]
+        means = origin + first / np.maximum(entries, LEAST_COUNT)
+        if prior is None or not prior.tells_means:
+            if unseen is not None:
+                means[unseen] = parameters.means[unseen]
+            means = self.fixed.keep("means", means, parameters.means, gone)
+        else:
+            means = self.fixed.keep("means", means, parameters.means)
         if "covariances" in self.fixed:
             return replace(parameters, means=means)
-        second = statistics.about(means)[1]
+        second, entries = statistics.about(means)[1], statistics.entries
+        if prior is not None:
+            second = prior.with_second(second, means, structure)
+            entries = entries + prior.counts[:, None]
         unknown = LOST_DIGITS * statistics.epsilon * (means - origin) ** 2
-        covariances = structure.averages(second, n, means.shape[1])
+        covariances = structure.averages(second, np.maximum(entries, LEAST_COUNT), means.shape[1])
         covariances = structure.raise_variances(covariances, unknown, self.reg_covar)
-        if unseen is not None:
+        if prior is not None and prior.tells_covariances:
+            gone = np.zeros_like(gone)
+        elif unseen is not None:
             untold = structure.untold(unseen)
             covariances[untold] = parameters.covariances[untold]
         kept = gone | self.fixed.of("covariances", len(gone))
@@ -308,6 +325,23 @@ class Gaussian(Emission):
             estimate.covariances[kept] = parameters.covariances[kept]
             estimate.factors[kept] = parameters.factors[kept]
         return estimate
+
+    def checked_prior(
+        self, prior: dict[str, Any], n_components: int, n_features: int
+    ) -> NormalInverseWishart | None:
+        return check_normal_inverse_wishart(
+            prior, self.structure, self.covariance_type, n_components, n_features
+        )
+
+    @property
+    def _is_bounded(self) -> bool:
+        """Whether a prior keeps densities from growing without bound."""
+        return self.prior is not None and self.prior.bounds_covariances
+
+    def log_prior(self, parameters: GaussianParameters) -> float:
+        if self.prior is None:
+            return 0.0
+        return self.prior.log_density(parameters.means, parameters.factors, self.structure)
 
     def is_precise(self, statistics: GaussianStatistics, parameters: GaussianParameters) -> bool:
         distances = self.structure.whitened(
@@ -425,15 +459,17 @@ class Gaussian(Emission):
         normal = random_state.standard_normal((n_rows, means.shape[1]))
         return means[component] + self.structure.deviates(parameters.factors, component, normal)
 
-    def slack(self, parameters: GaussianParameters, weights: np.ndarray, epsilon: float) -> float:
-        """What `reg_covar` and rounding may cost, per unit of weight.
+    def slack(self, parameters: GaussianParameters, counts: np.ndarray, epsilon: float) -> float:
+        """What `reg_covar` and rounding may cost.
 
-        An error E_k in the covariances changes the objective by at most
-        1/2 sum_k weights_k trace(precision_k |E_k|): by design E_k is reg_covar I, and by rounding
+        An error E_k in the covariances changes log-likelihood and log prior by at most
+        1/2 sum_k counts_k trace(precision_k |E_k|): by design E_k is reg_covar I, and by rounding
         some epsilons times the variances.
         """
         if "covariances" in self.fixed:
             return 0.0
+        if self.prior is not None:
+            counts = counts + self.prior.counts
         D = parameters.means.shape[1]
         traces = self.structure.traces(
             parameters.covariances,
@@ -442,13 +478,13 @@ class Gaussian(Emission):
             added=self.reg_covar,
             part=RANK_DIGITS * D * epsilon,
         )
-        return 0.5 * float((weights * traces).sum())
+        return 0.5 * float((counts * traces).sum())
 
     def degenerate(
         self, statistics: GaussianStatistics, parameters: GaussianParameters, n_rows: int
     ) -> list[int]:
         """Components that are thin for no good reason: see `degeneracy`."""
-        if self.structure.shared or "covariances" in self.fixed:
+        if self.structure.shared or "covariances" in self.fixed or self._is_bounded:
             return []
         counts, means = statistics.counts, parameters.means
         shares = statistics.entries / counts.sum()

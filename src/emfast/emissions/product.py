@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import reduce
 from types import ModuleType
@@ -59,16 +60,22 @@ class Product(Emission):
         self.names = tuple(parts)
         self.parts = tuple(parts.values())
         self.widths = tuple(widths)
-        self.groups = tuple(f"{name}.{group}" for name, part in parts.items()
-                            for group in part.groups)  # fmt: skip
-        self.shared = tuple(f"{name}.{group}" for name, part in parts.items()
-                            for group in part.shared)  # fmt: skip
+        self.groups = tuple(
+            f"{name}.{group}" for name, part in parts.items() for group in part.groups
+        )
+        self.shared = tuple(
+            f"{name}.{group}" for name, part in parts.items() for group in part.shared
+        )
         self.fixed = Known(fixed)
 
     @property
     def kind(self) -> str:
         named = zip(self.names, self.parts, strict=True)
         return "product of " + ", ".join(f"{name}: {part.kind}" for name, part in named)
+
+    @property
+    def discrete(self) -> bool:
+        return all(part.discrete for part in self.parts)
 
     @property
     def fixed(self) -> Known:
@@ -79,6 +86,40 @@ class Product(Emission):
         self._fixed = fixed = Known(fixed)
         for name, part in zip(self.names, self.parts, strict=True):
             part.fixed = Known(_of_part(fixed, name))
+
+    @property
+    def prior_names(self) -> tuple[str, ...]:
+        return tuple(
+            f"{name}.{own}" for part, name in self._each(self.names) for own in part.prior_names
+        )
+
+    @property
+    def prior(self) -> tuple | None:
+        priors = tuple(part.prior for part in self.parts)
+        return None if all(prior is None for prior in priors) else priors
+
+    @prior.setter
+    def prior(self, priors: tuple | None) -> None:
+        for part, prior in self._each(priors or (None,) * len(self.parts)):
+            part.prior = prior
+
+    def checked_prior(
+        self, prior: dict[str, Any], n_components: int, n_features: int
+    ) -> tuple | None:
+        return tuple(
+            part.checked_prior(_of_part(prior, name), n_components, width)
+            for part, name, width in self._each(self.names, self.widths)
+        )
+
+    def log_prior(self, parameters: ProductParameters) -> float:
+        return sum(part.log_prior(own) for part, own in self._each(parameters))
+
+    def with_prior_times(self, factor: float) -> "Product":
+        if self.prior is None:
+            return self
+        changed = copy(self)
+        changed.parts = tuple(part.with_prior_times(factor) for part in self.parts)
+        return changed
 
     def _each(self, *of_parts: Sequence[Any]) -> Any:
         """Every part with what is its own of several sequences."""
@@ -190,7 +231,7 @@ class Product(Emission):
     def embedded(
         self, X: Blocks, located: dict[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Points of all parts, or of those located; each feature counts about as much as another."""
+        """Points of all parts, or of those located, in which features count about alike."""
         points, locations = [], []
         for part, name, rows in self._each(self.names, X.parts):
             of_part = _of_part(located, name)
@@ -256,8 +297,8 @@ class Product(Emission):
             part.draw(own, component, n_rows, random_state) for part, own in self._each(parameters)
         ]
 
-    def slack(self, parameters: ProductParameters, weights: np.ndarray, epsilon: float) -> float:
-        return sum(part.slack(own, weights, epsilon) for part, own in self._each(parameters))
+    def slack(self, parameters: ProductParameters, counts: np.ndarray, epsilon: float) -> float:
+        return sum(part.slack(own, counts, epsilon) for part, own in self._each(parameters))
 
     def degenerate(
         self, statistics: ProductStatistics, parameters: ProductParameters, n_rows: int
@@ -280,5 +321,8 @@ class Product(Emission):
 def _of_part(named: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What is said of the groups of one part, by the names they have there."""
     prefix = f"{name}."
-    return {key.removeprefix(prefix): value for key, value in named.items()
-            if key.startswith(prefix) and "." not in key.removeprefix(prefix)}  # fmt: skip
+    return {
+        key.removeprefix(prefix): value
+        for key, value in named.items()
+        if key.startswith(prefix) and "." not in key.removeprefix(prefix)
+    }

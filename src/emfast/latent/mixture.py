@@ -1,5 +1,12 @@
-"""Independent components: the latent structure of a mixture."""
+"""Independent components: the latent structure of a mixture.
 
+References
+----------
+Celeux, G. and Govaert, G. (1992). A classification EM algorithm for clustering and two stochastic
+versions. Computational Statistics & Data Analysis 14, 315-332.
+"""
+
+from copy import copy
 from types import ModuleType
 from typing import Any
 
@@ -7,6 +14,7 @@ import numpy as np
 
 from emfast.known import Known, components_given
 from emfast.latent.base import Latent
+from emfast.priors import Dirichlet, check_concentrations
 from emfast.statistics import starved
 
 
@@ -16,16 +24,45 @@ class MixtureWeights(Latent):
     Parameters
     ----------
     fixed : collection or mapping of "weights", see `known.Known`
+    assignment : {"soft", "hard", "stochastic"}, default="soft"
+        Whether the E-step gives rows to components by their responsibilities, as a whole to the
+        most probable one, or as a whole to one that is drawn. The objective of "hard" is the
+        classification likelihood, that of the others the likelihood.
+    seed : int, default=0
+        Of the draws.
     """
 
     groups = ("weights",)
+    prior_names = ("weight_concentration_prior",)
 
-    def __init__(self, *, fixed=()):
+    def __init__(self, *, fixed=(), assignment="soft", seed=0):
         self.fixed = Known(fixed)
+        self.assignment = assignment
+        self.seed = seed
 
-    def kernel(self, weights: np.ndarray, kernels: ModuleType) -> Any:
+    @property
+    def draws(self) -> bool:
+        return self.assignment == "stochastic"
+
+    def with_draws(self, seed: int | None) -> "MixtureWeights":
+        if not self.draws:
+            return self
+        changed = copy(self)
+        changed.assignment = "soft" if seed is None else "stochastic"
+        changed.seed = seed or 0
+        return changed
+
+    def kernel(
+        self, weights: np.ndarray, kernels: ModuleType, iteration: int = 0, first_row: int = 0
+    ) -> Any:
         with np.errstate(divide="ignore"):
-            return kernels.MixtureWeights(np.log(weights))
+            return kernels.MixtureWeights(
+                np.log(weights),
+                assignment=self.assignment,
+                seed=self.seed,
+                iteration=iteration,
+                first_row=first_row,
+            )
 
     def weights(self, weights: np.ndarray) -> np.ndarray:
         return weights
@@ -38,10 +75,23 @@ class MixtureWeights(Latent):
         if "weights" in self.fixed:
             return weights
         counts = np.where(starved(counts), 0.0, counts)
+        if self.prior is not None:
+            counts = counts + self.prior.counts
         known = self.fixed.of("weights", len(weights))
         if not known.any():
             return counts / counts.sum()
         return _shared(counts, weights, known) if counts[~known].sum() > 0 else weights
+
+    def checked_prior(self, prior: dict[str, Any], n_components: int) -> Dirichlet | None:
+        name = self.prior_names[0]
+        if name not in prior:
+            return None
+        K = n_components
+        counts = check_concentrations(f"prior[{name!r}]", prior[name], (), (K,))
+        return Dirichlet(np.broadcast_to(counts, K))
+
+    def log_prior(self, weights: np.ndarray) -> float:
+        return 0.0 if self.prior is None else self.prior.log_density(weights)
 
     def with_groups(self, weights: np.ndarray, given: dict[str, np.ndarray]) -> np.ndarray:
         """Weights that are not given share what the given ones leave."""
