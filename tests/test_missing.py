@@ -573,8 +573,7 @@ def test_imputed_entries_are_conditional_means(fitted, dtype):
     expected = np.zeros_like(X)
     for k in range(3):
         covariance = oracle.covariance_of(mixture.covariances_, mixture.covariance_type, k, 5)
-        conditional = [oracle.conditional(x, mixture.means_[k], covariance)[0] for x in X]
-        expected += r[:, k, None] * np.array(conditional)
+        expected += r[:, k, None] * oracle.conditional(X, mixture.means_[k], covariance)[0]
     tolerance = {"float64": 1e-12, "float32": 1e-4}[dtype]
     assert_allclose(imputed, expected, rtol=tolerance, atol=tolerance)
     assert imputed.dtype == dtype
