@@ -134,9 +134,9 @@ class GaussianMixture(BaseMixture):
     rows for each parameter of "full" covariances, starts on it are tried with diagonal ones. EM
     begins at given values on all rows, unless they are `fixed`.
 
-    An entry that is NaN is missing: the likelihood of its row is that of the entries that are known.
-    A feature that no row of a component has keeps the mean and variance it starts with, where
-    nothing else tells them ("diag", "spherical"). A row without any entry has the weights as
+    An entry that is NaN is missing: the likelihood of its row is that of the entries that are
+    known. A feature that no row of a component has keeps the mean and variance it starts with,
+    where nothing else tells them ("diag", "spherical"). A row without any entry has the weights as
     responsibilities and the log-likelihood 0.
 
     The likelihood of a Gaussian mixture has no maximum: a component on a few equal rows, or on rows
