@@ -464,7 +464,7 @@ def mixtures():
     yield CategoricalMixture(2, categories=[["few", "many"]] * 2, random_state=0), words
 
 
-@pytest.mark.parametrize(("mixture", "X"), mixtures())
+@pytest.mark.parametrize(("mixture", "X"), list(mixtures()))
 def test_copies_and_files_give_the_same_answers(mixture, X, tmp_path):
     mixture.fit(X, labels=["low"] + [None] * 199)
     save(mixture, tmp_path / "model.npz")

@@ -106,7 +106,7 @@ def mixtures():
     yield Mixture(2, [("a", Categorical(), [0, 1, 2]), ("b", Poisson(), [3, 4, 5])]), answers()
 
 
-@pytest.mark.parametrize(("mixture", "X"), mixtures())
+@pytest.mark.parametrize(("mixture", "X"), list(mixtures()))
 @pytest.mark.parametrize("assignment", ["soft", "hard"])
 def test_fits_are_the_same(monkeypatch, mixture, X, assignment):
     labels = np.full(N, -1)

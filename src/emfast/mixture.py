@@ -480,6 +480,12 @@ feature_names_in_ : see `GaussianMixture`
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        return tags
+
     def _attributes(self, parameters: BernoulliParameters) -> dict[str, np.ndarray]:
         return {"probabilities_": parameters.probabilities}
 
