@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import oracle
-from changes import Change
+from changes import Change, nothing
 from emfast import BinomialMixture, CategoricalMixture, Mixture, PoissonMixture
 from emfast.data import Batch
 from emfast.emissions import Bernoulli, Binomial, Categorical, Gaussian, Poisson, Product
@@ -33,11 +33,15 @@ class DiscreteFamily:
 
     shared = ()
     missing = False
+    closed_form = True
     precisions = ("float64", "float32")
     fill = {"float64": 1, "float32": 1}
 
     def batch(self, X, weights=None, labels=None):
         return Batch(X, weights, labels or Labels(), self.missing)
+
+    def under(self, parameters):
+        return self
 
     def fall(self, parameters, weights, regular):
         return 0.0
@@ -139,7 +143,9 @@ class BinomialFamily(DiscreteFamily):
         return BinomialParameters(rng.uniform(0.05, 0.95, (K, D)))
 
     def draw(self, rng, parameters, components):
-        return self.as_stored(rng, rng.binomial(self.n_trials, parameters.probabilities[components]))
+        return self.as_stored(
+            rng, rng.binomial(self.n_trials, parameters.probabilities[components])
+        )
 
     def named(self, parameters):
         return {"probabilities": parameters.probabilities}
@@ -188,7 +194,7 @@ class BinomialFamily(DiscreteFamily):
             p = named["probabilities"]
             return {"probabilities": np.where(flipped, 1 - p, p)}
 
-        yield Change("flip", rows, parameters, parameters, 0.0, self.precisions)
+        yield Change("flip", rows, parameters, parameters, nothing, self.precisions)
 
 
 class CategoricalFamily(DiscreteFamily):
@@ -278,7 +284,7 @@ class CategoricalFamily(DiscreteFamily):
             turned = [p[:, ::-1] if flip else p for p, flip in zip(parts, flipped, strict=True)]
             return {"probabilities": np.hstack(turned)}
 
-        yield Change("rename", rows, parameters, parameters, 0.0, self.precisions)
+        yield Change("rename", rows, parameters, parameters, nothing, self.precisions)
 
 
 class ProductFamily(DiscreteFamily):
@@ -314,11 +320,11 @@ class ProductFamily(DiscreteFamily):
         return self._emission(D, regular)
 
     def of(self, named):
-        return ProductParameters(
-            self._of_part(name, {group.split(".")[1]: named[group] for group in named
-                                 if group.startswith(f"{name}.")})  # fmt: skip
-            for name in dict.fromkeys(group.split(".")[0] for group in named)
-        )
+        parts = {}
+        for key, value in named.items():
+            name, group = key.split(".")
+            parts.setdefault(name, {})[group] = value
+        return ProductParameters(self._of_part(name, own) for name, own in parts.items())
 
     def _of_part(self, name, named):
         if name == "numbers":
@@ -410,9 +416,7 @@ class ProductFamily(DiscreteFamily):
                 "answers": lambda own, part: oracle.bernoulli_log_densities(
                     part, own.probabilities
                 ),
-                "levels": lambda own, part: oracle.categorical_log_densities(
-                    part, own.by_feature
-                ),
+                "levels": lambda own, part: oracle.categorical_log_densities(part, own.by_feature),
                 "counts": lambda own, part: oracle.poisson_log_densities(part, own.rates),
             }[name](own, part)
         return total

@@ -35,7 +35,9 @@ def test_two_coins():
     """Do and Batzoglou (2008)."""
     start = BinomialMixture(2, max_iter=0, **COINS).fit(HEADS)
     assert_allclose(
-        start.predict_proba(HEADS)[:, 0], [0.449149, 0.804986, 0.733467, 0.352156, 0.647215], atol=1e-6
+        start.predict_proba(HEADS)[:, 0],
+        [0.449149, 0.804986, 0.733467, 0.352156, 0.647215],
+        atol=1e-6,
     )
     for n_iter, expected in (
         (1, [0.7130122354, 0.5813393083]),
@@ -329,7 +331,12 @@ def test_rates_of_exactly_zero():
 def test_probabilities_of_exactly_0_and_1():
     X = np.array([[0, 3], [0, 3], [3, 1], [3, 2]])
     mixture = BinomialMixture(
-        2, n_trials=3, weights_init=[0.5, 0.5], probabilities_init=[[0, 1], [1, 0.5]], max_iter=1, tol=0
+        2,
+        n_trials=3,
+        weights_init=[0.5, 0.5],
+        probabilities_init=[[0, 1], [1, 0.5]],
+        max_iter=1,
+        tol=0,
     ).fit(X)
     assert_array_equal(mixture.probabilities_, [[0, 1], [1, 0.5]])
     assert mixture.score_samples([[1, 1]])[0] == -np.inf
@@ -376,9 +383,7 @@ def test_sparse_rows_are_rows(kind, dtype):
 def test_sparse_rows_of_any_form():
     """Entries out of order, twice, or zero."""
     X = np.array([[0, 3.0, 1.0], [2.0, 0, 0], [0, 0, 0]])
-    messy = sp.csr_array(
-        ([1.0, 1.0, 2.0, 2.0, 0.0], [2, 1, 1, 0, 1], [0, 3, 5, 5]), shape=(3, 3)
-    )
+    messy = sp.csr_array(([1.0, 1.0, 2.0, 2.0, 0.0], [2, 1, 1, 0, 1], [0, 3, 5, 5]), shape=(3, 3))
     before = messy.data.copy()
     expected = PoissonMixture(1).fit(X)
     mixture = PoissonMixture(1).fit(messy)
@@ -409,7 +414,9 @@ def test_missing_entries(kind):
         "poisson": PoissonMixture(2, random_state=0),
         "categorical": CategoricalMixture(2, random_state=0),
     }[kind]
-    X = (rng.uniform(size=(300, 4)) < np.array([[0.9], [0.2]])[rng.integers(0, 2, 300)]).astype(float)
+    X = (rng.uniform(size=(300, 4)) < np.array([[0.9], [0.2]])[rng.integers(0, 2, 300)]).astype(
+        float
+    )
     X[rng.uniform(size=X.shape) < 0.3] = np.nan
     X[7] = np.nan
     mixture.fit(X)
@@ -434,7 +441,11 @@ def test_missing_entries(kind):
 def test_a_feature_that_no_row_of_a_component_shows_keeps_its_value():
     X = np.array([[0, 0, np.nan], [0, 0, np.nan], [1, 1, 1], [1, 1, 0.0]])
     mixture = BernoulliMixture(
-        2, weights_init=[0.5, 0.5], probabilities_init=[[0.1, 0.1, 0.3], [0.9, 0.9, 0.6]], max_iter=3, tol=0
+        2,
+        weights_init=[0.5, 0.5],
+        probabilities_init=[[0.1, 0.1, 0.3], [0.9, 0.9, 0.6]],
+        max_iter=3,
+        tol=0,
     ).fit(X, labels=[0, 0, 1, 1])
     assert_allclose(mixture.probabilities_, [[0, 0, 0.3], [1, 1, 0.5]])
 
@@ -453,7 +464,7 @@ def mixtures():
     yield CategoricalMixture(2, categories=[["few", "many"]] * 2, random_state=0), words
 
 
-@pytest.mark.parametrize(("mixture", "X"), mixtures())
+@pytest.mark.parametrize(("mixture", "X"), list(mixtures()))
 def test_copies_and_files_give_the_same_answers(mixture, X, tmp_path):
     mixture.fit(X, labels=["low"] + [None] * 199)
     save(mixture, tmp_path / "model.npz")

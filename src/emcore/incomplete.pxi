@@ -82,7 +82,6 @@ cdef class IncompleteDiagGaussian(Emission):
                                        statistics, 3 * D)
         accumulate_in_lanes(tile, tile.x + 2 * D, tile.x_stride, D, K, statistics + 2 * D, 3 * D)
 
-
     cdef void impute(self, const Tile* tile, real* rows) noexcept nogil:
         """The means, averaged by responsibilities."""
         cdef Py_ssize_t D = self.n_features, K = self.n_components, b, d, k
@@ -310,7 +309,6 @@ cdef class IncompleteFullGaussian(FullGaussian):
                     for j in range(i + 1):
                         add_by_component(r * q.deviations[j], v, self.n_components,
                                          scatter + triangle(m[i]) + m[j], triangle(D))
-
 
     cdef void impute(self, const Tile* tile, real* rows) noexcept nogil:
         """The conditional means, averaged by responsibilities."""
@@ -630,7 +628,6 @@ cdef class IncompleteTiedGaussian(TiedGaussian):
             x[m[i] * LANES] += means[i]
             for j in range(i + 1):
                 scatter[triangle(m[i]) + m[j]] -= weight * means[i] * means[j]
-
 
     cdef void impute(self, const Tile* tile, real* rows) noexcept nogil:
         """The conditional means, averaged by responsibilities."""

@@ -24,12 +24,14 @@ class Batch:
     labels : Labels
     missing : bool, whether there may be NaN among the rows, for entries that are missing; a tuple
         of bool for blocks of columns
+    numbers : ndarray of shape (n_rows,) or None, what messages call the rows, if not by their place
     """
 
     X: Any
     weights: np.ndarray | None = None
     labels: Labels = NOTHING_KNOWN
     missing: bool | tuple[bool, ...] = False
+    numbers: np.ndarray | None = None
 
     @property
     def n_rows(self) -> int:
@@ -44,6 +46,10 @@ class Batch:
         """A copy of the given rows."""
         weights = None if self.weights is None else self.weights[rows]
         return Batch(take(self.X, rows), weights, self.labels.take(rows), self.missing)
+
+    def number(self, row: int) -> int:
+        """What messages call a row."""
+        return int(row if self.numbers is None else self.numbers[row])
 
     @property
     def storage(self) -> str | tuple[str, ...]:

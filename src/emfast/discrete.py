@@ -286,8 +286,8 @@ feature_names_in_ : see `GaussianMixture`
 
     Notes
     -----
-    X holds counts: whole numbers from 0 to the number of trials. NaN is missing, and left out of the
-    likelihood of its row. Log-likelihoods include the binomial coefficients.
+    X holds counts: whole numbers from 0 to the number of trials. NaN is missing, and left out of
+    the likelihood of its row. Log-likelihoods include the binomial coefficients.
 
     Examples
     --------

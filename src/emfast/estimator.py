@@ -30,6 +30,7 @@ from emfast.labels import encode_labels
 from emfast.latent import Latent
 from emfast.latent.mixture import noise_bounds
 from emfast.problem import MixtureProblem, Model
+from emfast.repeats import collapsed
 from emfast.restarts import Restart, Starter, best_of
 from emfast.subsamples import nested, sizes
 from emfast.threads import resolve_threads
@@ -146,6 +147,12 @@ class BaseMixture(FittedMixture):
         """
         problem = self._fit(X, labels, sample_weight)
         batch = problem.source.batch
+        if batch.numbers is not None:
+            batch = self._validate_rows(X, reset=False)
+            known = encode_labels(
+                labels, batch.n_rows, int(self.n_components), noise=self._has_noise
+            )
+            batch = replace(batch, labels=known)
         return self._with_noise_as_none(self._pass(batch, ["assignments"])["assignments"])
 
     def _fit(self, X, labels, sample_weight) -> MixtureProblem:
@@ -199,7 +206,10 @@ class BaseMixture(FittedMixture):
             )
         check_known_values(fixed, given, n_components)
         scaled = near_one(weights)
-        source = ArraySource(replace(batch, weights=scaled, labels=encoded))
+        batch = replace(batch, weights=scaled, labels=encoded)
+        if emission.discrete and self.assignment != "stochastic":
+            batch = collapsed(batch)
+        source = ArraySource(batch)
         problem = MixtureProblem(latent, emission, source, resolve_threads(self.n_threads))
         if scaled is not weights:
             problem = problem.with_prior_times(float(scaled.max() / weights.max()))
@@ -230,8 +240,9 @@ class BaseMixture(FittedMixture):
             if batch.weights is not None:
                 impossible &= batch.weights[chunk] > 0
             if impossible.any():
+                row = batch.number(chunk.start + impossible.argmax())
                 raise ImpossibleRowError(
-                    f"X: row {chunk.start + impossible.argmax()} has zero likelihood under every "
+                    f"X: row {row} has zero likelihood under every "
                     "component that its label allows, by the known probabilities"
                 )
 

@@ -100,8 +100,11 @@ def _encoded(column: Any, levels: np.ndarray | None, name: Any) -> tuple[np.ndar
         values = values.astype(np.int64)
         own = np.array([False, True])[: values.max(initial=0) + 1]
         own = own[np.isin(own, values)]
-        return (np.searchsorted(own, values), own) if levels is None else (
-            _of_numbers(values, levels.astype(np.int64), name), levels)  # fmt: skip
+        return (
+            (np.searchsorted(own, values), own)
+            if levels is None
+            else (_of_numbers(values, levels.astype(np.int64), name), levels)
+        )
     if values.dtype.kind == "O" and _are_numbers(values):
         values = np.array([np.nan if _is_missing(v) else float(v) for v in values])
     if values.dtype.kind in "iuf":

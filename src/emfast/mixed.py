@@ -175,9 +175,10 @@ feature_names_in_ : see `GaussianMixture`
         if not parts:
             raise ValueError("emissions: found no columns for any of them; expected some")
         self.categories_ = {
-            name: emission.categories for name, emission, _ in parts
+            name: emission.categories
+            for name, emission, _ in parts
             if isinstance(emission, Categorical)
-        }  # fmt: skip
+        }
         return parts
 
     def _set_parts(self, positions: list[list[int]]) -> None:

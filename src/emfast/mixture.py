@@ -154,6 +154,11 @@ class GaussianMixture(BaseMixture):
     rows for each parameter of "full" covariances, starts on it are tried with diagonal ones. EM
     begins at given values on all rows, unless they are `fixed`.
 
+    An entry that is NaN is missing: the likelihood of its row is that of the entries that are
+    known. A feature that no row of a component has keeps the mean and variance it starts with,
+    where nothing else tells them ("diag", "spherical"). A row without any entry has the weights as
+    responsibilities and the log-likelihood 0.
+
     The likelihood of a Gaussian mixture has no maximum: a component on a few equal rows, or on rows
     that do not vary in some direction, gains without end as its variance there tends to zero, and
     only `reg_covar` stops it. Such a component is *degenerate*. It is recognised by a variance, in
@@ -327,8 +332,8 @@ class GaussianMixture(BaseMixture):
         """The mixture of the other features, where some have known values.
 
         Each component has its conditional distribution, and the responsibility it has for the known
-        values as its weight (Bishop, Pattern Recognition and Machine Learning, 2006, eqs. 2.73, 2.75
-        and exercise 9.10).
+        values as its weight (Bishop, Pattern Recognition and Machine Learning, 2006, eqs. 2.73,
+        2.75 and exercise 9.10).
 
         Parameters
         ----------
@@ -512,6 +517,12 @@ feature_names_in_ : see `GaussianMixture`
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        return tags
 
     def _attributes(self, parameters: BernoulliParameters) -> dict[str, np.ndarray]:
         return {"probabilities_": parameters.probabilities}

@@ -233,8 +233,9 @@ class MixtureProblem:
                 self.latent, self.emission, model, batch, self.n_threads, self.constant, n_rows
             )
             if statistics.impossible_row >= 0:
+                row = n_rows + batch.number(statistics.impossible_row)
                 raise ImpossibleRowError(
-                    f"X: row {n_rows + statistics.impossible_row} has zero likelihood under "
+                    f"X: row {row} has zero likelihood under "
                     "every component that its label allows; check the row, its label, the start"
                 )
             total = statistics if total is None else total + statistics

@@ -402,8 +402,11 @@ def check_trials(n_trials: Any, n_rows: int | None, n_features: int) -> np.ndarr
     trials = _as_floats("n_trials", n_trials)
     shapes = {(): "a number", (n_features,): "(n_features,)"}
     if n_rows is not None:
-        shapes = {(n_rows,): "(n_rows,)", (n_rows, n_features): "(n_rows, n_features)", ():
-                  "a number"}  # fmt: skip
+        shapes = {
+            (n_rows,): "(n_rows,)",
+            (n_rows, n_features): "(n_rows, n_features)",
+            (): "a number",
+        }
     if trials.shape not in shapes:
         raise ValueError(
             f"n_trials: found shape {trials.shape}; expected {' or '.join(shapes.values())} with "

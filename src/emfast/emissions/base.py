@@ -43,6 +43,8 @@ class Emission(ABC):
         Those whose values all components share; others have the component axis first.
     fixed : Known
         The parameters that the M-step leaves as they are.
+    discrete : bool
+        Whether rows are likely to be repeated, because entries have few values.
     prior : Prior or None
         What is known of the parameters before any row is seen; None if it is flat.
     prior_names : tuple of str
@@ -55,6 +57,7 @@ class Emission(ABC):
     groups: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     fixed: Known = NOTHING_KNOWN
+    discrete: bool = False
     prior: Any = None
     prior_names: tuple[str, ...] = ()
     has_units: bool = False
@@ -65,7 +68,7 @@ class Emission(ABC):
     ) -> tuple[Any, bool | tuple[bool, ...]]:
         """X as rows that the kernel takes, and whether entries are missing; see `validation`."""
 
-    def check_columns(self, X: Any, weights: np.ndarray | None) -> None:
+    def check_columns(self, X: Any, weights: np.ndarray | None) -> None:  # noqa: B027
         """Raise where a column of the rows of positive weight cannot be fitted."""
 
     @abstractmethod

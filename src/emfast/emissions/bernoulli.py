@@ -63,6 +63,7 @@ class Bernoulli(Emission):
     """
 
     kind = "Bernoulli"
+    discrete = True
     groups = ("probabilities",)
     prior_names = ("probabilities_prior",)
 

@@ -1,8 +1,9 @@
 r"""Categorical emission: independent features, each one of some levels (multinoulli).
 
 :math:`\log p(x | k) = \sum_d \log p_{k d x_d}`; the M-step is
-:math:`p_{kdl} = \sum_n r_{nk} [x_{nd} = l] / \sum_n r_{nk}` over the rows where feature d is observed
-(Bishop 2006, exercise 9.18). Levels are codes 0, 1, ...; a code that is none of them is missing.
+:math:`p_{kdl} = \sum_n r_{nk} [x_{nd} = l] / \sum_n r_{nk}`, over the rows where feature d is
+observed (Bishop 2006, exercise 9.18). Levels are codes 0, 1, ...; a code that is none of them is
+missing.
 """
 
 from dataclasses import dataclass, replace
@@ -86,6 +87,7 @@ class Categorical(Emission):
     """
 
     groups = ("probabilities",)
+    discrete = True
     prior_names = ("probabilities_prior",)
 
     def __init__(self, categories="auto", *, fixed=()):
@@ -292,7 +294,7 @@ class Categorical(Emission):
 
 
 def indicators(X: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """1 for the level of a feature that a row has, 0 for others, NaN for all where it is missing."""
+    """1 for the level of a feature that a row has, else 0; NaN for all where it is missing."""
     parts = []
     for codes, n_levels in zip(np.asarray(X).T, levels, strict=True):
         own = (codes[:, None] == np.arange(n_levels)).astype(np.float64)

@@ -88,6 +88,7 @@ class CountEmission(Emission):
 
     group: str
     made: type
+    discrete = True
     check_prior: Callable
 
     def __init__(self, *, fixed=()):

@@ -302,14 +302,14 @@ class Diag(_Variances):
     def untold(self, unseen):
         return unseen
 
+    def of_columns(self, covariances, columns):
+        return covariances[:, columns]
+
     def log_determinants(self, factors, n_features):
         return 2 * np.log(factors).sum(axis=1)
 
     def counts_of_degrees(self, degrees, n_components, n_features):
         return degrees + 2
-
-    def of_columns(self, covariances, columns):
-        return covariances[:, columns]
 
     def whitened(self, factors, vectors):
         return factors * vectors
@@ -359,14 +359,14 @@ class Spherical(_Variances):
     def untold(self, unseen):
         return unseen.all(axis=1)
 
+    def of_columns(self, covariances, columns):
+        return covariances
+
     def log_determinants(self, factors, n_features):
         return 2 * n_features * np.log(factors)
 
     def counts_of_degrees(self, degrees, n_components, n_features):
         return (degrees + 2) / n_features
-
-    def of_columns(self, covariances, columns):
-        return covariances
 
     def whitened(self, factors, vectors):
         return factors[:, None] * vectors
@@ -420,7 +420,7 @@ class _Matrices(CovarianceStructure):
         return covariances[..., columns[:, None], columns]
 
     def given(self, factors, means, known, values):
-        # Of the joint precision, L_rr is the conditional one and -L_rr^-1 L_ro the slope of the mean.
+        # Of the joint precision, L_rr is the conditional one, -L_rr^-1 L_ro the slope of the mean.
         precisions = self.precisions(self.stack(factors))
         covariances = inverse(precisions[:, ~known][:, :, ~known])
         forms = precisions[:, ~known][:, :, known] @ (values - means[:, known])[:, :, None]

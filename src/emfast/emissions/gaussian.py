@@ -10,9 +10,10 @@ the M-step is :math:`\mu_k = o_k + F_k / n_k` and
 Learning, 2006, eqs. 9.24 and 9.25, moved to the origin). Where the means are fixed, the covariance
 is taken about them.
 
-Where entries of rows are missing, independent features ("diag", "spherical") leave out their factors
-of the density, and moments are of what is known. Otherwise moments are expected ones, given what is
-known of the row (Little and Rubin, Statistical Analysis with Missing Data, 2002, section 11.2).
+Where entries of rows are missing, independent features ("diag", "spherical") leave out their
+factors of the density, and moments are of what is known. Otherwise moments are expected ones, given
+what is known of the row (Little and Rubin, Statistical Analysis with Missing Data, 2002, section
+11.2).
 """
 
 from dataclasses import dataclass, replace
@@ -115,7 +116,7 @@ class GaussianStatistics:
 
     @property
     def unseen(self) -> np.ndarray | None:
-        """Which features too few rows of a component have to tell its parameters; None if all do."""
+        """Which features of a component too few rows have to tell its parameters; None if all."""
         return None if self.known is None else self.known < STARVED * self.counts.sum()
 
     @property

@@ -60,16 +60,22 @@ class Product(Emission):
         self.names = tuple(parts)
         self.parts = tuple(parts.values())
         self.widths = tuple(widths)
-        self.groups = tuple(f"{name}.{group}" for name, part in parts.items()
-                            for group in part.groups)  # fmt: skip
-        self.shared = tuple(f"{name}.{group}" for name, part in parts.items()
-                            for group in part.shared)  # fmt: skip
+        self.groups = tuple(
+            f"{name}.{group}" for name, part in parts.items() for group in part.groups
+        )
+        self.shared = tuple(
+            f"{name}.{group}" for name, part in parts.items() for group in part.shared
+        )
         self.fixed = Known(fixed)
 
     @property
     def kind(self) -> str:
         named = zip(self.names, self.parts, strict=True)
         return "product of " + ", ".join(f"{name}: {part.kind}" for name, part in named)
+
+    @property
+    def discrete(self) -> bool:
+        return all(part.discrete for part in self.parts)
 
     @property
     def fixed(self) -> Known:
@@ -225,7 +231,7 @@ class Product(Emission):
     def embedded(
         self, X: Blocks, located: dict[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Points of all parts, or of those located; each feature counts about as much as another."""
+        """Points of all parts, or of those located, in which features count about alike."""
         points, locations = [], []
         for part, name, rows in self._each(self.names, X.parts):
             of_part = _of_part(located, name)
@@ -335,5 +341,8 @@ class Product(Emission):
 def _of_part(named: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What is said of the groups of one part, by the names they have there."""
     prefix = f"{name}."
-    return {key.removeprefix(prefix): value for key, value in named.items()
-            if key.startswith(prefix) and "." not in key.removeprefix(prefix)}  # fmt: skip
+    return {
+        key.removeprefix(prefix): value
+        for key, value in named.items()
+        if key.startswith(prefix) and "." not in key.removeprefix(prefix)
+    }
