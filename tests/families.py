@@ -14,6 +14,15 @@ from hypothesis import strategies as st
 
 import emcore
 import oracle
+from changes import Change, nothing
+from discrete_families import (
+    BinomialFamily,
+    CategoricalFamily,
+    DiscreteFamily,
+    PoissonFamily,
+    ProductFamily,
+    with_holes,
+)
 from emfast import BernoulliMixture, GaussianMixture
 from emfast.data import ArraySource, Batch
 from emfast.emissions import Bernoulli, Gaussian
@@ -29,6 +38,7 @@ class GaussianFamily:
     precisions = ("float64", "float32")
     # What a masked entry may hold: its square overflows.
     fill = {"float64": 1e200, "float32": 9.96921e36}
+    closed_form = True
 
     def __init__(self, covariance_type):
         self.covariance_type = covariance_type
@@ -78,6 +88,19 @@ class GaussianFamily:
         if not self.shared:
             covariances[1] = 0.97 * covariances[0]
         return self.emission().parameters(means, covariances)
+
+    def batch(self, X, weights=None, labels=None):
+        return Batch(X, weights, labels or Labels())
+
+    def under(self, parameters):
+        """What can tell statistics and estimates of rows under these parameters."""
+        return self
+
+    def fitted(self, estimator):
+        return {"means": estimator.means_, "covariances": estimator.covariances_}
+
+    def arguments(self, named):
+        return {f"{name}_init": value for name, value in named.items()}
 
     def log_densities(self, X, parameters):
         return oracle.gaussian_log_densities(
@@ -172,18 +195,114 @@ class GaussianFamily:
                 covariances = covariances / np.outer(scales, scales)
             return {"means": (named["means"] - shift) / scales, "covariances": covariances}
 
-        return Change(name, rows, parameters, back, -np.log(scales).sum(), precisions)
+        def log_likelihood(X):
+            return -(~np.isnan(X) @ np.log(scales)).mean()
+
+        return Change(name, rows, parameters, back, log_likelihood, precisions)
 
 
-class BernoulliFamily:
-    """Binary features, given as numbers or as bytes."""
+class IncompleteGaussianFamily(GaussianFamily):
+    """Gaussian rows with missing entries, in a few patterns.
 
-    fill = {"float64": 1, "float32": 1}
-    shared = ()
+    What is expected of missing entries, hence the statistics, depends on the parameters unless
+    features are independent.
+    """
+
+    def __init__(self, covariance_type, parameters=None):
+        super().__init__(covariance_type)
+        self.name = f"incomplete-{self.name}"
+        self.independent = covariance_type in ("diag", "spherical")
+        # Whether M-steps of labelled rows do not depend on the model before.
+        self.closed_form = self.independent
+        self.given = parameters
+
+    def under(self, parameters):
+        return IncompleteGaussianFamily(self.covariance_type, parameters)
+
+    def draw(self, rng, parameters, components):
+        X = super().draw(rng, parameters, components)
+        patterns = rng.uniform(size=(8, X.shape[1])) < 0.3
+        # No column is missing entirely.
+        patterns[0] = False
+        missing = patterns[rng.integers(8, size=len(X))]
+        missing[0] = False
+        X[missing] = np.nan
+        return X
+
+    def batch(self, X, weights=None, labels=None):
+        return Batch(X, weights, labels or Labels(), missing=True)
+
+    def log_densities(self, X, parameters):
+        return oracle.incomplete_gaussian_log_densities(
+            X, parameters.means, parameters.covariances, self.covariance_type
+        )
+
+    def statistics(self, statistics):
+        named = super().statistics(statistics)
+        return {**named, "known": statistics.known} if self.independent else named
+
+    def true_statistics(self, X, r, origin):
+        X = np.asarray(X, np.float64)
+        if self.independent:
+            first, second, known = oracle.known_moments(X, r, origin)
+            second = second.sum(axis=1) if self.covariance_type == "spherical" else second
+            return {"first": first, "second": second, "known": known}
+        first, second = oracle.expected_moments(
+            X, r, origin, self.given.means, self.given.covariances, self.covariance_type
+        )
+        return {"first": first, "second": self._shaped(second)}
+
+    def magnitudes(self, X, r, origin):
+        X = np.asarray(X, np.float64)
+        if self.independent:
+            known = ~np.isnan(X)
+            sizes = super().magnitudes(np.where(known, X, np.median(origin, axis=0)), r, origin)
+            return {**sizes, "known": r.T @ known}
+        first, second = [], []
+        for k in range(r.shape[1]):
+            covariance = oracle.covariance_of(
+                self.given.covariances, self.covariance_type, k, X.shape[1]
+            )
+            filled, spread = oracle.conditional(X, self.given.means[k], covariance)
+            z = np.abs(filled - origin[k])
+            # A conditional mean is a difference of sums that may be larger.
+            z += np.abs(self.given.means[k] - origin[k]) + np.sqrt(np.diag(covariance))
+            first.append(r[:, k] @ z)
+            second.append((r[:, k, None] * z).T @ z + np.tensordot(r[:, k], np.abs(spread), 1))
+        return {"first": np.stack(first), "second": self._shaped(np.stack(second))}
+
+    def estimate(self, X, r, *, regular=1e-3):
+        X = np.asarray(X, np.float64)
+        if self.independent:
+            first, _, known = oracle.known_moments(X, r, np.zeros((r.shape[1], X.shape[1])))
+            means = first / known
+            second = oracle.known_moments(X, r, means)[1]
+            if self.covariance_type == "spherical":
+                return {"means": means, "covariances": second.sum(1) / known.sum(1) + regular}
+            return {"means": means, "covariances": second / known + regular}
+        origin = self.given.means
+        first, second = oracle.expected_moments(
+            X, r, origin, origin, self.given.covariances, self.covariance_type
+        )
+        counts = r.sum(axis=0)
+        steps = first / counts[:, None]
+        second = second - counts[:, None, None] * steps[:, :, None] * steps[:, None, :]
+        averages = (
+            second.sum(axis=0) / counts.sum() if self.shared else second / counts[:, None, None]
+        )
+        return {"means": origin + steps, "covariances": averages + regular * np.eye(X.shape[1])}
+
+
+class BernoulliFamily(DiscreteFamily):
+    """Binary features, given as numbers, some of them perhaps missing, or as bytes."""
+
+    groups = ("probabilities",)
 
     def __init__(self, storage):
-        self.storage = np.dtype(storage)
-        self.name = f"bernoulli-{'number' if self.storage.kind == 'f' else self.storage.name}"
+        self.missing = storage == "missing"
+        self.storage = np.dtype("float64" if self.missing else storage)
+        kind = "number" if self.storage.kind == "f" else self.storage.name
+        self.name = f"bernoulli-{'missing' if self.missing else kind}"
         self.precisions = ("float64", "float32") if self.storage.kind == "f" else ("float64",)
 
     def emission(self, *, regular=None):
@@ -198,6 +317,8 @@ class BernoulliFamily:
     def draw(self, rng, parameters, components):
         p = parameters.probabilities[components]
         X = (rng.uniform(size=p.shape) < p).astype(np.uint8)
+        if self.missing:
+            return with_holes(rng, X)
         return X.astype(np.float64) if self.storage.kind == "f" else X
 
     def named(self, parameters):
@@ -218,19 +339,20 @@ class BernoulliFamily:
         return np.tile(statistics.reference, (len(statistics.counts), 1))
 
     def true_statistics(self, X, r, origin):
-        return {"first": oracle.first_moments(X, r, origin)}
+        X = np.asarray(X, np.float64)
+        return {"first": oracle.weighted_sums(np.where(np.isnan(X), 0, X - origin[0]), r)}
 
     def magnitudes(self, X, r, origin):
-        return {"first": np.abs(oracle.first_moments(X, r, origin))}
+        return {"first": np.abs(self.true_statistics(X, r, origin)["first"])}
 
     def estimate(self, X, r, *, regular=None):
-        return {"probabilities": oracle.weighted_means(X, r)}
+        X = np.asarray(X, np.float64)
+        there = ~np.isnan(X)
+        sums = oracle.weighted_sums(np.where(there, X, 0), r)
+        return {"probabilities": sums / oracle.weighted_sums(there, r)}
 
     def estimator(self, K, *, regular=None, **arguments):
         return BernoulliMixture(K, **arguments)
-
-    def fall(self, parameters, weights, regular):
-        return 0.0
 
     def changes(self, rng, D):
         """Renaming yes to no in some columns renames their probabilities."""
@@ -243,26 +365,7 @@ class BernoulliFamily:
             p = named["probabilities"]
             return {"probabilities": np.where(flipped, 1 - p, p)}
 
-        yield Change("flip", rows, parameters, parameters, 0.0, self.precisions)
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change of the data, and of the parameters with it.
-
-    Attributes
-    ----------
-    rows, parameters, back : callable, of X, of named parameters and of changed named parameters
-    log_likelihood : float, what it adds to the log-likelihood of every row
-    precisions : tuple of str, those in which the law holds
-    """
-
-    name: str
-    rows: object
-    parameters: object
-    back: object
-    log_likelihood: float
-    precisions: tuple
+        yield Change("flip", rows, parameters, parameters, nothing, self.precisions)
 
 
 FAMILIES = [
@@ -272,7 +375,24 @@ FAMILIES = [
     GaussianFamily("full"),
     BernoulliFamily("float64"),
     BernoulliFamily("uint8"),
+    BernoulliFamily("missing"),
+    PoissonFamily("number"),
+    PoissonFamily("uint8"),
+    PoissonFamily("missing"),
+    PoissonFamily("sparse"),
+    BinomialFamily("number"),
+    BinomialFamily("missing"),
+    CategoricalFamily("uint8"),
+    CategoricalFamily("missing"),
+    ProductFamily(),
+    IncompleteGaussianFamily("spherical"),
+    IncompleteGaussianFamily("diag"),
+    IncompleteGaussianFamily("tied"),
+    IncompleteGaussianFamily("full"),
 ]
+GAUSSIANS = [family for family in FAMILIES if family.name.startswith("gaussian")]
+# Those whose kernels look up bits.
+BERNOULLIS = [family for family in FAMILIES if isinstance(family, BernoulliFamily)][:2]
 
 over_families = pytest.mark.parametrize(
     ("family", "precision"),
@@ -380,32 +500,40 @@ def allowed_of(labels, K):
 
 
 def estep(family, model, X, *, weights=None, labels=None, threads=1, regular=1e-3):
-    batch = Batch(X, weights, Labels() if labels is None else labels)
-    return expectation(MixtureWeights(), family.emission(regular=regular), model, batch, threads)
+    batch = family.batch(X, weights, labels)
+    emission = emission_of(family, X, regular)
+    return expectation(MixtureWeights(), emission, model, batch, threads)
+
+
+def emission_of(family, X, regular=1e-3):
+    """The package's family for rows like these."""
+    if isinstance(family, ProductFamily):
+        return family.emission(regular=regular, D=X.shape[1])
+    return family.emission(regular=regular)
 
 
 def outputs(family, model, X, *, weights=None, labels=None, threads=1):
     """Responsibilities, assignments and log-likelihoods of all rows."""
-    batch = Batch(X, weights, Labels() if labels is None else labels)
+    batch = family.batch(X, weights, labels)
     n, K = len(X), len(model.latent)
     arrays = {
         "responsibilities": np.full((n, K), np.nan, batch.dtype),
         "assignments": np.full(n, -9, np.intp),
         "log_likelihoods": np.full(n, np.nan),
     }
-    posterior(MixtureWeights(), family.emission(), model, batch, threads, **arrays)
+    posterior(MixtureWeights(), emission_of(family, X), model, batch, threads, **arrays)
     return arrays
 
 
 def problem(family, X, *, weights=None, labels=None, threads=1, regular=1e-3):
-    batch = Batch(X, weights, Labels() if labels is None else labels)
-    emission = family.emission(regular=regular)
+    batch = family.batch(X, weights, labels)
+    emission = emission_of(family, X, regular)
     return MixtureProblem(MixtureWeights(), emission, ArraySource(batch), threads)
 
 
 def fit(family, X, start, *, labels=None, sample_weight=None, regular=1e-3, **arguments):
     """An estimator fitted from a model."""
-    given = {f"{name}_init": value for name, value in family.named(start.emission).items()}
+    given = family.arguments(family.named(start.emission))
     arguments.setdefault("n_threads", 1)
     estimator = family.estimator(
         len(start.latent), regular=regular, weights_init=start.latent, **given, **arguments
@@ -418,8 +546,7 @@ def fit(family, X, start, *, labels=None, sample_weight=None, regular=1e-3, **ar
 
 def fitted(family, estimator, start):
     """Fitted parameters under the names that `named` gives those of `start`, and the weights."""
-    names = [*family.named(start.emission), "weights"]
-    return {name: getattr(estimator, f"{name}_") for name in names}
+    return {**family.fitted(estimator), "weights": estimator.weights_}
 
 
 # Comparing
@@ -479,6 +606,7 @@ def truth(family, model, X, origin, *, weights=None, labels=None):
     of the largest may be taken for zero. Sums then lose eps times the sum of absolute values.
     """
     n, K = len(X), len(model.latent)
+    family = family.under(model.emission)
     precision = np.float32 if X.dtype == np.float32 else np.float64
     eps, negligible = np.finfo(precision).eps, {4: 4.2e-8, 8: 9e-17}[precision().nbytes]
     w = np.ones(n) if weights is None else weights

@@ -6,6 +6,7 @@ are in human units: means, covariances of the shape that the covariance type say
 
 import mpmath
 import numpy as np
+from scipy.special import gammaln
 
 LOG_FLOOR = -100.0  # log p and log(1 - p) of a Bernoulli feature are clipped there
 
@@ -43,16 +44,92 @@ def gaussian_log_densities(X, means, covariances, covariance_type):
     return np.stack(columns, axis=1)
 
 
+def patterns_of(X):
+    """Which features a row has, (D,), and which rows have just these; for all there are."""
+    patterns, of_row = np.unique(~np.isnan(X), axis=0, return_inverse=True)
+    for i, known in enumerate(patterns):
+        yield known, np.flatnonzero(of_row.ravel() == i)
+
+
+def incomplete_gaussian_log_densities(X, means, covariances, covariance_type):
+    """(n, K) log-densities of what is known of every row; 0 where nothing is."""
+    X = np.asarray(X, np.float64)
+    K, D = np.shape(means)
+    out = np.zeros((len(X), K))
+    for o, rows in patterns_of(X):
+        for k in range(K if o.any() else 0):
+            covariance = covariance_of(covariances, covariance_type, k, D)[np.ix_(o, o)]
+            out[rows, k] = gaussian_log_density(X[np.ix_(rows, o)], means[k][o], covariance)
+    return out
+
+
+def conditional(X, mean, covariance):
+    """Means (n, D) and covariances (n, D, D) of Gaussian rows given what is known of them."""
+    filled = np.array(X, np.float64)
+    spread = np.zeros((len(X), len(mean), len(mean)))
+    for o, rows in patterns_of(X):
+        m = ~o
+        slopes = np.linalg.solve(covariance[np.ix_(o, o)], covariance[np.ix_(o, m)])
+        filled[np.ix_(rows, m)] = mean[m] + (filled[np.ix_(rows, o)] - mean[o]) @ slopes
+        spread[np.ix_(rows, m, m)] = covariance[np.ix_(m, m)] - covariance[np.ix_(m, o)] @ slopes
+    return filled, spread
+
+
 def bernoulli_log_densities(X, probabilities):
-    """(n, K) log-densities with both logarithms clipped at -100."""
+    """(n, K) log-densities, logarithms clipped at -100; missing features (NaN) are left out."""
     X = np.asarray(X, np.float64)
     columns = []
     for p in np.asarray(probabilities):
         with np.errstate(divide="ignore"):
             log_one = np.maximum(np.log(p), LOG_FLOOR)
             log_zero = np.maximum(np.log1p(-p), LOG_FLOOR)
-        columns.append(np.where(X == 1, log_one, log_zero).sum(axis=1))
+        terms = np.where(X == 1, log_one, log_zero)
+        columns.append(np.where(np.isnan(X), 0, terms).sum(axis=1))
     return np.stack(columns, axis=1)
+
+
+def poisson_log_densities(X, rates):
+    """(n, K) log-densities, log rates clipped at -100; missing counts (NaN) are left out."""
+    X = np.asarray(X, np.float64)
+    there = ~np.isnan(X)
+    x = np.where(there, X, 0)
+    columns = []
+    for rate in np.asarray(rates, np.float64):
+        with np.errstate(divide="ignore"):
+            log_rate = np.maximum(np.log(rate), LOG_FLOOR)
+        terms = x * log_rate - rate - gammaln(x + 1)
+        columns.append(np.where(there, terms, 0).sum(axis=1))
+    return np.stack(columns, axis=1)
+
+
+def binomial_log_densities(X, n_trials, probabilities):
+    """(n, K) log-densities, logarithms clipped at -100; missing counts (NaN) are left out."""
+    X = np.asarray(X, np.float64)
+    there = ~np.isnan(X)
+    x = np.where(there, X, 0)
+    n = np.broadcast_to(np.asarray(n_trials, np.float64), X.shape)
+    log_choices = gammaln(n + 1) - gammaln(x + 1) - gammaln(n - x + 1)
+    columns = []
+    for p in np.asarray(probabilities, np.float64):
+        with np.errstate(divide="ignore"):
+            log_p = np.maximum(np.log(p), LOG_FLOOR)
+            log_q = np.maximum(np.log1p(-p), LOG_FLOOR)
+        terms = log_choices + x * log_p + (n - x) * log_q
+        columns.append(np.where(there, terms, 0).sum(axis=1))
+    return np.stack(columns, axis=1)
+
+
+def categorical_log_densities(X, probabilities):
+    """(n, K) log-densities, clipped at -100; probabilities are a (K, levels) array a column."""
+    X = np.asarray(X, np.float64)
+    total = 0.0
+    for codes, p in zip(X.T, probabilities, strict=True):
+        with np.errstate(divide="ignore"):
+            log_p = np.maximum(np.log(p), LOG_FLOOR)
+        there = ~np.isnan(codes)
+        at = np.where(there, codes, 0).astype(int)
+        total = total + np.where(there, log_p[:, at], 0).T
+    return total
 
 
 def exact_gaussian_log_density(x, mean, covariance, digits=60):
@@ -100,6 +177,17 @@ def respond(log_densities, mixture_weights, allowed=None):
 # Sufficient statistics: r holds weighted responsibilities
 
 
+def weighted_sums(X, r):
+    """sum_n r_nk x_n, (K, D)."""
+    return (np.asarray(r, np.longdouble).T @ np.asarray(X, np.longdouble)).astype(np.float64)
+
+
+def normalised_by_feature(values, levels):
+    """Numbers for every level, (K, sum of levels), over their sums over the levels of a feature."""
+    parts = np.split(values, np.cumsum(levels)[:-1], axis=1)
+    return np.hstack([part / part.sum(axis=1, keepdims=True) for part in parts])
+
+
 def first_moments(X, r, origins):
     """sum_n r_nk (x_n - origin_k), (K, D)."""
     X, r = np.asarray(X, np.longdouble), np.asarray(r, np.longdouble)
@@ -116,6 +204,30 @@ def second_moments(X, r, origins):
         z = X - origins[k]
         moments.append((r[:, k, None] * z).T @ z)
     return np.stack(moments).astype(np.float64)
+
+
+def expected_moments(X, r, origins, means, covariances, covariance_type):
+    """First (K, D) and second moments (K, D, D) as expected given what is known of the rows."""
+    K, D = np.shape(means)
+    first, second = [], []
+    for k in range(K):
+        covariance = covariance_of(covariances, covariance_type, k, D)
+        filled, spread = conditional(X, means[k], covariance)
+        z = filled - origins[k]
+        first.append(r[:, k] @ z)
+        second.append((r[:, k, None] * z).T @ z + np.tensordot(r[:, k], spread, 1))
+    return np.stack(first), np.stack(second)
+
+
+def known_moments(X, r, origins):
+    """Of every feature over the rows that have it: moments (K, D), and sums of responsibilities."""
+    known = ~np.isnan(X)
+    first, second = np.zeros((2, r.shape[1], X.shape[1]))
+    for k in range(r.shape[1]):
+        z = np.where(known, np.asarray(X, np.longdouble) - origins[k], 0)
+        first[k] = (r[:, k, None] * z).sum(axis=0)
+        second[k] = (r[:, k, None] * z * z).sum(axis=0)
+    return first, second, r.T @ known
 
 
 # M-step

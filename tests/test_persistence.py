@@ -331,4 +331,4 @@ def test_foreign_files(tmp_path):
 
 
 def test_the_registry_names_its_classes():
-    assert all(kind.__name__ == name for name, (kind, _) in persistence.CLASSES.items())
+    assert all(kind.__name__ == name for name, kind in persistence.CLASSES.items())

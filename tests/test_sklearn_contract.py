@@ -5,7 +5,16 @@ import pytest
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sklearn.utils.validation import validate_data
 
-from emfast import BernoulliMixture, GaussianMixture
+from emfast import (
+    BernoulliMixture,
+    BinomialMixture,
+    CategoricalMixture,
+    GaussianMixture,
+    Mixture,
+    PoissonMixture,
+)
+from emfast.data import Batch
+from emfast.emissions import Gaussian
 
 BINARY_ONLY = "expected only 0 and 1"
 
@@ -14,8 +23,47 @@ class ThresholdedBernoulliMixture(BernoulliMixture):
     """scikit-learn's checks have no binary data: here every integer part that is odd is 1."""
 
     def _validate_rows(self, X, *, reset):
-        rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
-        return np.floor(rows) % 2
+        return super()._validate_rows(whole_numbers(self, X, reset) % 2, reset=reset)
+
+
+class FlooredPoissonMixture(PoissonMixture):
+    """Nor have they whole numbers."""
+
+    def _validate_rows(self, X, *, reset):
+        return super()._validate_rows(whole_numbers(self, X, reset), reset=reset)
+
+    __sklearn_tags__ = GaussianMixture.__sklearn_tags__
+
+
+class FlooredBinomialMixture(BinomialMixture):
+    """Out of ten."""
+
+    def _validate_rows(self, X, *, reset):
+        return super()._validate_rows(whole_numbers(self, X, reset) % 10, reset=reset)
+
+    __sklearn_tags__ = GaussianMixture.__sklearn_tags__
+
+
+class FlooredCategoricalMixture(CategoricalMixture):
+    """Four levels, all of which are known."""
+
+    def _validate_rows(self, X, *, reset):
+        rows = whole_numbers(self, X, reset) % 4
+        self.categories_ = [np.arange(4)] * rows.shape[1]
+        return Batch(rows.astype(np.uint8))
+
+    __sklearn_tags__ = GaussianMixture.__sklearn_tags__
+
+
+def whole_numbers(estimator, X, reset):
+    rows = validate_data(
+        estimator, X, dtype=[np.float64, np.float32], reset=reset, ensure_all_finite="allow-nan"
+    )
+    return np.abs(np.floor(rows))
+
+
+def every_column(X):
+    return slice(None)
 
 
 def expected_failures(estimator):
@@ -40,6 +88,10 @@ def expected_failures(estimator):
         GaussianMixture(covariance_type="tied"),
         GaussianMixture(covariance_type="diag"),
         GaussianMixture(covariance_type="spherical"),
+        FlooredPoissonMixture(),
+        FlooredBinomialMixture(n_trials=10),
+        FlooredCategoricalMixture(),
+        Mixture(1, [("all", Gaussian("diag"), every_column)]),
     ],
     expected_failed_checks=expected_failures,
 )

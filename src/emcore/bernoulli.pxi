@@ -120,6 +120,7 @@ cdef class Bernoulli(Emission):
         self.statistics_size = K * (D + 1)
         self.about_centre = True
         self.constants = as_buffer(constants)
+        self.in_short_tiles = True
         self.n_words = D // WORD_BITS + 1
         self.flips = Buffer(self.n_words)
         for d in range(D + 1):
@@ -146,6 +147,10 @@ cdef class Bernoulli(Emission):
             subset_sums(terms, tables + (g * self.n_components + k) * 16, 1)
         else:
             subset_sums(terms, tables + g * 16 * self.table_stride + k, self.table_stride)
+
+    cdef void read(self, Tile* tile, Py_ssize_t stop, bint weighted) noexcept nogil:
+        pack_words(tile.source, <const bits*> self.flips.data, self.n_features, tile)
+        prefetch_next(tile, stop, self.n_features)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         if LOOKUPS:

@@ -1,11 +1,20 @@
 # The contract of an emission.
 #
-#                           Emission
-#              log_density(tile)   accumulate(tile)
-#      ┌─────────────────┬──────────┴───┬──────────────┬─────────────┬────────────┐
-#  SphericalGaussian  DiagGaussian  TiedGaussian  FullGaussian  LinearForms  Bernoulli
+#                                  Emission
+#               read(tile)   log_density(tile)   accumulate(tile)
+#      ┌─────────────────┬────────────┴─┬──────────────┬───────────┬──────────┬─────────┐
+#  SphericalGaussian  DiagGaussian  TiedGaussian  FullGaussian  Bernoulli  Entries  LinearForms
+#                                                                             │         │
+#                                                               Categorical, SparseForms, Counts
 #
-# An emission is built from its parameters for one pass over the rows, and is read-only during it.
+# An emission is built from its parameters for one pass over the rows, and is read-only during it. A
+# `Product` of them reads several blocks of columns, each with a tile of its own.
+
+cdef enum Reads:
+    NUMBERS                 # reals or bytes
+    CODES                   # reals or integers without sign
+    ENTRIES                 # those of a sparse matrix
+
 
 cdef class Emission:
     """The density of a row given its component, on tiles of rows.
@@ -13,7 +22,8 @@ cdef class Emission:
     Where the statistics of a component are sums of r t(x) over terms of a row that do not depend on
     the component, `accumulate` takes them: see terms.pxi. Emissions with others override it.
 
-    `about_centre` tells whether moments are taken about the centre or about the means.
+    `about_centre` tells whether moments are taken about the centre or about the means, `form` whether
+    statistics are by "levels" or by "entries" of rows (see entries.pxi); None elsewhere.
     """
 
     cdef readonly Py_ssize_t n_components
@@ -23,10 +33,14 @@ cdef class Emission:
     cdef readonly Py_ssize_t n_terms            # 0 where none are
     cdef readonly Py_ssize_t statistics_size
     cdef readonly Py_ssize_t scratch_per_row    # reals
+    cdef readonly Py_ssize_t component_vectors  # of what stands in for a missing entry; 0 for none
     cdef readonly bint about_centre
+    cdef readonly str form
     cdef Buffer centre                          # (n_features,) subtracted while packing
     cdef Buffer flips                           # (n_words,) bits inverted while packing
     cdef Py_ssize_t n_words                     # of the bits of a row; 0 where rows are numbers
+    cdef Reads reads
+    cdef bint in_short_tiles                    # about a level-1 cache, beside sums over terms
 
     @property
     def dtype(self):
@@ -43,21 +57,88 @@ cdef class Emission:
         self.centre = as_buffer(centre)
         return 0
 
+    cdef Py_ssize_t reals_per_row(self) noexcept:
+        """What a row of a tile takes, besides its responsibilities."""
+        x = 2 * self.n_words if self.n_words > 0 else self.n_columns + row_stride(self)
+        return x + self.scratch_per_row
+
     cdef void sum_terms(self, Py_ssize_t run_length, Py_ssize_t n_terms):
         """Have the sums of r t(x) taken over `n_terms` terms, in runs."""
         self.run_length = run_length
         self.n_terms = n_terms
+        self.in_short_tiles = True
         self.statistics_size = self.n_components * self.n_terms
         self.scratch_per_row = max(
             self.scratch_per_row, scratch_for_terms(run_length, self.n_terms))
 
+    cdef void read(self, Tile* tile, Py_ssize_t stop, bint weighted) noexcept nogil:
+        """Pack the rows of the tile from its source, which goes on up to row `stop`."""
+        pack(tile.source, self.centre.data, self.n_features, tile)
+        prefetch_next(tile, stop, self.n_features)
+        if weighted:
+            blank_rows_of_no_weight(tile, self.n_features)
+
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         """Write log p(row | component) to tile.responsibilities."""
+
+    cdef void add_log_density(self, const Tile* tile) noexcept nogil:
+        """Add log p(row | component) to tile.responsibilities, that of other columns."""
+        cdef Tile mine = tile[0]
+        cdef Py_ssize_t i, k
+        mine.responsibilities = tile.densities
+        self.log_density(&mine)
+        for i from 0 <= i < tile.vectors * tile.r_stride by tile.r_stride:
+            for k in range(i, i + self.n_components):
+                tile.responsibilities[k] = tile.responsibilities[k] + tile.densities[k]
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
         """Add the sufficient statistics of the rows, weighted by tile.responsibilities."""
         accumulate_terms(tile, self.run_length, self.n_terms, self.n_components,
                          statistics, self.n_terms)
+
+    cdef void impute(self, const Tile* tile, real* rows) noexcept nogil:
+        """Write what is expected of missing entries to `rows`, (n_rows, n_features), of all tiles."""
+
+
+cdef class Product(Emission):
+    """Independent blocks of columns: their log-densities add.
+
+    Parameters
+    ----------
+    first : Emission of one block
+    rest : Emission of the other block, or a product of several
+
+    Statistics: those of `first`, then those of `rest`.
+    """
+
+    cdef Emission first, rest
+
+    def __init__(self, Emission first not None, Emission rest not None):
+        require(first.n_components == rest.n_components and not isinstance(first, Product))
+        self.first, self.rest = first, rest
+        self.n_components = first.n_components
+        self.n_features = first.n_features + rest.n_features
+        self.statistics_size = first.statistics_size + rest.statistics_size
+        self.in_short_tiles = first.in_short_tiles or rest.in_short_tiles
+
+    cdef Py_ssize_t reals_per_row(self) noexcept:
+        return self.first.reals_per_row() + self.rest.reals_per_row() + self.n_components
+
+    cdef void read(self, Tile* tile, Py_ssize_t stop, bint weighted) noexcept nogil:
+        self.first.read(tile, stop, weighted)
+        self.rest.read(tile.next, stop, weighted)
+
+    cdef void log_density(self, const Tile* tile) noexcept nogil:
+        self.first.log_density(tile)
+        self.rest.add_log_density(tile.next)
+
+    cdef void add_log_density(self, const Tile* tile) noexcept nogil:
+        self.first.add_log_density(tile)
+        self.rest.add_log_density(tile.next)
+
+    cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
+        self.first.accumulate(tile, statistics)
+        self.rest.accumulate(tile.next, statistics + self.first.statistics_size)
 
 
 cdef bint is_doubled(Emission emission) noexcept:
@@ -76,6 +157,10 @@ cdef Py_ssize_t row_stride(Emission emission) noexcept:
 cdef int require(bint fits) except -1:
     if not fits:
         raise ValueError("emcore: parameters of shapes that do not belong together")
+
+
+cdef const double[::1] zeros(Py_ssize_t n):
+    return array("d", [0]) * n
 
 
 cdef Buffer as_buffer(const double[::1] values):

@@ -1,8 +1,9 @@
 # The pass itself.
 #
-#   rows ──pack──> tile ──Emission.log_density──> ──Latent.respond──> ──Emission.accumulate──> statistics
+#   rows ──Emission.read──> tile ──.log_density──> ──Latent.respond──> ──.accumulate──> statistics
 #
-# A tile stays in cache from first to last, so nothing of size rows x components exists unless the
+# Where rows consist of several blocks of columns, each has a tile of its own, and the tiles share
+# responsibilities and weights. A tile stays in cache from first to last, so nothing of size rows x components exists unless the
 # caller asks for it. Tiles make up blocks; a block is the work of one thread at a time, and has
 # statistics of its own, which are added in a fixed tree. Blocks depend on the shape alone, hence
 # the same bits come out for any number of threads.
@@ -24,39 +25,74 @@ cdef struct Outputs:
     real* responsibilities      # (n_rows, n_components)
     Py_ssize_t* assignments     # (n_rows,)
     double* log_likelihoods     # (n_rows,)
+    real* imputed               # (n_rows, n_features)    where entries are missing
 
 
 cdef class Workspace:
-    """Scratch memory of one thread."""
+    """Scratch memory of one thread, for a block of columns; that of other blocks hangs on to it."""
 
     cdef Buffer x, weights, responsibilities, log_likelihoods, scratch, rows_of_x, words, columns
-    cdef object every, listed, n_active
+    cdef Buffer densities
+    cdef PatternMemory missing
+    cdef object every, listed, n_active, slots
+    cdef Workspace next
     cdef Tile tile              # points into the buffers
 
-    def __cinit__(self, Emission emission, Py_ssize_t rows):
-        cdef Py_ssize_t vectors = rows // LANES, n_pairs = (emission.n_components + 1) // 2
+    def __cinit__(self, Emission emission, Py_ssize_t rows, Py_ssize_t K, Workspace whole=None):
+        cdef Emission part = emission
+        if isinstance(emission, Product):
+            part = (<Product> emission).first
+        if whole is None:
+            self.share(K, rows, isinstance(emission, Product))
+            whole = self
+        else:
+            self.share_with(&whole.tile)
+        self.tile.x_stride = odd_stride(part.n_columns)
+        if part.n_words > 0:
+            self.pack_to_words(part, rows)
+        elif part.reads == NUMBERS:
+            self.pack_to_lanes(part, rows)
+        elif part.reads == CODES:
+            self.pack_to_slots(part, rows)
+        self.scratch = Buffer(rows * part.scratch_per_row)
+        self.tile.scratch = <vreal*> self.scratch.data
+        if part.component_vectors > 0:
+            self.missing = PatternMemory(rows, part.n_features, part.component_vectors)
+            self.tile.missing = &self.missing.patterns
+        if isinstance(emission, Product):
+            self.next = Workspace((<Product> emission).rest, rows, K, whole)
+            self.tile.next = &self.next.tile
+
+    cdef int share(self, Py_ssize_t K, Py_ssize_t rows, bint blocks) except -1:
+        """What the tiles of all blocks have in common."""
+        cdef Py_ssize_t vectors = rows // LANES, n_pairs = (K + 1) // 2
         cdef int32_t[::1] every, listed
         cdef Py_ssize_t[::1] n_active
-        self.tile.x_stride = odd_stride(emission.n_columns)
-        self.tile.r_stride = odd_stride(emission.n_components)
-        if emission.n_words > 0:
-            self.pack_to_words(emission, rows)
-        else:
-            self.pack_to_lanes(emission, rows)
+        self.tile.r_stride = odd_stride(K)
         self.weights = Buffer(rows)
         self.responsibilities = Buffer(rows * self.tile.r_stride)
         self.log_likelihoods = Buffer(rows)
-        self.scratch = Buffer(rows * emission.scratch_per_row)
+        self.densities = Buffer(rows * self.tile.r_stride if blocks else 0)
         self.tile.weights = <vreal*> self.weights.data
         self.tile.responsibilities = <vreal*> self.responsibilities.data
         self.tile.log_likelihoods = <vreal*> self.log_likelihoods.data
-        self.tile.scratch = <vreal*> self.scratch.data
+        self.tile.densities = <vreal*> self.densities.data
         self.every = every = array("i", range(vectors))
         self.listed = listed = array("i", [0]) * ((vectors + 1) * n_pairs)
         self.n_active = n_active = array("q", [0]) * n_pairs
         self.tile.every = &every[0]
         self.tile.listed = &listed[0]
         self.tile.n_active = &n_active[0]
+        return 0
+
+    cdef void share_with(self, const Tile* tile) noexcept:
+        self.tile.r_stride = tile.r_stride
+        self.tile.weights = tile.weights
+        self.tile.responsibilities = tile.responsibilities
+        self.tile.log_likelihoods = tile.log_likelihoods
+        self.tile.densities = tile.densities
+        self.tile.every, self.tile.listed, self.tile.n_active = (
+            tile.every, tile.listed, tile.n_active)
 
     cdef int pack_to_lanes(self, Emission emission, Py_ssize_t rows) except -1:
         self.x = Buffer(rows * self.tile.x_stride)
@@ -77,6 +113,12 @@ cdef class Workspace:
         self.tile.columns = <vbits*> self.columns.data
         return 0
 
+    cdef int pack_to_slots(self, Emission emission, Py_ssize_t rows) except -1:
+        cdef int32_t[::1] slots
+        self.slots = slots = array("i", [0]) * (rows * emission.n_features)
+        self.tile.slots = &slots[0]
+        return 0
+
 
 def tile_rows(Emission emission):
     """Rows of a tile: as many as fit in cache together, up to 768.
@@ -84,10 +126,9 @@ def tile_rows(Emission emission):
     Where terms of rows are summed, about a level-1 cache; at least 64 rows, or 128 where there are many sums,
     each of which is loaded and stored once for a tile; but not more than a level-2 cache holds.
     """
-    x = 2 * emission.n_words if emission.n_words > 0 else emission.n_columns + row_stride(emission)
-    per_row = (x + emission.n_components + emission.scratch_per_row) * sizeof(real)
+    per_row = (emission.reals_per_row() + emission.n_components) * sizeof(real)
     rows = TILE_BYTES // per_row
-    if emission.n_terms > 0 or emission.n_words > 0:
+    if emission.in_short_tiles:
         least = 128 if emission.statistics_size >= MANY_SUMS * emission.n_components else 64
         rows = min(rows, max(TERM_TILE_BYTES // per_row, least))
     return max(ROW_STEP, min(MAX_TILE_ROWS, rows // ROW_STEP * ROW_STEP))
@@ -127,18 +168,6 @@ cdef double set_weights(Tile* tile, const char* weights, Py_ssize_t stride) noex
     return vsum(total)
 
 
-cdef void blank_rows_of_no_weight(Tile* tile, Py_ssize_t D) noexcept nogil:
-    """Rows of weight 0 become 0: whatever they hold, their statistics must not overflow."""
-    cdef Py_ssize_t b, d
-    for b in range(tile.rows):
-        if (<real*> tile.weights)[b] == 0:
-            for d in range(D):
-                (<real*> (tile.x + b // LANES * tile.x_stride + d))[b % LANES] = 0
-            if tile.rows_of_x != NULL:
-                for d in range(2 * D if tile.doubled else D):
-                    tile.rows_of_x[b * tile.row_stride + d] = 0
-
-
 cdef void write_outputs(const Tile* tile, const Outputs* outputs, Py_ssize_t K) noexcept nogil:
     cdef const real* r
     cdef Py_ssize_t b, k, best, row
@@ -159,38 +188,56 @@ cdef void write_outputs(const Tile* tile, const Outputs* outputs, Py_ssize_t K) 
 
 
 cdef Py_ssize_t pass_over_block(
-    Latent latent, Emission emission, Tile* tile, const Rows* rows,
+    Latent latent, Emission emission, Tile* tile,
     const char* weights, Py_ssize_t weight_stride, const Labels* labels,
     const Outputs* outputs, bint accumulate,
     Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step,
     double* statistics,
 ) noexcept nogil:
     """Add the statistics of rows start..stop; return the first impossible row, or -1."""
-    cdef Py_ssize_t K = emission.n_components, first, row, impossible = -1
+    cdef Py_ssize_t K = latent.n_components, first, row, impossible = -1
     tile.each_row = weights != NULL or outputs.log_likelihoods != NULL
     for first from start <= first < stop by step:
         tile.first = first
         tile.rows = min(step, stop - first)
         tile.vectors = (tile.rows + VECTORS * LANES - 1) // (VECTORS * LANES) * VECTORS
-        if tile.words != NULL:
-            pack_words(rows, <const bits*> emission.flips.data, emission.n_features, tile)
-        else:
-            pack(rows, emission.centre.data, emission.n_features, tile)
-        prefetch_adjacent_rows(
-            rows, first + step, min(first + 2 * step, stop), emission.n_features)
+        share_rows(tile)
         statistics[1] += set_weights(tile, weights, weight_stride)
-        if weights != NULL and tile.words == NULL:
-            blank_rows_of_no_weight(tile, emission.n_features)
+        emission.read(tile, stop, weights != NULL)
         emission.log_density(tile)
         row = latent.respond(tile, labels, &statistics[0], &statistics[2])
         if impossible < 0:
             impossible = row
         if outputs.wanted:
             write_outputs(tile, outputs, K)
+        if outputs.imputed != NULL:
+            emission.impute(tile, outputs.imputed)
         if accumulate:
-            list_active(tile, K)
+            if latent.n_uniform:
+                leave_to_emission(tile, emission.n_components)
+            list_active(tile, emission.n_components)
+            share_rows(tile)
             emission.accumulate(tile, &statistics[2 + K])
     return impossible
+
+
+cdef void leave_to_emission(Tile* tile, Py_ssize_t n_own) noexcept nogil:
+    """Of tile.weights what the components have of which the emission knows."""
+    cdef Py_ssize_t i, k
+    cdef vreal total
+    for i in range(tile.vectors):
+        total = splat(0)
+        for k in range(n_own):
+            total = total + tile.responsibilities[i * tile.r_stride + k]
+        tile.weights[i] = total
+
+
+cdef void attach(Tile* tile, const Rows* sources) noexcept:
+    """Tell the tiles of all blocks where their rows are."""
+    while tile != NULL:
+        tile.source = sources
+        tile = tile.next
+        sources += 1
 
 
 cdef void merge(double[:, ::1] partial) noexcept nogil:
@@ -201,6 +248,60 @@ cdef void merge(double[:, ::1] partial) noexcept nogil:
             for i in range(partial.shape[1]):
                 partial[block, i] += partial[block + step, i]
         step *= 2
+
+
+cdef Py_ssize_t describe_blocks(tuple blocks, Emission emission, Rows* sources) except -1:
+    """Blocks of columns as the parts of the emission read them; how many rows they have."""
+    cdef Py_ssize_t i, n_rows = blocks[0].shape[0]
+    cdef Emission rest = emission
+    for i in range(len(blocks)):
+        require(blocks[i].shape[0] == n_rows)
+        require(isinstance(rest, Product) == (i + 1 < len(blocks)))
+        if i + 1 < len(blocks):
+            sources[i] = described(blocks[i], (<Product> rest).first)
+            rest = (<Product> rest).rest
+        else:
+            sources[i] = described(blocks[i], rest)
+    return n_rows
+
+
+cdef Rows described(block, Emission emission) except *:
+    """The memory of a block of columns, to which no reference is held."""
+    cdef Rows rows = Rows(NULL, NULL, 0, 0, 0, False, NULL, NULL, NULL)
+    cdef Py_ssize_t n_rows = block.shape[0]
+    cdef const real[::1] values
+    cdef const int32_t[::1] columns
+    cdef const int64_t[::1] starts
+    cdef Py_buffer view
+    require(len(block.shape) == 2 and block.shape[1] == emission.n_features)
+    if emission.reads == ENTRIES:
+        values, columns, starts = block.values, block.columns, block.starts
+        require(starts.shape[0] == n_rows + 1 and starts[0] == 0
+                and values.shape[0] == columns.shape[0] == starts[n_rows])
+        rows.starts = &starts[0]
+        if values.shape[0] > 0:
+            rows.values, rows.columns = &values[0], &columns[0]
+        return rows
+    PyObject_GetBuffer(block, &view, PyBUF_STRIDES | PyBUF_FORMAT)
+    try:
+        rows.integer_size = integer_size((<bytes> view.format).lstrip(b"@="), view.itemsize, emission.reads)
+        rows.is_bytes = rows.integer_size == 1
+        rows.data = <const char*> view.buf
+        rows.row_stride, rows.column_stride = view.strides[0], view.strides[1]
+        rows.end = rows.data + view.itemsize + (
+            (view.shape[0] - 1) * rows.row_stride + (view.shape[1] - 1) * rows.column_stride)
+    finally:
+        PyBuffer_Release(&view)
+    return rows
+
+
+cdef int integer_size(bytes format, Py_ssize_t itemsize, Reads reads) except -1:
+    """Bytes of an integer without sign; 0 where entries are numbers of this build's precision."""
+    if format == (b"d" if sizeof(real) == 8 else b"f"):
+        return 0
+    if format == b"B" or reads == CODES and format in (b"H", b"I"):
+        return <int> itemsize
+    raise ValueError(f"emcore.expectation: rows of type {format.decode()!r}")
 
 
 def expectation(
@@ -218,6 +319,7 @@ def expectation(
     real[:, ::1] responsibilities=None,
     Py_ssize_t[::1] assignments=None,
     double[::1] log_likelihoods=None,
+    real[:, ::1] imputed=None,
 ):
     """One E-step over `rows`; the statistics end up in ``partial[0]``.
 
@@ -225,6 +327,8 @@ def expectation(
     ----------
     latent, emission : the model
     rows : ndarray of shape (n_rows, n_features), of this build's precision or uint8
+        What a `Product` reads is a tuple of blocks of columns. Codes may be uint16 or uint32, too.
+        Sparse rows are an object with `shape`, `values`, `columns` (int32) and `starts` (int64).
     partial : ndarray of shape (n_blocks, 2 + n_components + emission.statistics_size), zeros
         Log-likelihood in nats, sum of weights, sum of responsibilities of every component, then the
         emission's statistics.
@@ -236,6 +340,8 @@ def expectation(
     accumulate : bool, whether the emission's statistics are wanted
     responsibilities, assignments, log_likelihoods : ndarrays, optional; written if given, undefined
         for rows of weight 0
+    imputed : ndarray of shape (n_rows, n_features), optional
+        Gets the conditional means of missing entries, of an emission of incomplete rows.
 
     Returns
     -------
@@ -243,25 +349,14 @@ def expectation(
         The first row of positive weight whose likelihood is zero under every component its label
         allows, or -1.
     """
-    cdef const real[:, :] reals
-    cdef const unsigned char[:, :] bytes_
-    cdef Rows source
     cdef Labels labels
     cdef Outputs outputs
-    cdef Py_ssize_t n_rows, n_features
-    if memoryview(rows).itemsize == 1:
-        bytes_ = rows
-        n_rows, n_features = bytes_.shape[0], bytes_.shape[1]
-        source = Rows(<const char*> &bytes_[0, 0], <const char*> (&bytes_[n_rows - 1, n_features - 1] + 1),
-                      bytes_.strides[0], bytes_.strides[1], True)
-    else:
-        reals = rows
-        n_rows, n_features = reals.shape[0], reals.shape[1]
-        source = Rows(<const char*> &reals[0, 0], <const char*> (&reals[n_rows - 1, n_features - 1] + 1),
-                      reals.strides[0], reals.strides[1], False)
-
-    cdef Py_ssize_t n_blocks = partial.shape[0], K = emission.n_components
-    if (n_features != emission.n_features or latent.n_components != K
+    cdef tuple blocks = rows if isinstance(rows, tuple) else (rows,)
+    cdef Buffer source_memory = Buffer(len(blocks) * (sizeof(Rows) // sizeof(real) + 1))
+    cdef Rows* sources = <Rows*> source_memory.data
+    cdef Py_ssize_t n_rows = describe_blocks(blocks, emission, sources)
+    cdef Py_ssize_t n_blocks = partial.shape[0], K = latent.n_components
+    if (emission.n_components != K - latent.n_uniform or not latent.fits(n_rows)
             or partial.shape[1] != 2 + K + emission.statistics_size
             or n_blocks * block_rows < n_rows or block_rows < 1
             or (weights is not None and weights.shape[0] != n_rows)
@@ -270,11 +365,13 @@ def expectation(
             or (responsibilities is not None
                 and (responsibilities.shape[0] != n_rows or responsibilities.shape[1] != K))
             or (assignments is not None and assignments.shape[0] != n_rows)
-            or (log_likelihoods is not None and log_likelihoods.shape[0] != n_rows)):
+            or (log_likelihoods is not None and log_likelihoods.shape[0] != n_rows)
+            or (imputed is not None
+                and (imputed.shape[0] != n_rows or imputed.shape[1] != emission.n_features))):
         raise ValueError("emcore.expectation: arguments of shapes that do not belong together")
 
     labels = Labels(NULL, NULL)
-    outputs = Outputs(False, NULL, NULL, NULL)
+    outputs = Outputs(False, NULL, NULL, NULL, NULL)
     cdef const char* weight_data = NULL
     cdef Py_ssize_t weight_stride = 0       # bytes
     if weights is not None:
@@ -291,20 +388,23 @@ def expectation(
     if log_likelihoods is not None:
         outputs.log_likelihoods = &log_likelihoods[0]
 
+    if imputed is not None:
+        outputs.imputed = &imputed[0, 0]
     outputs.wanted = (responsibilities is not None or assignments is not None
                       or log_likelihoods is not None)
 
     cdef Py_ssize_t step = min(tile_rows(emission), block_rows)
     step = min(step, max(1, n_rows))
     # A thread more costs some microseconds, or milliseconds where CPUs are short.
-    cdef double work = <double> n_rows * K * (n_features + 10)
+    cdef double work = <double> n_rows * K * (emission.n_features + 10)
     cdef int team = <int> max(1, min(n_threads, n_blocks, <Py_ssize_t> (work / WORK_OF_A_THREAD)))
     room = (step + ROW_STEP - 1) // ROW_STEP * ROW_STEP
-    workspaces = [Workspace(emission, room) for _ in range(team)]
+    workspaces = [Workspace(emission, room, K) for _ in range(team)]
     cdef Buffer tile_memory = Buffer(team * (sizeof(Tile) // sizeof(real) + 1))
     cdef Tile* tiles = <Tile*> tile_memory.data
     for i in range(team):
         tiles[i] = (<Workspace> workspaces[i]).tile
+        attach(&tiles[i], sources)
 
     impossible_rows = array("q", [-1]) * n_blocks
     cdef long long[::1] impossible = impossible_rows
@@ -312,7 +412,7 @@ def expectation(
     with nogil, parallel(num_threads=team):
         for block in prange(n_blocks, schedule="dynamic"):
             impossible[block] = pass_over_block(
-                latent, emission, &tiles[threadid()], &source, weight_data, weight_stride,
+                latent, emission, &tiles[threadid()], weight_data, weight_stride,
                 &labels, &outputs, accumulate,
                 block * block_rows, min(n_rows, (block + 1) * block_rows), step,
                 &partial[block, 0])

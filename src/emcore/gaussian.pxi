@@ -195,8 +195,8 @@ cdef class DiagGaussian(Emission):
         if self.about_centre:
             Emission.accumulate(self, tile, statistics)
         else:
-            accumulate_central_moments(
-                tile, self.means.data, self.n_features, self.n_components, statistics)
+            accumulate_central_moments(tile, self.means.data, NULL, self.n_features,
+                                       self.n_components, statistics, 2 * self.n_features)
 
 
 cdef class FullGaussian(Emission):
@@ -220,7 +220,7 @@ cdef class FullGaussian(Emission):
 
     cdef Buffer means, factors, constants
     cdef Py_ssize_t factor_size
-    cdef bint distant, in_blocks
+    cdef bint distant, in_blocks, has_triangles
 
     def __init__(self, const double[::1] centre, const double[:, ::1] means,
                  const double[:, :, ::1] factors, const double[::1] constants):
@@ -247,14 +247,20 @@ cdef class FullGaussian(Emission):
             else:
                 pack_factor(&factors[k, 0, 0], &means[k, 0], D,
                             self.factors.data + k * self.factor_size)
-        if self.in_blocks:
-            self.scratch_per_row = scratch_for_scatter(D)
         if self.about_centre:
             self.sum_terms(D, D + triangle(D))
         else:
             self.statistics_size = K * D
         if self.in_blocks:
-            self.statistics_size += K * triangle(D)
+            self.add_triangles()
+
+    cdef void add_triangles(self) noexcept:
+        """Have room for triangles that are summed in blocks."""
+        if not self.has_triangles:
+            self.has_triangles = True
+            self.scratch_per_row = max(
+                self.scratch_per_row, scratch_for_scatter(self.n_features))
+            self.statistics_size += self.n_components * triangle(self.n_features)
 
     def moments(self, const double[::1] sums, double[:, ::1] first, double[:, :, ::1] second):
         """Unpack into first moments (n_components, n_features) and symmetric second ones, zeros."""
@@ -271,7 +277,7 @@ cdef class FullGaussian(Emission):
                     j = (i + s) % D
                     second[k, i, j] = second[k, j, i] = sums[at]
                     at += 1
-        for k in range(K if self.in_blocks else 0):
+        for k in range(K if self.has_triangles else 0):
             for i in range(D):
                 for j in range(i + 1):
                     second[k, i, j] += sums[at]
@@ -279,13 +285,17 @@ cdef class FullGaussian(Emission):
                     at += 1
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
-        cdef Py_ssize_t D = self.n_features, k
-        cdef const real* mean = NULL
+        cdef Py_ssize_t k
         for k in range(self.n_components):
-            if self.distant:
-                mean = self.means.data + k * row_vectors(D) * LANES
-            whitened_log_density(tile, k, self.factors.data + k * self.factor_size, mean,
-                                 self.constants.data[k], D)
+            self.log_density_of_component(tile, k)
+
+    cdef void log_density_of_component(self, const Tile* tile, Py_ssize_t k) noexcept nogil:
+        cdef Py_ssize_t D = self.n_features
+        cdef const real* mean = NULL
+        if self.distant:
+            mean = self.means.data + k * row_vectors(D) * LANES
+        whitened_log_density(tile, k, self.factors.data + k * self.factor_size, mean,
+                             self.constants.data[k], D)
 
     cdef void accumulate(self, const Tile* tile, double* statistics) noexcept nogil:
         cdef Py_ssize_t D = self.n_features, K = self.n_components, n_v = row_vectors(D), k

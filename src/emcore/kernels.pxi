@@ -5,8 +5,11 @@ Built once for every instruction set and precision; `emcore.kernels` picks the b
 
 from array import array
 
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer,
+)
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, log, round
 
 include "lanes.pxi"
 
@@ -17,9 +20,13 @@ include "emission.pxi"
 include "terms.pxi"
 include "wide.pxi"
 include "moments.pxi"
+include "missing.pxi"
 include "whiten.pxi"
 include "linear.pxi"
+include "counts.pxi"
+include "entries.pxi"
 include "gaussian.pxi"
+include "incomplete.pxi"
 include "bernoulli.pxi"
 include "mixture.pxi"
 include "expectation.pxi"

@@ -78,4 +78,4 @@ cdef class LinearForms(Emission):
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         all_linear_forms(tile, self.weights.data, self.constants.data,
-                         self.n_features, self.n_components)
+                         self.n_columns, self.n_components)

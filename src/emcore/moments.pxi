@@ -6,6 +6,7 @@ cdef Py_ssize_t MAX_PRODUCT_FEATURES = 64
 
 cdef inline void moments_block(
     const vreal* x, Py_ssize_t x_stride, const vreal* r, Py_ssize_t r_stride,
+    const vreal* known,         # IN     1 or 0 for every entry of x, or NULL for ones
     const int32_t* at, Py_ssize_t n_at, const real* mean, Py_ssize_t n_d,
     double* first, double* second,
 ) noexcept nogil:
@@ -22,6 +23,8 @@ cdef inline void moments_block(
         rv = r[at[s] * r_stride]
         for j in range(n_d):
             t = x[at[s] * x_stride + j] - mu[j]
+            if known != NULL:
+                t = t * known[at[s] * x_stride + j]
             rt = rv * t
             acc1[j] = acc1[j] + rt
             acc2[j] = acc2[j] + rt * t
@@ -33,10 +36,12 @@ cdef inline void moments_block(
 cdef void accumulate_central_moments(
     const Tile* tile,
     const real* means,           # IN     (K, D)
+    const vreal* known,          # IN     (vectors, D), spaced as tile.x: 1 or 0; or NULL for ones
     Py_ssize_t D, Py_ssize_t K,
-    double* moments,             # INOUT  (K, 2 D)
+    double* moments,             # INOUT  (K, 2 D), spaced by `stride`
+    Py_ssize_t stride,
 ) noexcept nogil:
-    """sum r (x - mu), then sum r (x - mu)^2, about the means of the model."""
+    """sum r (x - mu), then sum r (x - mu)^2, about the means of the model, of what is known."""
     cdef Py_ssize_t k, d, n_at
     cdef const int32_t* active
     cdef const vreal* r
@@ -45,12 +50,14 @@ cdef void accumulate_central_moments(
         r = tile.responsibilities + k
         active = tile.active + k // 2 * tile.active_stride
         n_at = tile.n_active[k // 2]
-        out = moments + 2 * k * D
+        out = moments + k * stride
         for d from 0 <= d < D - 3 by 4:
-            moments_block(tile.x + d, tile.x_stride, r, tile.r_stride, active, n_at,
+            moments_block(tile.x + d, tile.x_stride, r, tile.r_stride,
+                          known + d if known != NULL else NULL, active, n_at,
                           means + k * D + d, 4, out + d, out + D + d)
         for d in range(D // 4 * 4, D):
-            moments_block(tile.x + d, tile.x_stride, r, tile.r_stride, active, n_at,
+            moments_block(tile.x + d, tile.x_stride, r, tile.r_stride,
+                          known + d if known != NULL else NULL, active, n_at,
                           means + k * D + d, 1, out + d, out + D + d)
 
 

@@ -1,6 +1,42 @@
 # A tile: some hundred rows, packed so that one row sits in each vector lane.
 
+ctypedef struct Patterns:
+    # The rows of a tile that have missing entries, those of one pattern adjacent.
+    Py_ssize_t n              # patterns
+    Py_ssize_t n_rows
+    int32_t* rows             # (n_rows,)
+    int32_t* first            # (n + 1,)  of `rows`, the first of each pattern
+    int32_t* n_missing        # (n,)
+    int32_t* features         # (n, D)    the missing features in order, then the others
+    int32_t* found            # (n_rows,) rows as they come,
+    int32_t* pattern_of       # (n_rows,) and their patterns
+    int32_t* table            # (n_slots,) patterns by hash, or -1
+    Py_ssize_t n_slots        # a power of two
+    unsigned* lanes           # (D,)      lanes of a vector in which a feature is missing
+    vreal* fills              # what stands in for missing entries, as the emission lays it out
+    vreal* shifts             # (n, vectors of components)  what patterns add to log-densities
+    vreal* matrix             # (n, n), n <= max(1, D / 2)
+    vreal* solution           # (D,)
+    vreal* deviations         # (D,)
+
+
+ctypedef struct Rows:
+    # A strided matrix of reals or of integers, strides in bytes; or the entries of a sparse one.
+    const char* data
+    const char* end           # after the last entry of the last row
+    Py_ssize_t row_stride
+    Py_ssize_t column_stride
+    int integer_size          # bytes of an integer without sign; 0 for reals
+    bint is_bytes
+    const real* values        # (n_entries,)
+    const int32_t* columns    # (n_entries,)
+    const int64_t* starts     # (n_rows + 1,)  where the entries of a row begin
+
+
+ctypedef struct Tile
+
 ctypedef struct Tile:
+    const Rows* source        # the block of columns that the tile is packed from
     Py_ssize_t first          # index of the first row
     Py_ssize_t rows           # rows that exist
     Py_ssize_t vectors        # vectors of LANES rows, a multiple of VECTORS; padded with zeros
@@ -11,12 +47,14 @@ ctypedef struct Tile:
     vreal* responsibilities   # (vectors, n_components)   log-densities until normalised
     vreal* log_likelihoods    # (vectors,)                if each_row
     vreal* scratch            # what the emission asked for
+    Patterns* missing         # of the rows that have missing entries; NULL if not asked for
     real* rows_of_x           # (rows, run_length)        x by rows, twice over if `doubled`; or NULL
     Py_ssize_t row_stride
     bint doubled
     vbits* words              # (vectors, n_words)        bits of rows instead of x; or NULL
     vbits* columns            # (n_words, WORD_BITS / LANES, rows / WORD_BITS)  their transpose
     Py_ssize_t n_words
+    int32_t* slots            # (rows, n_features)        where codes are looked up; or NULL
     bint each_row             # whether rows have weights, or their log-likelihoods are asked for
     Py_ssize_t n_positive     # how many responsibilities are not negligible
     int32_t* every            # (vectors,)                0, 1, 2, ...
@@ -24,20 +62,13 @@ ctypedef struct Tile:
     const int32_t* active     # (n_pairs, vectors)        vectors in which a pair of components
     Py_ssize_t* n_active      # (n_pairs,)                has any responsibility
     Py_ssize_t active_stride  # from pair to pair
+    vreal* densities          # (vectors, n_components)   those of one block, of several
+    Tile* next                # the same rows of the next block of columns; or NULL
 
 
 cdef Py_ssize_t odd_stride(Py_ssize_t n) noexcept nogil:
     # A power of two would put one column of a tile in a few sets of the cache.
     return n if n < 8 else n | 1
-
-
-ctypedef struct Rows:
-    # A strided matrix of reals or of bytes; strides in bytes.
-    const char* data
-    const char* end           # after the last entry of the last row
-    Py_ssize_t row_stride
-    Py_ssize_t column_stride
-    bint is_bytes
 
 
 cdef void pack_entries(
@@ -217,6 +248,34 @@ cdef void prefetch_adjacent_rows(
     while at < end:
         prefetch(at)
         at += 64
+
+
+cdef void prefetch_next(const Tile* tile, Py_ssize_t stop, Py_ssize_t D) noexcept nogil:
+    """Start reading the next tile."""
+    cdef Py_ssize_t next_row = tile.first + tile.rows
+    prefetch_adjacent_rows(tile.source, next_row, min(next_row + tile.rows, stop), D)
+
+
+cdef void blank_rows_of_no_weight(Tile* tile, Py_ssize_t D) noexcept nogil:
+    """Rows of weight 0 become 0: whatever they hold, their statistics must not overflow."""
+    cdef Py_ssize_t b, d
+    for b in range(tile.rows):
+        if (<real*> tile.weights)[b] == 0:
+            for d in range(D):
+                (<real*> (tile.x + b // LANES * tile.x_stride + d))[b % LANES] = 0
+            if tile.rows_of_x != NULL:
+                for d in range(2 * D if tile.doubled else D):
+                    tile.rows_of_x[b * tile.row_stride + d] = 0
+
+
+cdef void share_rows(Tile* tile) noexcept nogil:
+    """Tell the tiles of the other blocks of columns what they share with the first."""
+    cdef Tile* other = tile.next
+    while other != NULL:
+        other.first, other.rows, other.vectors = tile.first, tile.rows, tile.vectors
+        other.n_positive = tile.n_positive
+        other.active, other.active_stride = tile.active, tile.active_stride
+        other = other.next
 
 
 cdef bint is_sparse(const Tile* tile, Py_ssize_t K) noexcept nogil:

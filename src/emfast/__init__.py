@@ -2,9 +2,19 @@
 
 from importlib.metadata import version
 
+from emfast.discrete import BinomialMixture, CategoricalMixture, PoissonMixture
+from emfast.mixed import Mixture
 from emfast.mixture import BernoulliMixture, GaussianMixture
 from emfast.versions import show_versions
 
-__all__ = ["BernoulliMixture", "GaussianMixture", "show_versions"]
+__all__ = [
+    "BernoulliMixture",
+    "BinomialMixture",
+    "CategoricalMixture",
+    "GaussianMixture",
+    "Mixture",
+    "PoissonMixture",
+    "show_versions",
+]
 
 __version__ = version("emfast")

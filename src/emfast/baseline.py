@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emfast.emissions.bernoulli import LOG_FLOOR
+from emfast.priors import LOG_FLOOR
 
 LOG_2_PI = float(np.log(2 * np.pi))
 

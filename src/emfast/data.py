@@ -4,11 +4,13 @@ A *source* is re-iterable and yields batches. An array is a source of one batch.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from emfast.labels import NOTHING_KNOWN, Labels
+from emfast.rows import storage, take
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,14 +19,19 @@ class Batch:
 
     Attributes
     ----------
-    X : ndarray of shape (n_rows, n_features), float32, float64 or uint8
+    X : ndarray of shape (n_rows, n_features), float32, float64 or integers; or rows as in `rows`
     weights : ndarray of shape (n_rows,), float64, or None for ones
     labels : Labels
+    missing : bool, whether there may be NaN among the rows, for entries that are missing; a tuple
+        of bool for blocks of columns
+    numbers : ndarray of shape (n_rows,) or None, what messages call the rows, if not by their place
     """
 
-    X: np.ndarray
+    X: Any
     weights: np.ndarray | None = None
     labels: Labels = NOTHING_KNOWN
+    missing: bool | tuple[bool, ...] = False
+    numbers: np.ndarray | None = None
 
     @property
     def n_rows(self) -> int:
@@ -38,8 +45,20 @@ class Batch:
     def take(self, rows: np.ndarray) -> "Batch":
         """A copy of the given rows."""
         weights = None if self.weights is None else self.weights[rows]
-        # Several times as fast as indexing.
-        return Batch(np.take(self.X, rows, axis=0), weights, self.labels.take(rows))
+        return Batch(take(self.X, rows), weights, self.labels.take(rows), self.missing)
+
+    def number(self, row: int) -> int:
+        """What messages call a row."""
+        return int(row if self.numbers is None else self.numbers[row])
+
+    @property
+    def storage(self) -> str | tuple[str, ...]:
+        """How the rows are stored: see `rows.storage`."""
+        return storage(self.X)
+
+    def of_block(self, block: int) -> "Batch":
+        """The rows with one of their blocks of columns only."""
+        return replace(self, X=self.X.parts[block], missing=self.missing[block])
 
 
 class ArraySource:
@@ -49,6 +68,7 @@ class ArraySource:
     ----------
     n_rows, n_features : int
     n_used : int, rows of positive weight
+    weight : float, sum of the weights
     dtype : str, the precision the rows are computed in
     """
 
@@ -56,6 +76,7 @@ class ArraySource:
         self.batch = batch
         self.n_rows, self.n_features = batch.X.shape
         self.n_used = self.n_rows if batch.weights is None else np.count_nonzero(batch.weights)
+        self.weight = float(self.n_rows if batch.weights is None else batch.weights.sum())
         self.dtype = batch.dtype
 
     def __iter__(self) -> Iterator[Batch]:
@@ -75,9 +96,13 @@ class ArraySource:
         size = self.n_rows if pool is None else pool.size
         rows = _choice(size, n_rows, random_state)
         rows = rows if pool is None else pool[rows]
+        if self.batch.missing:
+            rows = self._with_every_column(rows, pool)
         if n_rows >= size or labels.nothing_known:
             return self.batch.take(np.sort(rows))
         known = labels.known(self.n_rows)
+        # Rows of noise come by chance.
+        known = np.where(known < n_components, known, -1)
         chance, parts, odds = n_rows / size, [rows], np.zeros(n_components)
         for k in range(n_components):
             of_component = np.flatnonzero(known == k)
@@ -92,7 +117,19 @@ class ArraySource:
         odds = np.where(known >= 0, odds[known], 0.0)
         factors = chance / (1 - (1 - chance) * (1 - odds))
         weights = factors if chosen.weights is None else factors * chosen.weights
-        return Batch(chosen.X, weights, chosen.labels)
+        return replace(chosen, weights=weights)
+
+    def _with_every_column(self, rows: np.ndarray, pool: np.ndarray | None) -> np.ndarray:
+        """These rows, and the first that has it for every column that is missing in all of them."""
+        for X in getattr(self.batch.X, "parts", [self.batch.X]):
+            if not isinstance(X, np.ndarray) or X.dtype.kind != "f":
+                continue
+            unseen = np.flatnonzero(np.isnan(np.take(X, rows, axis=0)).all(axis=0))
+            if unseen.size:
+                known = ~np.isnan(X[:, unseen] if pool is None else X[np.ix_(pool, unseen)])
+                first = known.argmax(axis=0)[known.any(axis=0)]
+                rows = np.union1d(rows, first if pool is None else pool[first])
+        return rows
 
 
 def _choice(n: int, size: int, random_state: np.random.RandomState) -> np.ndarray:

@@ -5,8 +5,7 @@ arguments that give its starting values, and the attributes that show its parame
 """
 
 import warnings
-from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -16,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from emfast import em
-from emfast.data import ArraySource, Batch
+from emfast.data import ArraySource
 from emfast.emissions.base import Emission
 from emfast.exceptions import (
     ConvergenceWarning,
@@ -26,12 +25,21 @@ from emfast.exceptions import (
 )
 from emfast.inference import FittedMixture
 from emfast.initialize import INIT_PARAMS, start_model, start_size
+from emfast.known import check_known_values, given_as_a_whole
 from emfast.labels import encode_labels
+from emfast.latent import Latent
+from emfast.latent.mixture import noise_bounds
 from emfast.problem import MixtureProblem, Model
+from emfast.repeats import collapsed
 from emfast.restarts import Restart, Starter, best_of
 from emfast.subsamples import nested, sizes
 from emfast.threads import resolve_threads
-from emfast.validation import check_mixture_weights, check_sample_weight, near_one
+from emfast.validation import (
+    check_mixture_weights,
+    check_observed,
+    check_sample_weight,
+    near_one,
+)
 
 # Rows above which starts race.
 RACE_ABOVE = 50_000
@@ -64,24 +72,29 @@ class BaseMixture(FittedMixture):
         "init_params": [StrOptions(set(INIT_PARAMS))],
         "random_state": ["random_state"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
-        "weights_init": ["array-like", None],
-        "fixed": [list, tuple, set, frozenset, None],
+        "weights_init": ["array-like", StrOptions({"equal"}), None],
+        "fixed": [list, tuple, set, frozenset, Mapping, None],
+        "prior": [Mapping, None],
+        "assignment": [StrOptions({"soft", "hard", "stochastic"})],
         "accelerate": ["boolean"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
     }
 
-    @abstractmethod
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         """Starting values of the emission's groups that the user gave, validated."""
+        emission, K = self._emission(), int(self.n_components)
+        values = {group: getattr(self, f"{group}_init") for group in emission.groups}
+        return {
+            group: emission.checked(f"{group}_init", group, value, K, n_features)
+            for group, value in values.items()
+            if value is not None
+        }
 
     def _simpler_emission(self) -> Emission | None:
         """What a start may be looked for with, where rows are few for all parameters."""
         return None
-
-    def _check_columns(self, X: np.ndarray, weights: np.ndarray | None) -> None:
-        """Raise where a column of the rows of positive weight cannot be fitted."""
 
     def fit(self, X, y=None, *, labels=None, sample_weight=None):
         """Fit the mixture by expectation-maximisation.
@@ -135,7 +148,13 @@ class BaseMixture(FittedMixture):
         """
         problem = self._fit(X, labels, sample_weight)
         batch = problem.source.batch
-        return self._pass(batch, ["assignments"])["assignments"]
+        if batch.numbers is not None:
+            batch = self._validate_rows(X, reset=False)
+            known = encode_labels(
+                labels, batch.n_rows, int(self.n_components), noise=self._has_noise
+            )
+            batch = replace(batch, labels=known)
+        return self._with_noise_as_none(self._pass(batch, ["assignments"])["assignments"])
 
     def _fit(self, X, labels, sample_weight) -> MixtureProblem:
         before = self.__dict__.copy()
@@ -154,8 +173,8 @@ class BaseMixture(FittedMixture):
 
     def _problem(self, X, labels, sample_weight) -> tuple[MixtureProblem, dict[str, np.ndarray]]:
         """The problem and the given starting values, with all there is to validate validated."""
-        rows = self._validate_rows(X, reset=True)
-        n_rows, n_features = rows.shape
+        batch = self._validate_rows(X, reset=True)
+        n_rows, n_features = batch.X.shape
         weights = check_sample_weight(sample_weight, n_rows)
         usable = n_rows if weights is None else int(np.count_nonzero(weights))
         n_components = int(self.n_components)
@@ -165,40 +184,66 @@ class BaseMixture(FittedMixture):
                 f"n_components = {n_components}, n_samples = {usable}"
                 + (" of positive weight" if usable < n_rows else "")
             )
-        encoded = encode_labels(labels, n_rows, n_components)
-        self._check_columns(rows, weights)
+        encoded = encode_labels(labels, n_rows, n_components, noise=self._has_noise)
+        if self.accelerate and self.assignment == "stochastic":
+            raise ValueError(
+                "accelerate: found True with assignment='stochastic'; expected False, for draws "
+                "cannot be extrapolated"
+            )
+        fixed = self._known()
+        emission = self._emission(fixed)
+        if np.any(batch.missing):
+            names = getattr(self, "feature_names_in_", None)
+            check_observed(batch.X, weights, emission.missing_entries, names)
+        if self._has_noise:
+            self.noise_bounds_ = noise_bounds(self.noise, batch.X, weights)
+        latent = self._latent(fixed, self.assignment)
+        self._set_prior(latent, emission, n_features)
+        emission.check_columns(batch.X, weights)
         given = self._given(n_features)
         if self.weights_init is not None:
-            given["weights"] = check_mixture_weights(self.weights_init, n_components)
-        fixed = self._check_fixed(("weights", *self._emission().groups), given)
-        source = ArraySource(Batch(rows, near_one(weights), encoded))
-        return (
-            MixtureProblem(
-                self._latent(fixed),
-                self._emission(fixed),
-                source,
-                resolve_threads(self.n_threads),
-            ),
-            given,
-        )
+            given["weights"] = check_mixture_weights(
+                self.weights_init, n_components, self._has_noise
+            )
+        check_known_values(fixed, given, n_components)
+        scaled = near_one(weights)
+        batch = replace(batch, weights=scaled, labels=encoded)
+        if emission.discrete and self.assignment != "stochastic":
+            batch = collapsed(batch)
+        source = ArraySource(batch)
+        problem = MixtureProblem(latent, emission, source, resolve_threads(self.n_threads))
+        if scaled is not weights:
+            problem = problem.with_prior_times(float(scaled.max() / weights.max()))
+        return problem, given
+
+    def _set_prior(self, latent: Latent, emission: Emission, n_features: int) -> None:
+        names = (*latent.prior_names, *emission.prior_names)
+        for name in self.prior or ():
+            if name not in names:
+                raise ValueError(f"prior: found {name!r}; expected names among {names}")
+        prior = {name: value for name, value in (self.prior or {}).items() if value is not None}
+        latent.prior = latent.checked_prior(prior, int(self.n_components))
+        emission.prior = emission.checked_prior(prior, int(self.n_components), n_features)
 
     def _check_possible(self, problem: MixtureProblem, given: dict) -> None:
         """Raise where known parameters leave a row no component that its label allows."""
-        if not set(problem.emission.groups) <= problem.emission.fixed:
+        emission, batch, K = problem.emission, problem.source.batch, int(self.n_components)
+        known = np.all([emission.fixed.of(group, K) for group in emission.groups], axis=0)
+        if not known.any():
             return
-        batch = problem.source.batch
         parameters = self._given_model(problem, given).emission
         for chunk, rows in self._chunks(batch.X):
-            possible = problem.emission.impossible_rows(rows, parameters)
-            if possible is None:
+            zero = emission.impossible_rows(rows, parameters)
+            if zero is None:
                 return
-            possible = ~possible & batch.labels.allows(chunk, possible.shape)
+            possible = ~(zero & known) & batch.labels.allows(chunk, zero.shape)
             impossible = ~possible.any(axis=1)
             if batch.weights is not None:
                 impossible &= batch.weights[chunk] > 0
             if impossible.any():
+                row = batch.number(chunk.start + impossible.argmax())
                 raise ImpossibleRowError(
-                    f"X: row {chunk.start + impossible.argmax()} has zero likelihood under every "
+                    f"X: row {row} has zero likelihood under every "
                     "component that its label allows, by the known probabilities"
                 )
 
@@ -206,28 +251,15 @@ class BaseMixture(FittedMixture):
         """The model whose emission is given as a whole, with equal weights unless they are too."""
         K = int(self.n_components)
         flat = problem.emission.flat_start(problem.source.batch.X[:1], K)
-        weights = given.get("weights", np.full(K, 1 / K))
-        return Model(weights, problem.emission.with_groups(flat, given))
-
-    def _check_fixed(self, groups: tuple[str, ...], given: dict) -> frozenset[str]:
-        for group in self.fixed or ():
-            if group not in groups:
-                raise ValueError(f"fixed: found {group!r}; expected names among {groups}")
-        fixed = frozenset(self.fixed or ())
-        for group in sorted(fixed):
-            if group not in given:
-                raise ValueError(
-                    f"fixed: {group!r} needs the known values, but {group}_init is None"
-                )
-        return fixed
+        return problem.with_groups(Model(problem.latent.flat_start(K), flat), given)
 
     def _run_starts(self, problem: MixtureProblem, given: dict) -> tuple[em.Trace, list[Restart]]:
         """All starts; one where the start is given as a whole or goes on from the last fit."""
         history, model = self._previous(problem, given) if self.warm_start else ((), None)
-        if model is None and {"weights", *problem.emission.groups} <= given.keys():
+        if model is None and given_as_a_whole(problem.groups, given):
             model = self._given_model(problem, given)
         # Elsewhere EM on a subsample would leave what is given before any row but its own is seen.
-        subsampled = model is None and given.keys() <= problem.fixed
+        subsampled = model is None and problem.fixed.covers(given)
         n_init = self.n_init if model is None else 1
         race = subsampled and n_init > 1 and self._races(problem.source.n_rows)
         K, shape = int(self.n_components), (problem.source.n_rows, problem.source.n_features)
@@ -243,9 +275,9 @@ class BaseMixture(FittedMixture):
                 self._start(problem, given, restart, subsamples, race) if model is None else model
             ),
             lambda model, number: em.maximize(
-                problem,
+                problem.with_draws(restarts[number].seed),
                 model,
-                tol=self.tol,
+                tol=self._tol,
                 max_iter=self.max_iter,
                 history=history,
                 accelerate=self.accelerate,
@@ -254,6 +286,11 @@ class BaseMixture(FittedMixture):
             lambda trace, number: self._refine(problem, trace, number),
         )
         return best_of(problem, restarts, starter, race=race), restarts
+
+    @property
+    def _tol(self) -> float:
+        """What the gain is compared with; where rows are drawn it says nothing."""
+        return 0.0 if self.assignment == "stochastic" else self.tol
 
     def _races(self, n_rows: int) -> bool:
         return self.restarts == "race" or (self.restarts == "auto" and n_rows > RACE_ABOVE)
@@ -338,18 +375,14 @@ class BaseMixture(FittedMixture):
             return (), None
         shape = problem.emission.shape(self._float64_model.emission)
         fitted = (self._fitted_kind, *shape)
-        wanted = (problem.emission.kind, self.n_components, problem.source.n_features)
+        wanted = (self._kind(), self.n_components, problem.source.n_features)
         if fitted != wanted:
             raise ValueError(
                 f"warm_start: the last fit was of (emission, n_components, n_features) = {fitted}; "
                 f"expected {wanted}"
             )
-        model = self._model()
-        known = {group: given[group] for group in problem.emission.fixed}
-        weights = given["weights"] if problem.latent.fixed else model.latent
-        return tuple(self._history[:-1]), Model(
-            weights, problem.emission.with_groups(model.emission, known)
-        )
+        model = problem.with_groups(self._model(), problem.fixed.only(given))
+        return tuple(self._history[:-1]), model
 
     def _observe(self, start: int, iteration: em.Iteration) -> None:
         """Print progress as scikit-learn's mixtures do."""
@@ -377,10 +410,13 @@ class BaseMixture(FittedMixture):
             self.classes_ = classes
         elif hasattr(self, "classes_"):
             del self.classes_
+        if not self._has_noise:
+            self.__dict__.pop("noise_weight_", None)
+            self.__dict__.pop("noise_bounds_", None)
 
     def _report(self, restarts: list[Restart]) -> None:
         winner = next(restart for restart in restarts if restart.won)
-        if not self.converged_ and self.tol > 0 and self.max_iter > 0:
+        if not self.converged_ and self._tol > 0 and self.max_iter > 0:
             warnings.warn(
                 f"The best of {len(restarts)} start(s) did not converge in {self.max_iter} "
                 f"iterations (tol={self.tol}). Try other starts, or increase max_iter or tol.",
@@ -390,7 +426,7 @@ class BaseMixture(FittedMixture):
         if winner.starved:
             warnings.warn(
                 f"component(s) {winner.starved} lost all their rows; their parameters are where "
-                "they last were, and their weight is 0 unless it is fixed",
+                "they last were, and their weight is 0, unless these are fixed or have a prior",
                 StarvedComponentWarning,
                 stacklevel=4,
             )

@@ -1,7 +1,8 @@
 """What people ask of a fitted mixture: scores, responsibilities, criteria, samples."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import is_dataclass, replace
 from functools import lru_cache
 from numbers import Integral
 from typing import Any
@@ -13,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from emfast.data import Batch
 from emfast.emissions.base import Emission
-from emfast.labels import Labels
+from emfast.known import NOTHING_KNOWN, Known, check_fixed
+from emfast.labels import Labels, encode_labels
 from emfast.latent import Latent, MixtureWeights
 from emfast.problem import Model, posterior
 from emfast.threads import resolve_threads
@@ -29,17 +31,36 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     # The fitted attributes that tell the whole model.
     _defining_attributes: tuple[str, ...] = ()
 
+    # Whether there is a component more, which is uniform; some mixtures take it as an argument.
+    noise: bool | float = False
+
     @abstractmethod
-    def _emission(self, fixed: Collection[str] = ()) -> Emission:
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
         """The emission family that the constructor's arguments describe."""
 
-    def _latent(self, fixed: Collection[str] = ()) -> Latent:
+    def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> Latent:
         """The latent structure: what makes this a mixture."""
-        return MixtureWeights(fixed="weights" in fixed)
+        noise = self.noise_bounds_ if self._has_noise else None
+        return MixtureWeights(fixed=fixed, assignment=assignment, noise=noise)
 
-    @abstractmethod
-    def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        """X as an array that the kernels take, or an error that says what is wrong with it."""
+    @property
+    def _has_noise(self) -> bool:
+        return not isinstance(self.noise, bool | np.bool_) or bool(self.noise)
+
+    def _kind(self) -> str:
+        """What was fitted, in words."""
+        return self._emission().kind + (" with noise" if self._has_noise else "")
+
+    def _known(self) -> Known:
+        """The parameters that the argument `fixed` says are known."""
+        emission = self._emission()
+        groups = (*MixtureWeights.groups, *emission.groups)
+        return check_fixed(self.fixed, groups, emission.shared, int(self.n_components))
+
+    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
+        """X as rows that the kernels take, or an error that says what is wrong with it."""
+        rows, missing = self._emission().validated(self, X, reset=reset)
+        return Batch(rows, missing=missing)
 
     @abstractmethod
     def _attributes(self, parameters: Any) -> dict[str, np.ndarray]:
@@ -51,12 +72,17 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _set_model(self, model: Model, dtype: np.dtype) -> None:
         """Keep the model in float64 and show it as fitted attributes of `dtype`."""
-        shown = {"weights_": model.latent, **self._attributes(model.emission)}
+        weights = self._latent().weights(model.latent)
+        shown = {"weights_": weights, **self._attributes(model.emission)}
         for name, value in shown.items():
-            setattr(self, name, value.astype(dtype))
+            setattr(self, name, as_shown(value, dtype))
+        defining = self._defining_attributes
+        if self._has_noise:
+            self.noise_weight_ = float(model.latent[-1])
+            defining = (*defining, "noise_weight_")
         self._float64_model = model
-        self._fitted_kind = self._emission().kind
-        self._published = {name: getattr(self, name).copy() for name in self._defining_attributes}
+        self._fitted_kind = self._kind()
+        self._published = {name: as_shown(getattr(self, name), dtype) for name in defining}
 
     @classmethod
     @lru_cache
@@ -69,28 +95,43 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         check_is_fitted(self)
         shown = getattr(self, "_published", None)
         if shown is not None and all(
-            np.array_equal(getattr(self, name), value) for name, value in shown.items()
+            are_equal(getattr(self, name), value) for name, value in shown.items()
         ):
-            if self._emission().kind != self._fitted_kind:
+            if self._kind() != self._fitted_kind:
                 raise ValueError(
-                    f"{type(self).__name__}: its arguments changed to {self._emission().kind} "
+                    f"{type(self).__name__}: its arguments changed to {self._kind()} "
                     f"since it was fitted as {self._fitted_kind}; fit it again"
                 )
             return self._float64_model
         weights = np.asarray(self.weights_, np.float64)
+        if self._has_noise:
+            weights = np.append(weights, self.noise_weight_)
         return Model(weights, self._parameters_of_attributes())
+
+    def _as_columns(self, drawn: list[Any]) -> np.ndarray:
+        """What was drawn from each component, as rows of X."""
+        return np.vstack(drawn)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
 
-    def _rows(self, X: Any) -> np.ndarray:
+    def _rows(self, X: Any) -> Batch:
         """X as rows that the fitted model can be asked about."""
         check_is_fitted(self)
-        rows = self._validate_rows(X, reset=False)
+        batch = self._validate_rows(X, reset=False)
+        found = batch.X.shape[1]
         n_features = self._emission().shape(self._model().emission)[1]
-        if rows.shape[1] != n_features:
-            raise ValueError(f"X: found {rows.shape[1]} features; expected {n_features} features")
-        return rows
+        if found != n_features:
+            raise ValueError(f"X: found {found} features; expected {n_features} features")
+        return batch
+
+    def _batch(self, X: Any, labels: Any) -> Batch:
+        """Rows that the fitted model can be asked about, with what is known of them."""
+        batch = self._rows(X)
+        classes = getattr(self, "classes_", np.empty(0, object))
+        K = len(self.weights_)
+        known = encode_labels(labels, batch.n_rows, K, classes, self._has_noise)
+        return replace(batch, labels=known)
 
     def _posterior(self, batch: Batch, *wanted: str) -> list[np.ndarray]:
         """The outputs of `problem.posterior` that are named, for every row.
@@ -100,21 +141,24 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         responsibilities.
         """
         emission, model = self._emission(), self._model()
-        out = self._pass(batch, wanted)
+        needed = wanted if batch.labels.nothing_known else {*wanted, "log_likelihoods"}
+        out = self._pass(batch, needed)
         for chunk, rows in self._chunks(batch.X):
             zero = emission.impossible_rows(rows, model.emission)
             if zero is None:
                 break
-            possible = ~zero & (model.latent > 0)
+            possible = ~zero & (model.latent > 0) & batch.labels.allows(chunk, zero.shape)
             affected = np.flatnonzero(zero.any(axis=1) & possible.any(axis=1))
             if affected.size:
                 allowed = np.ascontiguousarray(possible[affected]).view(np.uint8)
-                part = Batch(rows[affected], labels=Labels(allowed=allowed))
-                for name, values in self._pass(part, wanted).items():
+                part = replace(batch, X=rows[affected], labels=Labels(allowed=allowed))
+                for name, values in self._pass(part, needed).items():
                     out[name][chunk][affected] = values
             _no_component(out, chunk.start + np.flatnonzero(~possible.any(axis=1)), model.latent)
-        if "log_likelihoods" in wanted:
-            _no_component(out, np.flatnonzero(out["log_likelihoods"] == -np.inf), model.latent)
+        if "log_likelihoods" in needed:
+            nowhere = out["log_likelihoods"] == -np.inf
+            _no_component(out, np.flatnonzero(nowhere), model.latent)
+            _refuse_contradictions(batch, nowhere)
         return [out[name] for name in wanted]
 
     def _pass(self, batch: Batch, wanted: Collection[str]) -> dict[str, np.ndarray]:
@@ -134,65 +178,87 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             chunk = slice(start, start + CHUNK_ROWS)
             yield chunk, rows[chunk]
 
+    def _with_noise_as_none(self, assignments: np.ndarray) -> np.ndarray:
+        """Components of rows, with -1 for those of noise."""
+        if self._has_noise:
+            assignments[assignments == len(self.weights_)] = -1
+        return assignments
+
     # What people ask of it
 
-    def score_samples(self, X):
+    def score_samples(self, X, *, labels=None):
         """Log-likelihood of every row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
+            What is known of each row's component, as in `fit`; names are those in ``classes_``.
 
         Returns
         -------
         ndarray of shape (n_samples,)
-            log p(x) in nats; -inf for a row that no component can produce.
-        """
-        rows = self._rows(X)
-        return self._posterior(Batch(rows), "log_likelihoods")[0]
+            log p(x) in nats, joint with the label where there is one: the log of the sum of
+            p(z) p(x | z) over the components z that it allows. -inf for a row without label that no
+            component can produce.
 
-    def score(self, X, y=None, sample_weight=None):
-        """Mean log-likelihood of the rows, in nats.
+        Raises
+        ------
+        ValueError
+            A row has zero likelihood under every component that its label allows.
+        """
+        return self._posterior(self._batch(X, labels), "log_likelihoods")[0]
+
+    def score(self, X, y=None, sample_weight=None, *, labels=None):
+        """Mean log-likelihood of the rows, in nats; joint with the label for labelled rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
+        labels : see `score_samples`
 
         Returns
         -------
         float
         """
-        total, weight = self._total(X, sample_weight)
+        total, weight = self._total(X, sample_weight, labels)
         return total / weight
 
-    def _total(self, X, sample_weight) -> tuple[float, float]:
+    def _total(self, X, sample_weight, labels=None) -> tuple[float, float]:
         """Weighted log-likelihood of the rows, and the sum of weights."""
-        scores = self.score_samples(X)
-        weights = check_sample_weight(sample_weight, len(scores))
+        batch = self._batch(X, labels)
+        weights = check_sample_weight(sample_weight, batch.n_rows)
+        scores = self._posterior(replace(batch, weights=weights), "log_likelihoods")[0]
         if weights is None:
             return float(scores.sum()), float(len(scores))
         return float(scores[weights > 0] @ weights[weights > 0]), float(weights.sum())
 
-    def predict_proba(self, X):
-        """Responsibilities: the probability of every component given the row.
+    def predict_proba(self, X, *, labels=None):
+        """Responsibilities: the probability of every component given the row, and its label.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        labels : see `score_samples`
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components)
-            Rows sum to 1; a row that no component can produce has the mixture's weights.
-        """
-        rows = self._rows(X)
-        return self._responsibilities(rows)
+        ndarray of shape (n_samples, n_components), or one column more, the last, for noise
+            Rows sum to 1; components that a label excludes have 0. A row without label that no
+            component can produce has the mixture's weights.
 
-    def _responsibilities(self, rows: np.ndarray) -> np.ndarray:
+        Raises
+        ------
+        ValueError
+            A row has zero likelihood under every component that its label allows.
+        """
+        return self._responsibilities(self._batch(X, labels))
+
+    def _responsibilities(self, batch: Batch) -> np.ndarray:
         # With the likelihoods, which tell the rows that underflow under every component.
-        return self._posterior(Batch(rows), "responsibilities", "log_likelihoods")[0]
+        return self._posterior(batch, "responsibilities", "log_likelihoods")[0]
 
     def predict(self, X):
         """The most probable component of every row.
@@ -204,9 +270,10 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         ndarray of shape (n_samples,), int
+            -1 where noise is more probable than any component.
         """
-        rows = self._rows(X)
-        return self._posterior(Batch(rows), "assignments", "log_likelihoods")[0]
+        assignments = self._posterior(self._rows(X), "assignments", "log_likelihoods")[0]
+        return self._with_noise_as_none(assignments)
 
     def sample(self, n_samples=1):
         """Draw rows from the fitted mixture, component after component.
@@ -218,7 +285,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-        y : ndarray of shape (n_samples,), int, the component of every row
+        y : ndarray of shape (n_samples,), int, the component of every row, -1 for noise
         """
         model = self._model()
         if not isinstance(n_samples, Integral) or n_samples < 1:
@@ -226,17 +293,19 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         random_state = check_random_state(self.random_state)
         counts = random_state.multinomial(n_samples, model.latent / model.latent.sum())
         emission = self._emission()
-        X = np.vstack(
-            [
-                emission.draw(model.emission, k, count, random_state)
-                for k, count in enumerate(counts)
-            ]
-        )
-        return X, np.repeat(np.arange(len(counts)), counts)
+        components = np.arange(len(counts))
+        drawn = [
+            emission.draw(model.emission, k, counts[k], random_state)
+            for k in components[: len(self.weights_)]
+        ]
+        if self._has_noise:
+            low, high = self.noise_bounds_
+            drawn.append(low + (high - low) * random_state.random_sample((counts[-1], len(low))))
+        return self._as_columns(drawn), self._with_noise_as_none(np.repeat(components, counts))
 
     def _n_parameters(self) -> int:
-        """Free parameters: fixed groups do not count."""
-        fixed = frozenset(self.fixed or ())
+        """Free parameters: known ones do not count."""
+        fixed = self._known()
         latent, emission = self._latent(fixed), self._emission(fixed)
         K, D = emission.shape(self._model().emission)
         return latent.n_parameters(K) + emission.n_parameters(K, D)
@@ -287,13 +356,48 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         float
         """
-        rows = self._rows(X)
-        weights = check_sample_weight(sample_weight, len(rows))
+        batch = self._rows(X)
+        weights = check_sample_weight(sample_weight, batch.n_rows)
         certainty = 0.0
-        for chunk, part in self._chunks(rows):
-            largest = np.log(self._responsibilities(part).max(axis=1), dtype=np.float64)
+        for chunk, rows in self._chunks(batch.X):
+            shares = self._responsibilities(replace(batch, X=rows))
+            largest = np.log(shares.max(axis=1), dtype=np.float64)
             certainty += float(largest.sum() if weights is None else largest @ weights[chunk])
         return self.bic(X, sample_weight=sample_weight) - 2 * certainty
+
+
+def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:
+    """Raise where a row of positive weight and its label exclude each other."""
+    if batch.labels.nothing_known:
+        return
+    contradictory = nowhere & batch.labels.restricts(batch.n_rows)
+    if batch.weights is not None:
+        contradictory &= batch.weights > 0
+    if contradictory.any():
+        raise ValueError(
+            f"labels: row {contradictory.argmax()} has zero likelihood under every component that "
+            "its label allows"
+        )
+
+
+def as_shown(value: Any, dtype: np.dtype) -> Any:
+    """A copy of an array, or of all in a list, tuple or mapping, of `dtype` if they are real."""
+    if isinstance(value, float):
+        return value
+    if isinstance(value, np.ndarray):
+        return value.astype(dtype if value.dtype.kind == "f" else value.dtype)
+    if isinstance(value, Mapping):
+        return {name: as_shown(each, dtype) for name, each in value.items()}
+    if is_dataclass(value):
+        return replace(value, **as_shown(vars(value), dtype))
+    return [as_shown(each, dtype) for each in value]
+
+
+def are_equal(value: Any, other: Any) -> bool:
+    """Whether two arrays, or lists of them, are equal."""
+    if isinstance(other, list):
+        return len(value) == len(other) and all(map(are_equal, value, other))
+    return np.array_equal(value, other)
 
 
 def _no_component(out: dict[str, np.ndarray], rows: np.ndarray, weights: np.ndarray) -> None:

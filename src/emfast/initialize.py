@@ -14,11 +14,12 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
 from emfast import em
-from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.exceptions import SingularComponentError
+from emfast.known import components_given
 from emfast.labels import Labels
 from emfast.problem import MixtureProblem, Model, expectation, posterior
+from emfast.rows import as_numbers, take
 from emfast.threads import limited_openmp
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")
@@ -70,8 +71,9 @@ def start_model(
     n_components : int
     init_params : one of `INIT_PARAMS`
     given : dict of ndarray
-        Groups with known starting values, "weights" among them. Where the locations of the
-        components are given, rows go to the nearest; `init_params` is not used.
+        Groups with known starting values, "weights" among them, NaN where a component has none.
+        Where the locations of components are given, rows go to the nearest; `init_params` is not
+        used. Components whose location is not given are spread over the rows as by k-means++.
     random_state : RandomState
     trials : sequence of `INIT_PARAMS`, default=()
         Kinds of starts that are tried by a few iterations of EM; the best goes on. One alone is
@@ -83,21 +85,20 @@ def start_model(
     -------
     Model
     """
-    locations = given.get(problem.emission.groups[0])
-    if locations is None and init_params == "short_em":
+    located = problem.emission.located(given)
+    if not located and init_params == "short_em":
         model = _best_short_run(
             problem, n_components, SHORT_RUN_PARAMS, SHORT_RUN_ITER, random_state
         )
     elif trials and simpler is not None and not given and is_scarce(problem, n_components):
         model = _start_by_simpler(problem, simpler, n_components, trials, random_state)
-    elif locations is None and len(trials) > 1:
+    elif not located and len(trials) > 1:
         n_rows = int(TRIAL_SHARE * problem.source.n_rows)
         trial = problem.on(problem.source.sample(n_rows, n_components, random_state))
         model = _best_short_run(trial, n_components, trials, TRIAL_ITER, random_state)
     else:
-        model = _assigned_start(problem, n_components, init_params, locations, random_state)
-    weights = given.get("weights", model.latent)
-    return Model(weights, problem.emission.with_groups(model.emission, given))
+        model = _assigned_start(problem, n_components, init_params, located, random_state)
+    return problem.with_groups(model, given)
 
 
 def is_scarce(problem: MixtureProblem, n_components: int) -> bool:
@@ -124,7 +125,7 @@ def _best_short_run(
     best, found = None, None
     for init_params in kinds:
         try:
-            start = _assigned_start(problem, n_components, init_params, None, random_state)
+            start = _assigned_start(problem, n_components, init_params, {}, random_state)
             trace = em.maximize(problem, start, tol=SHORT_RUN_TOL, max_iter=max_iter)
         except SingularComponentError as error:
             failure = error
@@ -160,11 +161,11 @@ def _assigned_start(
     problem: MixtureProblem,
     n_components: int,
     init_params: str,
-    locations: np.ndarray | None,
+    located: dict[str, np.ndarray],
     random_state: np.random.RandomState,
 ) -> Model:
     """The model of rows that are assigned to components."""
-    assignment = _assign(problem.source.batch, n_components, init_params, locations, random_state)
+    assignment = _assign(problem, n_components, init_params, located, random_state)
     return _model_from(problem, n_components, assignment, random_state)
 
 
@@ -177,36 +178,42 @@ def _model_from(
     """The M-step of assigned rows; components without any get one."""
     emission, batch = problem.emission, problem.source.batch
     flat = emission.flat_start(batch.X, n_components)
-    model = Model(np.full(n_components, 1 / n_components), flat)
+    model = Model(problem.latent.flat_start(n_components), flat)
     model = _model_of_assignment(problem, model, assignment)
-    return _reseed_empty(model, emission, batch, assignment, n_components, random_state)
+    return _reseed_empty(problem, model, assignment, n_components, random_state)
 
 
 def _assign(
-    batch: Batch,
+    problem: MixtureProblem,
     n_components: int,
     init_params: str,
-    locations: np.ndarray | None,
+    located: dict[str, np.ndarray],
     random_state: np.random.RandomState,
 ) -> np.ndarray:
     """The component of every row; labels are kept."""
+    batch = problem.source.batch
     known = batch.labels.known(batch.n_rows)
-    if locations is None and init_params == "random":
+    # Rows of noise say nothing of the others.
+    labelled = np.where(known < n_components, known, -1)
+    if not located and init_params == "random":
         scores = random_state.random_sample((batch.n_rows, n_components))
     else:
-        X = np.asarray(batch.X, dtype=batch.dtype)
+        X, locations = problem.emission.embedded(batch.X, located)
         # Distances are taken about the middle of the rows, wherever that is.
         middle = X.mean(axis=0)
         X = X - middle
         if locations is not None:
-            scores = _squared_distances(X, locations - middle)
-        elif init_params == "neighbourhood" and not np.any(known >= 0):
+            centres = _centres(X, batch.weights, labelled, locations - middle, random_state)
+            scores = _squared_distances(X, centres)
+        elif init_params == "neighbourhood" and not np.any(labelled >= 0):
             scores = _neighbourhood_scores(X, batch.weights, n_components, random_state)
         else:
-            centres = _locations(X, batch.weights, known, n_components, init_params, random_state)
+            centres = _locations(
+                X, batch.weights, labelled, n_components, init_params, random_state
+            )
             scores = _squared_distances(X, centres)
     if batch.labels.allowed is not None:
-        scores = np.where(batch.labels.allowed, scores, np.inf)
+        scores = np.where(batch.labels.allowed[:, :n_components], scores, np.inf)
     return np.where(known >= 0, known, scores.argmin(axis=1)).astype(np.int32)
 
 
@@ -245,7 +252,8 @@ def _locations(
 ) -> np.ndarray:
     """A point for every component."""
     if np.any(known >= 0):
-        centres = _centres_with_labels(X, weights, known, n_components, random_state)
+        nowhere = np.full((n_components, X.shape[1]), np.nan)
+        centres = _centres(X, weights, known, nowhere, random_state)
     elif init_params == "random_from_data":
         centres = X[random_state.choice(len(X), n_components, replace=False)]
     elif init_params != "kmeans":
@@ -271,35 +279,39 @@ def _locations(
         return kmeans.fit(X, sample_weight=weights).cluster_centers_
 
 
-def _centres_with_labels(
+def _centres(
     X: np.ndarray,
     weights: np.ndarray | None,
     known: np.ndarray,
-    n_components: int,
+    locations: np.ndarray,
     random_state: np.random.RandomState,
 ) -> np.ndarray:
-    """Means of the labelled rows; components without any are spread over the other rows.
+    """The given locations, where there are none (NaN) the means of the labelled rows.
 
-    They are drawn one by one with probability proportional to the squared distance from the nearest
-    centre so far, as k-means++ does (Arthur and Vassilvitskii, 2007).
+    Components that have neither are spread over the other rows. They are drawn one by one with
+    probability proportional to the squared distance from the nearest centre so far, as k-means++
+    does (Arthur and Vassilvitskii, 2007).
     """
+    placed = components_given(locations)
+    if placed.all():
+        return locations
     weights = np.ones(len(X)) if weights is None else weights
-    centres = np.zeros((n_components, X.shape[1]), X.dtype)
-    totals = np.bincount(known[known >= 0], weights[known >= 0], n_components)
-    labelled = totals > 0
-    for k in np.flatnonzero(labelled):
+    centres = np.where(placed[:, None], locations, 0).astype(X.dtype)
+    totals = np.bincount(known[known >= 0], weights[known >= 0], len(centres))
+    for k in np.flatnonzero(~placed & (totals > 0)):
         centres[k] = np.average(X[known == k], axis=0, weights=weights[known == k])
+        placed[k] = True
     candidates = np.flatnonzero((known < 0) & (weights > 0))
     if candidates.size == 0:
         candidates = np.flatnonzero(weights > 0)
-    for k in np.flatnonzero(~labelled):
+    for k in np.flatnonzero(~placed):
         nearest = (
-            _squared_distances(X[candidates], centres[labelled]).min(axis=1) * weights[candidates]
+            _squared_distances(X[candidates], centres[placed]).min(axis=1) * weights[candidates]
         )
         total = nearest.sum()
         odds = nearest / total if total > 0 else None
         centres[k] = X[random_state.choice(candidates, p=odds)]
-        labelled[k] = True
+        placed[k] = True
     return centres
 
 
@@ -316,34 +328,35 @@ def _model_of_assignment(problem: MixtureProblem, model: Model, assignment: np.n
     once more with moments as precise as the variances it has found need.
     """
     latent, emission, batch = problem.latent, problem.emission, problem.source.batch
-    labelled = Batch(batch.X, batch.weights, Labels(component=assignment))
+    labelled = replace(batch, labels=Labels(component=assignment))
     for _ in range(MOMENT_PASSES):
         statistics = expectation(latent, emission, model, labelled, problem.n_threads)
         parameters = emission.start(statistics.emission, model.emission)
-        model = Model(latent.mstep(statistics.counts, model.latent), parameters)
+        model = Model(latent.start(statistics.counts, model.latent), parameters)
         if emission.is_precise(statistics.emission, parameters):
             break
     return model
 
 
 def _reseed_empty(
+    problem: MixtureProblem,
     model: Model,
-    emission: Emission,
-    batch: Batch,
     assignment: np.ndarray,
     n_components: int,
     random_state: np.random.RandomState,
 ) -> Model:
     """Put a component without rows on a row of its own, with the weight of one row."""
-    counts = np.bincount(assignment, batch.weights, n_components)
-    empty = np.flatnonzero(counts == 0)
+    batch = problem.source.batch
+    counts = np.bincount(assignment, batch.weights, len(model.latent)).astype(np.float64)
+    empty = np.flatnonzero(counts[:n_components] == 0)
     if empty.size == 0:
         return model
     odds = None if batch.weights is None else batch.weights / batch.weights.sum()
     rows = random_state.choice(batch.n_rows, empty.size, replace=empty.size > batch.n_rows, p=odds)
-    weights = counts / counts.sum()
-    weights[empty] = 1 / batch.n_rows
-    parameters = emission.reseed(
-        model.emission, empty, np.asarray(batch.X[rows], np.float64), counts > 0
+    healthy = counts[:n_components] > 0
+    healthy |= not healthy.any()
+    counts[empty] = counts.sum() / batch.n_rows
+    parameters = problem.emission.reseed(
+        model.emission, empty, as_numbers(take(batch.X, rows)), healthy
     )
-    return Model(weights / weights.sum(), parameters)
+    return Model(problem.latent.start(counts, model.latent), parameters)

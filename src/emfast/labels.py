@@ -36,6 +36,12 @@ class Labels:
             return (component < 0) | (component == np.arange(shape[1]))
         return np.ones(shape, bool)
 
+    def restricts(self, n_rows: int) -> np.ndarray:
+        """Which rows have a label that excludes some component, (n_rows,), bool."""
+        if self.allowed is not None:
+            return ~self.allowed.all(axis=1)
+        return self.known(n_rows) >= 0
+
     def take(self, rows: np.ndarray) -> "Labels":
         return Labels(
             None if self.component is None else self.component[rows],
@@ -56,7 +62,13 @@ class Labels:
 NOTHING_KNOWN = Labels()
 
 
-def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
+def encode_labels(
+    labels: Any,
+    n_rows: int,
+    n_components: int,
+    classes: np.ndarray | None = None,
+    noise: bool = False,
+) -> Labels:
     """Labels as component indices or as sets of allowed components.
 
     Parameters
@@ -66,6 +78,10 @@ def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
         sorted to components 0, 1, ...; a categorical dtype keeps its order. None, NaN and
         pandas.NA are missing. A boolean array holds the components each row may have.
     n_rows, n_components : int
+    classes : ndarray of shape (n_classes,), optional
+        Names that the first components have already; there are no others then.
+    noise : bool, default=False
+        Whether there is a component more, the last one, whose index is -2.
 
     Returns
     -------
@@ -74,8 +90,8 @@ def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
     Raises
     ------
     ValueError
-        Wrong length or shape, more classes than components, an index out of range, or a row of a
-        boolean array that allows nothing.
+        Wrong length or shape, more classes than components, a name that is none of the `classes`,
+        an index out of range, or a row of a boolean array that allows nothing.
     TypeError
         Values that cannot be sorted to components.
     """
@@ -84,7 +100,7 @@ def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
     categories = _categories(labels)
     values = _as_array(labels)
     if values.ndim == 2:
-        return _encode_mask(values, n_rows, n_components)
+        return _encode_mask(values, n_rows, n_components + noise)
     if values.shape != (n_rows,):
         raise ValueError(
             f"labels: expected one entry for each of the {n_rows} rows of X, or a boolean array of "
@@ -92,7 +108,9 @@ def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
         )
     missing = _missing(values)
     if categories is None and _are_numbers(values, missing):
-        return _encode_indices(values, missing, n_components)
+        return _encode_indices(values, missing, n_components, noise)
+    if classes is not None:
+        return _encode_known_classes(values, missing, classes)
     if categories is None:
         categories = _sorted_classes(values[~missing])
     return _encode_classes(values, missing, categories, n_components)
@@ -128,16 +146,19 @@ def _encode_mask(values: np.ndarray, n_rows: int, n_components: int) -> Labels:
     return Labels(allowed=np.ascontiguousarray(values).view(np.uint8))
 
 
-def _encode_indices(values: np.ndarray, missing: np.ndarray, n_components: int) -> Labels:
+def _encode_indices(
+    values: np.ndarray, missing: np.ndarray, n_components: int, noise: bool
+) -> Labels:
     present = np.flatnonzero(~missing)
     indices = values[present].astype(np.float64)
-    right = (indices == np.rint(indices)) & (indices >= -1) & (indices < n_components)
+    right = (indices == np.rint(indices)) & (indices >= -1 - noise) & (indices < n_components)
     if not right.all():
         row = present[~right][0]
         raise ValueError(
             f"labels: numbers are component indices: expected integers 0 to {n_components - 1}, or "
-            f"-1 for missing; found {values[row]} in row {row}"
+            f"-1 for missing{', -2 for noise' if noise else ''}; found {values[row]} in row {row}"
         )
+    indices[indices == -2] = n_components
     component = np.full(values.shape[0], -1, np.int32)
     component[present] = indices
     return Labels(component=component)
@@ -153,9 +174,26 @@ def _encode_classes(
             f"labels: found {len(classes)} classes ({shown}{more}) for n_components="
             f"{n_components}; expected at most one class for each component"
         )
+    return _encode_known_classes(values, missing, classes)
+
+
+def _encode_known_classes(values: np.ndarray, missing: np.ndarray, classes: np.ndarray) -> Labels:
     code: dict[Hashable, int] = {name: i for i, name in enumerate(classes.tolist())}
     component = np.full(values.shape[0], -1, np.int32)
-    component[~missing] = [code[value] for value in values[~missing].tolist()]
+    present = np.flatnonzero(~missing)
+    try:
+        component[present] = [code.get(value, -1) for value in values[present].tolist()]
+    except TypeError as error:
+        raise TypeError(f"labels: expected names or numbers ({error})") from error
+    unknown = present[component[present] < 0]
+    if unknown.size:
+        if not len(classes):
+            expected = "component indices, for components had no names in the fit"
+        else:
+            expected = f"the names that components had in the fit, {classes.tolist()}"
+        raise ValueError(
+            f"labels: found {values[unknown[0]]!r} in row {unknown[0]}; expected {expected}"
+        )
     return Labels(component=component, classes=classes)
 
 

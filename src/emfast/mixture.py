@@ -1,23 +1,36 @@
 """The public mixtures: each names its emission; the algorithms are elsewhere."""
 
-from collections.abc import Collection
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from emfast.columns import column_positions, column_values
+from emfast.data import Batch
 from emfast.emissions.bernoulli import Bernoulli, BernoulliParameters
 from emfast.emissions.gaussian import COVARIANCE_TYPES, Gaussian, GaussianParameters
 from emfast.estimator import BaseMixture
+from emfast.known import NOTHING_KNOWN, Known
+from emfast.problem import Model, impute
+from emfast.threads import resolve_threads
 from emfast.validation import (
     check_array_of,
+    check_of_components,
     check_positive_definite,
-    check_probabilities,
-    check_rows,
-    check_squares,
-    column_ranges,
     inverse,
+)
+
+# Arguments of a Gaussian mixture that do not hold for some of its features.
+ABOUT_FEATURES = (
+    "weights_init",
+    "means_init",
+    "precisions_init",
+    "covariances_init",
+    "fixed",
+    "prior",
 )
 
 
@@ -61,16 +74,45 @@ class GaussianMixture(BaseMixture):
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend
         on it.
-    weights_init : array-like of shape (n_components,), optional
+    weights_init : array-like of shape (n_components,) or "equal", optional
+        "equal" are the same for all components. This and the next ones may be lists with None for
+        components whose values are not given: these begin as without it, and share the weight that
+        the others leave.
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init, covariances_init : array-like, optional
         At most one of them, in the shape that `covariance_type` says: (n_components, n_features,
         n_features), (n_features, n_features), (n_components, n_features) or (n_components,).
-    fixed : collection of {"weights", "means", "covariances"}, optional
-        Groups that are known: they keep the values given above.
+    fixed : collection of {"weights", "means", "covariances"}, or mapping of them, optional
+        What is known: it keeps the values given above. A mapping says for a group True, or which
+        components' values are known: ``{"means": [True, False], "weights": True}``. Free weights
+        share what the known ones leave. `bic` and `aic` count free parameters.
+    prior : mapping, optional
+        What is known of the parameters before any row is seen; EM then finds the mode of the
+        posterior. What is absent is flat. "weight_concentration_prior" (a number or one for each
+        component, at least 1) is the concentration of a Dirichlet distribution of the weights.
+        "mean_prior" (of shape (n_features,) or (n_components, n_features)) counts as
+        "mean_precision_prior" (a number or one for each component) rows there.
+        "covariance_prior" and "degrees_of_freedom_prior" are scale and degrees of freedom of an
+        inverse Wishart distribution, in one dimension for every variance of "diag" and "spherical";
+        the scale is of shape (n_features, n_features) for "full" and "tied", (n_features,) or ().
+    assignment : {"soft", "hard", "stochastic"}, default="soft"
+        What the E-step makes of the responsibilities of a row. "soft": all components take part by
+        them. "hard": the most probable component takes the row as a whole (classification EM; the
+        first one of several), which maximises the classification likelihood; with fixed equal
+        weights and fixed equal "spherical" covariances this is k-means. "stochastic": a component
+        drawn with these probabilities takes it, so that EM leaves saddles and poor maxima; it runs
+        for `max_iter` iterations, whatever `tol` says, and draws the same for any number of
+        threads. Predictions and scores are those of the mixture, whatever it was fitted by.
     accelerate : bool, default=False
         Whether every two M-steps are followed by an extrapolation (SQUAREM), which is kept where it
         is better than they are: where EM is slow, iterations are many times fewer.
+    noise : bool or float, default=False
+        Add a component that is uniform over the bounding box of the rows, so that rows far from all
+        others do not pull at components (Fraley and Raftery, Journal of the American Statistical
+        Association 97, 2002, section 5). A number is the volume of the box, which is then scaled.
+        Its density is taken to be the same beyond the box. It has index -1 in what `predict` and
+        `sample` return, and -2 in integer `labels`; a boolean array of labels, and `predict_proba`,
+        have a column more for it, the last. What `weights_init` leaves is its weight.
     warm_start : bool, default=False
         Go on from the last fit.
     verbose : int, default=0
@@ -84,12 +126,16 @@ class GaussianMixture(BaseMixture):
     precisions_cholesky_ : ndarray
         Upper-triangular C with C C^T the precision; square roots of the precisions for "diag" and
         "spherical".
+    noise_weight_ : float, with `noise`; `weights_` and it sum to 1
+    noise_bounds_ : ndarray of shape (2, n_features), with `noise`, least and largest values
     converged_ : bool
         Whether the best start came within `tol`.
     n_iter_ : int
         Iterations of the best start on all rows, those beyond `tol` included.
     lower_bound_ : float
-        Mean log-likelihood of the fitted model, in nats; joint with the label for labelled rows.
+        Mean log-likelihood of the fitted model, in nats; joint with the label for labelled rows,
+        and with the component for all rows if the assignment is "hard". With a prior its
+        log-density is added to the sum over rows, up to a constant.
     lower_bounds_ : ndarray of shape (n_iter_,), the same after every iteration
     restarts_ : list of Restart
         How every start went: its seed and `init_params`, with which it can be repeated, its trace,
@@ -107,6 +153,11 @@ class GaussianMixture(BaseMixture):
     `max_iter`, `tol` and `lower_bounds_` are about all rows. Where the smallest has fewer than ten
     rows for each parameter of "full" covariances, starts on it are tried with diagonal ones. EM
     begins at given values on all rows, unless they are `fixed`.
+
+    An entry that is NaN is missing: the likelihood of its row is that of the entries that are
+    known. A feature that no row of a component has keeps the mean and variance it starts with,
+    where nothing else tells them ("diag", "spherical"). A row without any entry has the weights as
+    responsibilities and the log-likelihood 0.
 
     The likelihood of a Gaussian mixture has no maximum: a component on a few equal rows, or on rows
     that do not vary in some direction, gains without end as its variance there tends to zero, and
@@ -133,6 +184,15 @@ class GaussianMixture(BaseMixture):
     >>> mixture = GaussianMixture(2, random_state=0).fit(X, labels=labels)
     >>> mixture.classes_[mixture.predict([[1.1]])].item()
     'truck'
+
+    Weights and variances that are known, so that EM has but the means to find:
+
+    >>> from emfast.datasets import make_cars_and_trucks
+    >>> X, labels = make_cars_and_trucks(random_state=0)
+    >>> mixture = GaussianMixture(2, covariance_type="spherical", fixed=("weights", "covariances"),
+    ...                           weights_init=[0.6, 0.4], covariances_init=[1, 4])
+    >>> mixture.fit(X, labels=labels).means_.round(2).ravel().tolist()
+    [5.05, 9.98]
     """
 
     _parameter_constraints = {
@@ -142,6 +202,7 @@ class GaussianMixture(BaseMixture):
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
         "covariances_init": ["array-like", None],
+        "noise": ["boolean", Interval(Real, 0.0, None, closed="neither")],
     }
 
     _defining_attributes = ("weights_", "means_", "precisions_cholesky_")
@@ -164,7 +225,10 @@ class GaussianMixture(BaseMixture):
         precisions_init=None,
         covariances_init=None,
         fixed=None,
+        prior=None,
+        assignment="soft",
         accelerate=False,
+        noise=False,
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -184,12 +248,15 @@ class GaussianMixture(BaseMixture):
         self.precisions_init = precisions_init
         self.covariances_init = covariances_init
         self.fixed = fixed
+        self.prior = prior
+        self.assignment = assignment
         self.accelerate = accelerate
+        self.noise = noise
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _emission(self, fixed: Collection[str] = ()) -> Gaussian:
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Gaussian:
         return Gaussian(self.covariance_type, reg_covar=self.reg_covar, fixed=fixed)
 
     def _simpler_emission(self) -> Gaussian | None:
@@ -197,43 +264,154 @@ class GaussianMixture(BaseMixture):
             return None
         return Gaussian("diag", reg_covar=self.reg_covar)
 
-    def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        return check_rows(self, X, [np.float64, np.float32], reset=reset)
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
-    def _check_columns(self, X: np.ndarray, weights: np.ndarray | None) -> None:
-        check_squares(X, weights)
-        if self.reg_covar > 0 or "covariances" in (self.fixed or ()):
-            return
-        least, largest = column_ranges(X, weights)
-        constant = np.flatnonzero(least == largest)
-        if constant.size:
-            column = int(constant[0])
-            raise ValueError(
-                f"X: column {column} is constant ({least[column]}), so that its variances are 0; "
-                "expected columns that vary, or reg_covar > 0"
-            )
+    def impute(self, X):
+        """Rows with the conditional means of their missing entries.
+
+        Given what is known of a row, the mean over components of their conditional means, weighted
+        by the responsibilities: the estimate of least mean square error under the fitted model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), NaN where an entry is missing
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32 if X is and else float64
+            What is not missing is as it was.
+        """
+        batch, model = self._rows(X), self._model()
+        imputed = np.array(batch.X)
+        for chunk, rows in self._chunks(batch.X) if batch.missing else ():
+            incomplete = np.flatnonzero(np.isnan(rows).any(axis=1))
+            if incomplete.size:
+                part = replace(batch, X=rows[incomplete])
+                imputed[chunk][incomplete] = self._imputed(part, model)
+        return imputed
+
+    def _imputed(self, batch: Batch, model: Model) -> np.ndarray:
+        shares, K = self._responsibilities(batch), len(self.weights_)
+        own = shares[:, :K]
+        if self._has_noise:
+            total = own.sum(axis=1, keepdims=True)
+            own = np.where(total > 0, own, model.latent[:K].astype(own.dtype))
+            own = own / own.sum(axis=1, keepdims=True)
+        imputed = impute(
+            self._emission(), model.emission, batch.X, own, resolve_threads(self.n_threads)
+        )
+        if not self._has_noise:
+            return imputed
+        with_noise = total * imputed + shares[:, K:] * self.noise_bounds_.mean(axis=0)
+        return np.where(np.isnan(batch.X), with_noise, imputed).astype(imputed.dtype)
+
+    def marginal(self, columns):
+        """The mixture of some of the features, whatever the others are.
+
+        Parameters
+        ----------
+        columns : str, int, sequence of them, slice, or boolean mask of shape (n_features,)
+            Names or positions of the features, in the order they are to have.
+
+        Returns
+        -------
+        GaussianMixture
+            Fitted, with the same arguments but those that are about features: no starting values,
+            nothing fixed.
+        """
+        D = self._model().emission.means.shape[1]
+        columns = column_positions("columns", columns, D, self._feature_names())
+        model = self._model()
+        parameters = self._emission().marginal(model.emission, columns)
+        return self._of_columns(Model(model.latent, parameters), columns)
+
+    def conditional(self, given):
+        """The mixture of the other features, where some have known values.
+
+        Each component has its conditional distribution, and the responsibility it has for the known
+        values as its weight (Bishop, Pattern Recognition and Machine Learning, 2006, eqs. 2.73,
+        2.75 and exercise 9.10).
+
+        Parameters
+        ----------
+        given : mapping of column to number
+            Columns by name or position.
+
+        Returns
+        -------
+        GaussianMixture
+            Fitted, of the features that are not `given`, in their order, with the same arguments
+            but those that are about features: no starting values, nothing fixed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from emfast import GaussianMixture
+        >>> X = np.array([[0.0, 0.1], [1.0, 0.9], [2.0, 2.1], [3.0, 2.9]])
+        >>> mixture = GaussianMixture().fit(X)
+        >>> mixture.conditional({0: 2.5}).means_.round(2).tolist()
+        [[2.46]]
+        """
+        model = self._model()
+        D = model.emission.means.shape[1]
+        columns, values = column_values("given", given, D, self._feature_names())
+        row = np.full((1, D), np.nan)
+        row[0, columns] = values
+        known = ~np.isnan(row[0])
+        if known.all():
+            raise ValueError("given: found values of every column; expected at least one without")
+        weights = self._responsibilities(Batch(row, missing=True))[0]
+        parameters = self._emission().conditional(model.emission, known, row[0, known])
+        return self._of_columns(Model(weights, parameters), np.flatnonzero(~known))
+
+    def _feature_names(self) -> np.ndarray | None:
+        return getattr(self, "feature_names_in_", None)
+
+    def _of_columns(self, model: Model, columns: np.ndarray) -> "GaussianMixture":
+        """A mixture of some of the columns."""
+        mixture = clone(self).set_params(**dict.fromkeys(ABOUT_FEATURES))
+        mixture.n_features_in_ = len(columns)
+        if self._feature_names() is not None:
+            mixture.feature_names_in_ = self._feature_names()[columns]
+        if hasattr(self, "classes_"):
+            mixture.classes_ = self.classes_
+        if self._has_noise:
+            mixture.noise_bounds_ = self.noise_bounds_[:, columns]
+        mixture._set_model(model, self.means_.dtype)
+        return mixture
 
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         K, D = self.n_components, n_features
         given = {}
         if self.means_init is not None:
-            given["means"] = check_array_of(
-                "means_init", self.means_init, (K, D), "(n_components, n_features)"
+            given["means"] = check_of_components(
+                "means_init",
+                self.means_init,
+                lambda name, means: check_array_of(
+                    name, means, (K, D), "(n_components, n_features)"
+                ),
             )
         if self.covariances_init is not None and self.precisions_init is not None:
             raise ValueError(
                 "covariances_init and precisions_init: found both; expected at most one of them"
             )
-        if self.covariances_init is not None:
-            given["covariances"] = check_positive_definite(
-                "covariances_init", self.covariances_init, self.covariance_type, K, D
-            )
-        elif self.precisions_init is not None:
-            precisions = check_positive_definite(
-                "precisions_init", self.precisions_init, self.covariance_type, K, D
-            )
+
+        def covariances(name: str, values: Any) -> np.ndarray:
+            values = check_positive_definite(name, values, self.covariance_type, K, D)
+            if name == "covariances_init":
+                return values
             diagonal = self.covariance_type in ("diag", "spherical")
-            given["covariances"] = 1 / precisions if diagonal else inverse(precisions)
+            return 1 / values if diagonal else inverse(values)
+
+        for name in ("covariances_init", "precisions_init"):
+            values = getattr(self, name)
+            if values is not None and self.covariance_type == "tied":
+                given["covariances"] = covariances(name, values)
+            elif values is not None:
+                given["covariances"] = check_of_components(name, values, covariances)
         return given
 
     def _attributes(self, parameters: GaussianParameters) -> dict[str, np.ndarray]:
@@ -261,10 +439,16 @@ class BernoulliMixture(BaseMixture):
     ----------
     n_components : int, default=1
     tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
-    weights_init : array-like of shape (n_components,), optional
+    weights_init : array-like of shape (n_components,) or "equal", optional
     probabilities_init : array-like of shape (n_components, n_features), optional
-    fixed : collection of {"weights", "probabilities"}, optional
-    accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+        As `weights_init`, it may be a list with None for components that are not given.
+    fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
+        What is known: see `GaussianMixture`.
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
+        Beta distributions, numbers of at least 1 or arrays of shape (n_features,) or
+        (n_components, n_features).
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -306,6 +490,8 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         probabilities_init=None,
         fixed=None,
+        prior=None,
+        assignment="soft",
         accelerate=False,
         warm_start=False,
         verbose=0,
@@ -322,40 +508,21 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
         self.fixed = fixed
+        self.prior = prior
+        self.assignment = assignment
         self.accelerate = accelerate
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _emission(self, fixed: Collection[str] = ()) -> Bernoulli:
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
 
-    def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        dtypes = [np.float64, np.float32, np.uint8, np.bool_]
-        rows = check_rows(self, X, dtypes, reset=reset)
-        if rows.dtype == bool:
-            return rows.view(np.uint8)
-        step = max(1, 2**20 // rows.shape[1])
-        for start in range(0, rows.shape[0], step):
-            part = rows[start : start + step]
-            binary = (part == 0) | (part == 1)
-            if not binary.all():
-                row, column = np.argwhere(~binary)[0]
-                raise ValueError(
-                    f"X: found {part[row, column]} in row {start + row}, column {column}; "
-                    "expected only 0 and 1, or booleans"
-                )
-        return rows
-
-    def _given(self, n_features: int) -> dict[str, np.ndarray]:
-        if self.probabilities_init is None:
-            return {}
-        shape = (self.n_components, n_features)
-        return {
-            "probabilities": check_probabilities(
-                "probabilities_init", self.probabilities_init, shape
-            )
-        }
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        return tags
 
     def _attributes(self, parameters: BernoulliParameters) -> dict[str, np.ndarray]:
         return {"probabilities_": parameters.probabilities}

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from numbers import Integral, Real
 from pathlib import Path
@@ -19,19 +20,41 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from emfast.discrete import BinomialMixture, CategoricalMixture, PoissonMixture
+from emfast.emissions import Bernoulli, Binomial, Categorical, Gaussian, Poisson, Product
+from emfast.emissions.base import Emission
 from emfast.emissions.bernoulli import BernoulliParameters
+from emfast.emissions.categorical import CategoricalParameters
+from emfast.emissions.counts import BinomialParameters, PoissonParameters
 from emfast.emissions.gaussian import GaussianParameters
+from emfast.emissions.product import ProductParameters
 from emfast.estimator import BaseMixture
+from emfast.mixed import Mixture
 from emfast.mixture import BernoulliMixture, GaussianMixture
 from emfast.problem import Model
 from emfast.restarts import Restart
 
 FORMAT = "emfast"
 FORMAT_VERSION = 1
-# The classes that are stored, and the parameters of their emissions.
-CLASSES: dict[str, tuple[type[BaseMixture], type]] = {
-    "GaussianMixture": (GaussianMixture, GaussianParameters),
-    "BernoulliMixture": (BernoulliMixture, BernoulliParameters),
+# The classes that are stored.
+CLASSES: dict[str, type[BaseMixture]] = {
+    kind.__name__: kind
+    for kind in (
+        GaussianMixture,
+        BernoulliMixture,
+        CategoricalMixture,
+        PoissonMixture,
+        BinomialMixture,
+        Mixture,
+    )
+}
+# The parameters of emissions, and the arguments that emissions are made with.
+EMISSIONS: dict[type[Emission], tuple[type, tuple[str, ...]]] = {
+    Gaussian: (GaussianParameters, ("covariance_type", "reg_covar", "fixed")),
+    Bernoulli: (BernoulliParameters, ("fixed",)),
+    Categorical: (CategoricalParameters, ("categories", "fixed")),
+    Poisson: (PoissonParameters, ("fixed",)),
+    Binomial: (BinomialParameters, ("n_trials", "fixed")),
 }
 
 # Fitted attributes that are plain values.
@@ -45,7 +68,7 @@ def save(estimator: BaseMixture, path: str | os.PathLike) -> None:
 
     Parameters
     ----------
-    estimator : GaussianMixture or BernoulliMixture
+    estimator : one of the mixtures of the package
     path : str or path-like
         Taken as it is: no extension is added.
 
@@ -82,9 +105,9 @@ def load(path: str | os.PathLike) -> BaseMixture:
 
     Returns
     -------
-    GaussianMixture or BernoulliMixture
+    the mixture
         Predicts the same bits as the one saved. Tuples and sets among the constructor's arguments
-        have become lists.
+        have become lists, and mappings dicts.
 
     Raises
     ------
@@ -132,12 +155,14 @@ def check_writable(path: str | os.PathLike) -> Path:
 def _entries(estimator: BaseMixture) -> dict[str, np.ndarray]:
     """The entries of the archive."""
     name = type(estimator).__name__
-    if name not in CLASSES or CLASSES[name][0] is not type(estimator):
+    if CLASSES.get(name) is not type(estimator):
         raise TypeError(f"cannot store {type(estimator)!r}; expected one of {sorted(CLASSES)}")
     arrays = _arrays(estimator)
     parameters = {}
     for key, value in estimator.get_params(deep=False).items():
-        if hasattr(value, "__array__") and np.ndim(value) > 0:
+        if key == "emissions":
+            parameters[key] = _described_emissions(estimator)
+        elif hasattr(value, "__array__") and np.ndim(value) > 0:
             arrays[f"parameter.{key}"] = _numbers(key, value)
         else:
             parameters[key] = _plain(key, value)
@@ -156,13 +181,55 @@ def _entries(estimator: BaseMixture) -> dict[str, np.ndarray]:
 def _arrays(estimator: BaseMixture) -> dict[str, np.ndarray]:
     """The parameters of the model, which have to be those of the estimator's arguments."""
     model = estimator._model()
-    kind = estimator._emission().kind
+    kind = estimator._kind()
     if getattr(estimator, "_fitted_kind", kind) != kind:
         raise ValueError(
             f"cannot store a model that was fitted as {estimator._fitted_kind} and whose arguments "
             f"have been changed to {kind} since"
         )
-    return _checked_arrays(estimator, {"weights": model.latent, **vars(model.emission)})
+    arrays = {"weights": model.latent, **_named(estimator._emission(), model.emission)}
+    _checked_model(estimator, arrays)
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _named(emission: Emission, parameters: Any, prefix: str = "") -> dict[str, np.ndarray]:
+    """The arrays of an emission's parameters, those of a product after the names of its parts."""
+    if isinstance(emission, Product):
+        parts = zip(emission.names, emission.parts, parameters, strict=True)
+        return {
+            key: array
+            for name, part, own in parts
+            for key, array in _named(part, own, f"{prefix}{name}.").items()
+        }
+    return {f"{prefix}{name}": array for name, array in vars(parameters).items()}
+
+
+def _described_emissions(mixture: Mixture) -> list[dict[str, Any]]:
+    """The argument `emissions` of a mixture, as JSON can hold it; positions for callables."""
+    described = []
+    pairs = zip(mixture.emissions, mixture._parts(), strict=True)
+    for (name, emission, columns), (_, _, positions) in pairs:
+        _, arguments = EMISSIONS[type(emission)]
+        columns = positions if callable(columns) else columns
+        if isinstance(columns, slice):
+            columns = {"slice": [columns.start, columns.stop, columns.step]}
+        described.append(
+            {
+                "name": name,
+                "class": type(emission).__name__,
+                "arguments": {key: _plain(name, getattr(emission, key)) for key in arguments},
+                "columns": _plain(name, columns),
+            }
+        )
+    return described
+
+
+def _described_values(values: np.ndarray) -> dict[str, Any]:
+    """Names of classes or categories."""
+    return {
+        "dtype": values.dtype.str,
+        "values": [_plain("classes_", value, classes=True) for value in values.tolist()],
+    }
 
 
 def _described(estimator: BaseMixture) -> dict[str, Any]:
@@ -176,13 +243,19 @@ def _described(estimator: BaseMixture) -> dict[str, Any]:
         attributes["lower_bounds_"] = estimator.lower_bounds_.tolist()
         attributes["history"] = list(estimator._history)
         attributes["restarts_"] = [_restart_as_dict(restart) for restart in estimator.restarts_]
+    if hasattr(estimator, "noise_bounds_"):
+        attributes["noise_bounds_"] = estimator.noise_bounds_.tolist()
     if hasattr(estimator, "feature_names_in_"):
         attributes["feature_names_in_"] = [str(name) for name in estimator.feature_names_in_]
     if hasattr(estimator, "classes_"):
-        classes = estimator.classes_
-        attributes["classes_"] = {
-            "dtype": classes.dtype.str,
-            "values": [_plain("classes_", value, classes=True) for value in classes.tolist()],
+        attributes["classes_"] = _described_values(estimator.classes_)
+    if isinstance(estimator, CategoricalMixture):
+        attributes["categories_"] = [_described_values(each) for each in estimator.categories_]
+    if isinstance(estimator, Mixture):
+        attributes["columns"] = [columns for _, _, columns in estimator._parts()]
+        attributes["categories_"] = {
+            name: [_described_values(each) for each in categories]
+            for name, categories in estimator.categories_.items()
         }
     return attributes
 
@@ -227,7 +300,13 @@ def _plain(name: str, value: Any, classes: bool = False) -> Any:
             return [_plain(name, item) for item in value]
         if isinstance(value, set | frozenset):
             return sorted(_plain(name, item) for item in value)
-    expected = "strings or numbers" if classes else "None, strings, numbers, lists or arrays"
+        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+            return {key: _plain(name, item) for key, item in value.items()}
+        if hasattr(value, "__array__"):
+            return _plain(name, np.asarray(value).tolist())
+    expected = (
+        "strings or numbers" if classes else "None, strings, numbers, lists, mappings or arrays"
+    )
     raise TypeError(f"{name}: cannot store {value!r} of {type(value)}; expected {expected}")
 
 
@@ -273,67 +352,97 @@ def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> BaseMix
     name = header["class"]
     if name not in CLASSES:
         raise ValueError(f"class {name!r}; expected one of {sorted(CLASSES)}")
-    kind, parameters_of = CLASSES[name]
+    kind = CLASSES[name]
     given = [key.removeprefix("parameter.") for key in arrays if key.startswith("parameter.")]
     parameters = {**header["parameters"], **{key: arrays[f"parameter.{key}"] for key in given}}
     unknown = sorted(parameters.keys() - set(kind._get_param_names()))
     if unknown:
         raise ValueError(f"unknown parameters {unknown}")
+    if kind is Mixture:
+        parameters["emissions"] = [_emission(**each) for each in parameters["emissions"]]
     estimator = kind(**parameters)
     # covariance_type decides on the shapes below.
     estimator._validate_params()
-    groups = _checked_arrays(estimator, arrays)
     dtype = header["dtype"]
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype {dtype!r}; expected float32 or float64")
-    model = Model(groups.pop("weights"), parameters_of(**groups))
-    estimator._set_model(model, np.dtype(dtype))
     _set_described(estimator, header["attributes"])
+    estimator._set_model(_checked_model(estimator, arrays), np.dtype(dtype))
     return estimator
 
 
-def _checked_arrays(estimator: BaseMixture, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The parameters, in shapes that agree, for the kernels trust them."""
-    gaussian = isinstance(estimator, GaussianMixture)
-    weights, located = arrays["weights"], arrays["means" if gaussian else "probabilities"]
-    if weights.ndim != 1 or located.ndim != 2:
-        raise ValueError(f"weights of {weights.shape} with means of {located.shape}")
-    shapes = _gaussian_shapes if gaussian else _bernoulli_shapes
-    K, D = len(weights), located.shape[1]
-    checked = {}
-    for name, shape in {"weights": (K,), **shapes(estimator, K, D)}.items():
-        array = arrays[name]
-        if array.dtype != np.float64 or array.shape != shape or array.size == 0:
-            raise ValueError(
-                f"{name} is {array.dtype} of shape {array.shape}; expected float64 of {shape}"
-            )
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} is not finite")
-        checked[name] = np.ascontiguousarray(array)
-    if np.any(checked["weights"] < 0):
+def _emission(**described: Any) -> tuple[str, Emission, Any]:
+    """One of the tuples of a mixture's argument `emissions`."""
+    kinds = {kind.__name__: kind for kind in EMISSIONS}
+    kind = kinds[described["class"]]
+    columns = described["columns"]
+    if isinstance(columns, dict):
+        columns = slice(*columns["slice"])
+    return described["name"], kind(**described["arguments"]), columns
+
+
+def _checked_model(estimator: BaseMixture, arrays: dict[str, np.ndarray]) -> Model:
+    """The model, of parameters whose shapes agree, for the kernels trust them."""
+    weights = arrays["weights"]
+    if weights.ndim != 1:
+        raise ValueError(f"weights of {weights.shape}")
+    weights = _checked("weights", weights, (len(weights),))
+    if np.any(weights < 0):
         raise ValueError("weights are negative")
-    if gaussian and not np.all(_scales(checked["factors"], estimator.covariance_type) > 0):
+    K = len(weights) - estimator._has_noise
+    return Model(weights, _parameters(estimator._emission(), arrays, "", K))
+
+
+def _parameters(emission: Emission, arrays: dict[str, np.ndarray], prefix: str, K: int) -> Any:
+    if isinstance(emission, Product):
+        return ProductParameters(
+            _parameters(part, arrays, f"{prefix}{name}.", K)
+            for name, part in zip(emission.names, emission.parts, strict=True)
+        )
+    located = arrays[prefix + emission.groups[0]]
+    if located.ndim != 2:
+        raise ValueError(f"{prefix}{emission.groups[0]} of {located.shape}")
+    values = {
+        name: _checked(prefix + name, arrays[prefix + name], shape)
+        for name, shape in _shapes(emission, K, located.shape[1]).items()
+    }
+    if "factors" in values and not np.all(_scales(values["factors"], emission) > 0):
         raise ValueError("factors of the precisions are not positive")
-    if not gaussian and np.any(abs(checked["probabilities"] - 0.5) > 0.5):
+    if "probabilities" in values and np.any(abs(values["probabilities"] - 0.5) > 0.5):
         raise ValueError("probabilities are not between 0 and 1")
-    return checked
+    if "rates" in values and np.any(values["rates"] < 0):
+        raise ValueError("rates are negative")
+    if isinstance(emission, Categorical):
+        values["levels"] = emission.levels
+    return EMISSIONS[type(emission)][0](**values)
 
 
-def _scales(factors: np.ndarray, covariance_type: str) -> np.ndarray:
+def _checked(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if array.dtype != np.float64 or array.shape != shape or array.size == 0:
+        raise ValueError(
+            f"{name} is {array.dtype} of shape {array.shape}; expected float64 of {shape}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} is not finite")
+    return np.ascontiguousarray(array)
+
+
+def _scales(factors: np.ndarray, emission: Gaussian) -> np.ndarray:
     """What a precision's factor must have positive."""
-    if covariance_type in ("diag", "spherical"):
+    if emission.covariance_type in ("diag", "spherical"):
         return factors
     return np.diagonal(factors, axis1=-2, axis2=-1)
 
 
-def _gaussian_shapes(mixture: GaussianMixture, K: int, D: int) -> dict[str, tuple[int, ...]]:
-    shapes = {"full": (K, D, D), "tied": (D, D), "diag": (K, D), "spherical": (K,)}
-    shape = shapes[mixture.covariance_type]
-    return {"means": (K, D), "covariances": shape, "factors": shape}
-
-
-def _bernoulli_shapes(mixture: BernoulliMixture, K: int, D: int) -> dict[str, tuple[int, ...]]:
-    return {"probabilities": (K, D)}
+def _shapes(emission: Emission, K: int, D: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of parameters of K components, the first of which has D columns."""
+    if isinstance(emission, Gaussian):
+        shapes = {"full": (K, D, D), "tied": (D, D), "diag": (K, D), "spherical": (K,)}
+        shape = shapes[emission.covariance_type]
+        return {"means": (K, D), "covariances": shape, "factors": shape}
+    if isinstance(emission, Categorical):
+        return {"probabilities": (K, int(emission.levels.sum()))}
+    return {emission.groups[0]: (K, D)}
 
 
 def _set_described(estimator: BaseMixture, attributes: dict[str, Any]) -> None:
@@ -344,10 +453,23 @@ def _set_described(estimator: BaseMixture, attributes: dict[str, Any]) -> None:
         estimator.lower_bounds_ = np.array(attributes["lower_bounds_"], np.float64)
         estimator._history = [float(objective) for objective in attributes["history"]]
         estimator.restarts_ = [_restart(values) for values in attributes["restarts_"]]
+    if "noise_bounds_" in attributes:
+        bounds = np.array(attributes["noise_bounds_"], np.float64)
+        if bounds.ndim != 2 or len(bounds) != 2 or not np.all(bounds[0] < bounds[1]):
+            raise ValueError(f"noise_bounds_ of {bounds.shape}, or not least before largest")
+        estimator.noise_bounds_ = bounds
     if "feature_names_in_" in attributes:
         estimator.feature_names_in_ = _objects([str(n) for n in attributes["feature_names_in_"]])
     if "classes_" in attributes:
         estimator.classes_ = _classes(**attributes["classes_"])
+    if isinstance(estimator, CategoricalMixture):
+        estimator.categories_ = [_classes(**each) for each in attributes["categories_"]]
+    if isinstance(estimator, Mixture):
+        estimator.categories_ = {
+            name: [_classes(**each) for each in categories]
+            for name, categories in attributes["categories_"].items()
+        }
+        estimator._set_parts(attributes["columns"])
 
 
 def _restart(values: dict[str, Any]) -> Restart:

@@ -4,8 +4,10 @@ The model is a pair (latent structure, emission) of parameter values; what does 
 fit - the families, their fixed groups, the rows - is held here.
 """
 
+import math
+import operator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,20 +16,23 @@ import emcore
 from emfast.data import ArraySource, Batch
 from emfast.emissions.base import Emission
 from emfast.exceptions import ImpossibleRowError
+from emfast.known import Known
 from emfast.labels import NOTHING_KNOWN
 from emfast.latent.base import Latent
 from emfast.latent.mixture import MixtureWeights
-from emfast.statistics import Statistics
+from emfast.rows import for_kernels
+from emfast.statistics import Statistics, starved
 
 # Rows that say where and how broad all rows are, roughly.
 ROWS_OF_FLAT_START = 10_000
 
 
 class Model(NamedTuple):
-    """Parameters of the latent structure and of the emission."""
+    """Parameters of the latent structure and of the emission, and how many M-steps led to them."""
 
     latent: Any
     emission: Any
+    iteration: int = 0
 
 
 def expectation(
@@ -37,19 +42,26 @@ def expectation(
     batch: Batch,
     n_threads: int,
     constant: Any = None,
+    first_row: int = 0,
 ) -> Statistics:
-    """The E-step on one batch; without what is `constant`, if the emission can leave it out."""
+    """The E-step on one batch, whose first row is `first_row` of the source.
+
+    It is without what is `constant`, if the emission can leave it out.
+    """
     kernels = emcore.kernels(batch.dtype)
-    latent_kernel = latent.kernel(model.latent, kernels)
+    latent_kernel = latent.kernel(model.latent, kernels, batch, model.iteration, first_row)
     weights = latent.weights(model.latent)
-    emission_kernel = emission.kernel(model.emission, weights, kernels, constant)
+    emission_kernel = emission.kernel(
+        model.emission, weights, kernels, constant, batch.missing, batch.storage
+    )
     partial, impossible = _pass_over(kernels, latent_kernel, emission_kernel, batch, n_threads)
-    K = latent_kernel.n_components
+    counts = partial[2 : 2 + latent_kernel.n_components]
+    own = counts[: emission_kernel.n_components]
     return Statistics(
         partial[0],
         partial[1],
-        partial[2 : 2 + K],
-        emission.statistics(partial[2 + K :], partial[2 : 2 + K], emission_kernel, model.emission),
+        counts,
+        emission.statistics(partial[2 + len(counts) :], own, emission_kernel, model.emission),
         impossible,
     )
 
@@ -69,13 +81,55 @@ def posterior(
     kernels = emcore.kernels(batch.dtype)
     _pass_over(
         kernels,
-        latent.kernel(model.latent, kernels),
-        emission.kernel(model.emission, latent.weights(model.latent), kernels),
+        latent.kernel(model.latent, kernels, batch),
+        emission.kernel(
+            model.emission,
+            latent.weights(model.latent),
+            kernels,
+            missing=batch.missing,
+            storage=batch.storage,
+        ),
         replace(batch, weights=None),
         n_threads,
         accumulate=False,
         **outputs,
     )
+
+
+def impute(
+    emission: Emission,
+    parameters: Any,
+    X: np.ndarray,
+    responsibilities: np.ndarray,
+    n_threads: int,
+) -> np.ndarray:
+    """Rows with what is expected of their missing entries, given the rest and the responsibilities.
+
+    Parameters
+    ----------
+    emission : Emission of real features
+    parameters : its parameters
+    X : ndarray of shape (n_rows, n_features), float32 or float64, NaN where an entry is missing
+    responsibilities : ndarray of shape (n_rows, n_components), of the same dtype
+    n_threads : int
+
+    Returns
+    -------
+    ndarray of the shape and dtype of X
+    """
+    batch = Batch(X, missing=True)
+    kernels, K = emcore.kernels(batch.dtype), responsibilities.shape[1]
+    imputed = np.array(X, order="C")
+    _pass_over(
+        kernels,
+        kernels.Responsibilities(np.ascontiguousarray(responsibilities)),
+        emission.kernel(parameters, np.full(K, 1 / K), kernels, missing=True),
+        batch,
+        n_threads,
+        accumulate=False,
+        imputed=imputed,
+    )
+    return imputed
 
 
 def _pass_over(kernels, latent, emission, batch, n_threads, **options):
@@ -85,7 +139,7 @@ def _pass_over(kernels, latent, emission, batch, n_threads, **options):
     impossible = kernels.expectation(
         latent,
         emission,
-        batch.X,
+        for_kernels(batch.X),
         partial,
         block_rows,
         n_threads,
@@ -120,51 +174,79 @@ class MixtureProblem:
         return 1e-5 if self.source.dtype == "float32" else 1e-11
 
     @property
-    def fixed(self) -> frozenset[str]:
-        """The groups of parameters that are known."""
-        return self.emission.fixed | ({"weights"} if self.latent.fixed else frozenset())
+    def fixed(self) -> Known:
+        """The parameters that are known."""
+        return Known({**self.latent.fixed, **self.emission.fixed})
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of all groups of parameters."""
+        return (*self.latent.groups, *self.emission.groups)
+
+    def with_groups(self, model: Model, given: dict[str, np.ndarray]) -> Model:
+        """Replace groups by given values, except where these are NaN."""
+        return model._replace(
+            latent=self.latent.with_groups(model.latent, given),
+            emission=self.emission.with_groups(model.emission, given),
+        )
 
     @cached_property
     def constant(self) -> Any:
-        """What the statistics of the rows contain whatever the model, as the emission says.
-
-        Collected in a pass of its own, with one component: no start enters.
-        """
-        if not self.emission.has_constant(self.source.n_rows, self.source.n_features):
+        """What the statistics of the rows contain whatever the model, as the emission says."""
+        missing = np.any([batch.missing for batch in self.source], axis=0)
+        if self.latent.noise is not None:
+            # The densities of components count beside that of the noise, and not only among them.
             return None
+        return self.emission.constant(
+            self.source.n_rows, self.source.n_features, self._flat_total, missing
+        )
+
+    def _flat_total(self, emission: Emission, block: int | None = None) -> tuple[Statistics, Any]:
+        """Statistics of all rows, or one block of their columns, under a flat model, and that.
+
+        It has one component: no start enters.
+        """
         batch = next(iter(self.source))
         counted = np.arange(min(batch.n_rows, ROWS_OF_FLAT_START))
         if batch.weights is not None:
             counted = np.flatnonzero(batch.weights)
-        some_rows = batch.X[counted[:ROWS_OF_FLAT_START]]
-        flat = Model(np.ones(1), self.emission.flat_start(some_rows, 1))
-        return self.emission.constant(self._total(MixtureWeights(), flat, labelled=False).emission)
+        rows = batch.X if block is None else batch.X.parts[block]
+        flat = emission.flat_start(rows[counted[:ROWS_OF_FLAT_START]], 1)
+        parts = (each if block is None else each.of_block(block) for each in self.source)
+        model = Model(np.ones(1), flat)
+        totals = (
+            expectation(
+                MixtureWeights(),
+                emission,
+                model,
+                replace(part, labels=NOTHING_KNOWN),
+                self.n_threads,
+            )
+            for part in parts
+        )
+        return reduce(operator.add, totals), flat
 
     def estep(self, model: Model) -> Statistics:
-        total = self._total(self.latent, model, self.constant)
-        return self.emission.complete(total, model.emission, self.constant)
-
-    def _total(
-        self, latent: Latent, model: Model, constant: Any = None, labelled: bool = True
-    ) -> Statistics:
         total, n_rows = None, 0
         for batch in self.source:
-            if not labelled:
-                batch = replace(batch, labels=NOTHING_KNOWN)
-            statistics = expectation(latent, self.emission, model, batch, self.n_threads, constant)
+            statistics = expectation(
+                self.latent, self.emission, model, batch, self.n_threads, self.constant, n_rows
+            )
             if statistics.impossible_row >= 0:
+                row = n_rows + batch.number(statistics.impossible_row)
                 raise ImpossibleRowError(
-                    f"X: row {n_rows + statistics.impossible_row} has zero likelihood under "
+                    f"X: row {row} has zero likelihood under "
                     "every component that its label allows; check the row, its label, the start"
                 )
             total = statistics if total is None else total + statistics
             n_rows += batch.n_rows
-        return total
+        return self.emission.complete(total, model.emission, self.constant)
 
     def mstep(self, statistics: Statistics, model: Model) -> Model:
         return Model(
             self.latent.mstep(statistics.counts, model.latent),
             self.emission.mstep(statistics.emission, model.emission),
+            model.iteration + 1,
         )
 
     def displacement(self, model: Model, reference: Model) -> np.ndarray:
@@ -185,8 +267,14 @@ class MixtureProblem:
         return None if latent is None or emission is None else Model(latent, emission)
 
     def objective(self, statistics: Statistics, model: Model) -> float:
-        """Log-likelihood in nats per unit of weight."""
-        return float(statistics.log_likelihood / statistics.weight)
+        """Log-likelihood and log prior in nats, per unit of weight."""
+        log_prior = self.latent.log_prior(model.latent) + self.emission.log_prior(model.emission)
+        return float((statistics.log_likelihood + log_prior) / statistics.weight)
+
+    def starved(self, statistics: Statistics, model: Model) -> list[int]:
+        """Components of the emission that have lost all their rows."""
+        gone = starved(statistics.counts)[: len(self.latent.weights(model.latent))]
+        return np.flatnonzero(gone).tolist()
 
     def degenerate(self, statistics: Statistics, model: Model) -> list[int]:
         """Components that owe their likelihood to a density without bound."""
@@ -197,10 +285,28 @@ class MixtureProblem:
         return not self.degenerate(statistics, model), self.objective(statistics, model)
 
     def on(self, batch: Batch) -> "MixtureProblem":
-        """The same model and other rows."""
-        return replace(self, source=ArraySource(batch))
+        """The same model and some of the rows, to start from.
+
+        Nothing is drawn, and the prior counts as these rows do among all.
+        """
+        source = ArraySource(batch)
+        changed = replace(self, source=source, latent=self.latent.with_draws(None))
+        return changed.with_prior_times(source.weight / self.source.weight)
+
+    def with_prior_times(self, factor: float) -> "MixtureProblem":
+        """The same, with a prior that counts `factor` times as much."""
+        latent, emission = (part.with_prior_times(factor) for part in (self.latent, self.emission))
+        return replace(self, latent=latent, emission=emission)
+
+    def with_draws(self, seed: int) -> "MixtureProblem":
+        """The same, with draws of this seed if it makes any."""
+        return replace(self, latent=self.latent.with_draws(seed)) if self.latent.draws else self
 
     def slack(self, model: Model) -> float:
         """How much one iteration that led to `model` may have lowered the objective."""
+        if self.latent.draws:
+            return math.inf
         epsilon = float(np.finfo(self.source.dtype).eps)
-        return self.emission.slack(model.emission, self.latent.weights(model.latent), epsilon)
+        weight = self.source.weight
+        counts = self.latent.weights(model.latent) * weight
+        return self.emission.slack(model.emission, counts, epsilon) / weight

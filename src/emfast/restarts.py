@@ -15,7 +15,7 @@ import numpy as np
 from emfast import em
 from emfast.exceptions import SingularComponentError
 from emfast.problem import MixtureProblem, Model
-from emfast.statistics import Statistics, starved
+from emfast.statistics import Statistics
 from emfast.subsamples import SHORT, THOROUGH, Effort, improve
 from emfast.threads import SingleThreadedBlas
 
@@ -83,7 +83,7 @@ class Restart:
         """Record how good a model is, by its statistics of the rows of `problem`."""
         self.n_rows = problem.source.n_rows
         self.score = problem.objective(statistics, model)
-        self.starved = np.flatnonzero(starved(statistics.counts)).tolist()
+        self.starved = problem.starved(statistics, model)
         self.degenerate = problem.degenerate(statistics, model)
 
     @property
@@ -169,7 +169,7 @@ def _race(
     subsamples = starter.subsamples(group[0].restart.seed)
     if not subsamples and len(group) > 1:
         # Too few rows to draw from: short runs on all of them.
-        subsamples = [problem]
+        subsamples = [problem.on(problem.source.batch)]
     for run in group:
         with _failure_recorded(run.restart):
             run.model = starter.begin(run.restart, subsamples)

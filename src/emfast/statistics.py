@@ -10,8 +10,26 @@ STARVED = 10 * float(np.finfo(np.float64).eps)
 
 
 def starved(counts: np.ndarray) -> np.ndarray:
-    """Which components have too little weight for an M-step, by the sums of responsibilities."""
-    return counts < STARVED * counts.sum()
+    """Which components have too little weight for an M-step, by the sums of responsibilities.
+
+    Where entries of rows are missing, the sums may be those over what was observed of each feature,
+    (n_components, n_features): then, which have too little for an estimate of the feature.
+    """
+    return counts < STARVED * counts.sum(axis=0)
+
+
+def pooled(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Averages of the components' values, (n_components, n_features), weighted by their counts."""
+    totals = np.broadcast_to(counts, values.shape).sum(axis=0)
+    known = totals > 0
+    sums = (counts * values).sum(axis=0)
+    return np.where(known, sums / np.where(known, totals, 1.0), values.mean(axis=0))
+
+
+def log_ratios(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """log(values / reference) of non-negative numbers, 0 where both are 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(values == reference, 0.0, np.log(values) - np.log(reference))
 
 
 @dataclass(frozen=True, eq=False)

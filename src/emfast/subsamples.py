@@ -14,7 +14,6 @@ from emfast.data import ArraySource
 from emfast.exceptions import SingularComponentError
 from emfast.initialize import is_scarce, start_size
 from emfast.problem import MixtureProblem, Model
-from emfast.statistics import starved
 
 # The largest subsample is this fraction of the rows, and the next smaller ones about a quarter of
 # the one before.
@@ -116,7 +115,7 @@ def improve(
     except SingularComponentError:
         return model, None
     statistics = trace.statistics
-    if starved(statistics.counts).any() or problem.degenerate(statistics, trace.model):
+    if problem.starved(statistics, trace.model) or problem.degenerate(statistics, trace.model):
         return model, None
     # More rows have values that these lack.
     parameters = problem.emission.start(statistics.emission, trace.model.emission)

@@ -1,15 +1,21 @@
 """Checks of what users give; every message names the argument, what was found, what is expected."""
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.linalg import lapack
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import assert_all_finite, validate_data
+
+from emfast.rows import SparseRows
 
 # Rows of which copies are made at a time.
 CHUNK_ROWS = 65_536
+
+WHOLE_NUMBERS = "counts: whole numbers from 0 on"
 
 
 def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
@@ -60,14 +66,62 @@ def check_array_of(name: str, values: Any, shape: tuple[int, ...], meaning: str)
     return np.array(array, order="C")
 
 
-def check_mixture_weights(weights_init: Any, n_components: int) -> np.ndarray:
-    """Weights of the components: non-negative numbers that sum to 1."""
-    weights = check_array_of("weights_init", weights_init, (n_components,), "(n_components,)")
+def check_of_components(
+    name: str, values: Any, check: Callable[[str, Any], np.ndarray]
+) -> np.ndarray:
+    """What `check` makes of values of every component, NaN where a list has None: not given."""
+    missing = _is_none(values)
+    if not missing.any():
+        return check(name, values)
+    if missing.all():
+        raise ValueError(f"{name}: found None for every component; expected values for some")
+    # In place of what is missing, something that passes if the rest does.
+    something = next(value for value in values if value is not None)
+    filled = check(name, [something if value is None else value for value in values])
+    filled[missing] = np.nan
+    return filled
+
+
+def _is_none(values: Any) -> np.ndarray:
+    if isinstance(values, list | tuple):
+        return np.array([value is None for value in values], bool)
+    return np.zeros(1, bool)
+
+
+def check_mixture_weights(
+    weights_init: Any, n_components: int, noise: bool = False
+) -> np.ndarray:
+    """Weights of the components: non-negative numbers that sum to 1.
+
+    "equal" are the same for all. Where a list has None, which becomes NaN, components share what
+    the others leave, and so does `noise` if there is any.
+    """
+    if isinstance(weights_init, str) and noise:
+        raise ValueError(
+            "weights_init: found 'equal'; expected numbers, for what they leave is the weight of "
+            "the noise"
+        )
+    if isinstance(weights_init, str):
+        return np.full(n_components, 1 / n_components)
+    weights = check_of_components(
+        "weights_init",
+        weights_init,
+        lambda name, values: check_array_of(name, values, (n_components,), "(n_components,)"),
+    )
+    total = np.nansum(weights)
     if np.any(weights < 0):
-        raise ValueError(f"weights_init: found {weights.min()}; expected no negatives")
-    if not np.isclose(weights.sum(), 1.0, rtol=0, atol=1e-6):
-        raise ValueError(f"weights_init: found a sum of {weights.sum()}; expected 1")
-    return weights / weights.sum()
+        raise ValueError(f"weights_init: found {np.nanmin(weights)}; expected no negatives")
+    if noise or np.isnan(weights).any():
+        if not total < 1:
+            sharing = "the noise has" if noise else "the components that are None share"
+            raise ValueError(
+                f"weights_init: found a sum of {total}; expected less than 1, for {sharing} what "
+                "is left"
+            )
+        return weights
+    if not np.isclose(total, 1.0, rtol=0, atol=1e-6):
+        raise ValueError(f"weights_init: found a sum of {total}; expected 1")
+    return weights / total
 
 
 def check_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -75,6 +129,25 @@ def check_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> np.nd
     if np.any((array < 0) | (array > 1)):
         wrong = array[(array < 0) | (array > 1)][0]
         raise ValueError(f"{name}: found {wrong}; expected probabilities between 0 and 1")
+    return array
+
+
+def check_distributions(name: str, values: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Probabilities of the levels of one feature, which sum to 1 in every component."""
+    array = check_array_of(name, values, shape, "(n_components, levels)")
+    if np.any(array < 0):
+        raise ValueError(f"{name}: found {array.min()}; expected probabilities")
+    sums = array.sum(axis=1)
+    if not np.allclose(sums, 1.0, rtol=0, atol=1e-6):
+        wrong = sums[np.abs(sums - 1).argmax()]
+        raise ValueError(f"{name}: found probabilities that sum to {wrong:g}; expected 1")
+    return array / sums[:, None]
+
+
+def check_rates(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    array = check_array_of(name, values, shape, "(n_components, n_features)")
+    if np.any(array < 0):
+        raise ValueError(f"{name}: found {array.min()}; expected rates of at least 0")
     return array
 
 
@@ -129,14 +202,26 @@ def inverse(matrices: np.ndarray) -> np.ndarray:
     return np.swapaxes(factors, -1, -2) @ factors
 
 
-def check_rows(estimator: BaseEstimator, X: Any, dtypes: list[type], *, reset: bool) -> np.ndarray:
-    """X as a two-dimensional array of one of `dtypes`, finite; sets the estimator's feature names.
+def check_rows(
+    estimator: BaseEstimator,
+    X: Any,
+    dtypes: list[type],
+    *,
+    reset: bool,
+    allow_missing: bool = False,
+) -> tuple[np.ndarray, bool]:
+    """X as a two-dimensional array of one of `dtypes`, and whether entries are missing.
+
+    It is finite but for NaN, which says that an entry is missing, where that is allowed. None,
+    pandas.NA, nulls and masked entries become NaN. Sets the estimator's feature names.
 
     Raises
     ------
     ValueError, TypeError
         What scikit-learn's `validate_data` raises, with the name of the argument.
     """
+    if isinstance(X, np.ma.MaskedArray):
+        X = _without_mask(X)
     if isinstance(X, np.ndarray) and not X.dtype.isnative:
         X = X.astype(X.dtype.newbyteorder("="))
     if X is None:
@@ -149,10 +234,14 @@ def check_rows(estimator: BaseEstimator, X: Any, dtypes: list[type], *, reset: b
             rows = X
         else:
             rows = validate_data(estimator, X, dtype=dtypes, reset=reset, ensure_all_finite=False)
-        if not _squares_are_finite(rows):
-            # Which is slower, but says what is wrong.
+        if _squares_are_finite(rows):
+            return rows, False
+        # Which is slower, but says what is wrong.
+        if not allow_missing:
             validate_data(estimator, X, dtype=dtypes, reset=False)
-        return rows
+            return rows, False
+        assert_all_finite(rows, allow_nan=True, input_name="X")
+        return rows, _has_missing(rows)
     except (TypeError, ValueError) as error:
         if re.search(r"\bX\b", str(error)):
             raise
@@ -205,13 +294,246 @@ def _squares_are_finite(X: np.ndarray) -> bool:
 
 
 def column_ranges(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Least and largest value of every column over the rows of positive weight."""
-    if weights is None:
-        return X.min(axis=0), X.max(axis=0)
-    parts = []
-    for start in range(0, len(X), CHUNK_ROWS):
-        part = X[start : start + CHUNK_ROWS][weights[start : start + CHUNK_ROWS] > 0]
-        if len(part):
-            parts.append((part.min(axis=0), part.max(axis=0)))
+    """Least and largest value of every column over the rows of positive weight.
+
+    NaN where a column has none that is not missing.
+    """
+    parts = [
+        (np.fmin.reduce(part, axis=0), np.fmax.reduce(part, axis=0))
+        for part in _counted_chunks(X, weights)
+    ]
     least, largest = zip(*parts, strict=True)
-    return np.min(least, axis=0), np.max(largest, axis=0)
+    return np.fmin.reduce(least, axis=0), np.fmax.reduce(largest, axis=0)
+
+
+def check_observed(
+    X: Any,
+    weights: np.ndarray | None,
+    missing_entries: Callable[[Any], np.ndarray],
+    names: np.ndarray | None = None,
+) -> None:
+    """Raise where a column has no entry that is not missing in any row of positive weight."""
+    unseen = np.ones(X.shape[1], bool)
+    for part in _counted_chunks(X, weights):
+        unseen &= missing_entries(part).all(axis=0)
+        if not unseen.any():
+            return
+    column = int(unseen.argmax())
+    which = f"column {column}" if names is None else f"column {column} ({names[column]!r})"
+    raise ValueError(
+        f"X: every entry of {which} is missing; expected at least one that is not in every column, "
+        "in a row of positive weight"
+    )
+
+
+def _counted_chunks(X: np.ndarray, weights: np.ndarray | None) -> Iterator[np.ndarray]:
+    """The rows of positive weight, some at a time."""
+    for start in range(0, len(X), CHUNK_ROWS):
+        part = X[start : start + CHUNK_ROWS]
+        if weights is not None:
+            part = part[weights[start : start + CHUNK_ROWS] > 0]
+        if len(part):
+            yield part
+
+
+def check_binary(
+    estimator: BaseEstimator, X: Any, *, reset: bool
+) -> tuple[np.ndarray | SparseRows, bool]:
+    """X as zeros, ones and NaN of any type that the kernels take, and whether there is any NaN."""
+    if sp.issparse(X):
+        rows = _sparse_rows(estimator, X, reset=reset)
+        _check_entries(estimator, rows, lambda part: part == 1, "only 0 and 1")
+        return rows, False
+    dtypes = [np.float64, np.float32, np.uint8, np.bool_]
+    rows, missing = check_rows(estimator, X, dtypes, reset=reset, allow_missing=True)
+    if rows.dtype == bool:
+        return rows.view(np.uint8), False
+    _check_entries(
+        estimator,
+        rows,
+        lambda part: (part == 0) | (part == 1) | (part != part),
+        "only 0 and 1, or booleans",
+    )
+    return rows, missing
+
+
+def check_counts(
+    estimator: BaseEstimator, X: Any, *, reset: bool, most: np.ndarray | None = None
+) -> tuple[np.ndarray | SparseRows, bool]:
+    """X as counts of any type that the kernels take, NaN where missing, and whether any is.
+
+    Parameters
+    ----------
+    most : ndarray that broadcasts to X, optional, what the counts cannot exceed
+    """
+    if sp.issparse(X) and most is None:
+        rows = _sparse_rows(estimator, X, reset=reset)
+        _check_entries(
+            estimator, rows, lambda part: (part >= 0) & (part == np.rint(part)), WHOLE_NUMBERS
+        )
+        return rows, False
+    dtypes = [np.float64, np.float32, np.uint8]
+    rows, missing = check_rows(estimator, _packed(X), dtypes, reset=reset, allow_missing=True)
+    if rows.dtype != np.uint8:
+        _check_entries(
+            estimator,
+            rows,
+            lambda part: (part >= 0) & (part == np.rint(part)) | (part != part),
+            WHOLE_NUMBERS,
+        )
+    if most is not None:
+        wrong = rows > most
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise ValueError(
+                f"X: found {rows[row, column]:g} in row {row}, {_column(estimator, column)}; "
+                f"expected at most n_trials = {np.broadcast_to(most, rows.shape)[row, column]:g}"
+            )
+    return rows, missing
+
+
+def check_trials(n_trials: Any, n_rows: int | None, n_features: int) -> np.ndarray:
+    """Numbers of trials: one for all, one a feature, or with `n_rows` one a row, or one an entry.
+
+    Returns
+    -------
+    ndarray of shape (n_features,), or (n_rows, n_features)
+    """
+    trials = _as_floats("n_trials", n_trials)
+    shapes = {(): "a number", (n_features,): "(n_features,)"}
+    if n_rows is not None:
+        shapes = {
+            (n_rows,): "(n_rows,)",
+            (n_rows, n_features): "(n_rows, n_features)",
+            (): "a number",
+        }
+    if trials.shape not in shapes:
+        raise ValueError(
+            f"n_trials: found shape {trials.shape}; expected {' or '.join(shapes.values())} with "
+            + (f"n_rows = {n_rows} and " if n_rows is not None else "")
+            + f"n_features = {n_features}"
+        )
+    _check_finite("n_trials", trials)
+    wrong = (trials < 0) | (trials != np.rint(trials))
+    if np.any(wrong):
+        raise ValueError(f"n_trials: found {trials[wrong][0]:g}; expected whole numbers from 0 on")
+    if n_rows is None:
+        return np.broadcast_to(trials, n_features)
+    if trials.ndim == 1:
+        trials = trials[:, None]
+    return np.broadcast_to(trials, (n_rows, n_features))
+
+
+def check_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+    """X as a data frame or an array of two dimensions, whatever it holds; sets feature names."""
+    if X is None:
+        raise ValueError("X: found None; expected a table with a row for each sample")
+    if sp.issparse(X):
+        raise TypeError("X: found a sparse matrix; expected a dense table of categories")
+    if isinstance(X, np.ma.MaskedArray):
+        X = np.where(np.ma.getmaskarray(X), None, X.astype(object))
+    if not hasattr(X, "columns") and not isinstance(X, np.ndarray):
+        X = _table(X)
+    if len(X.shape) != 2:
+        raise ValueError(
+            f"X: found an array of {len(X.shape)} dimension(s). Reshape your data: expected two "
+            "dimensions"
+        )
+    if 0 in X.shape:
+        raise ValueError(
+            f"X: Found array with {X.shape[0]} sample(s) and {X.shape[1]} feature(s) "
+            f"(shape={X.shape}) while a minimum of 1 is required."
+        )
+    try:
+        return validate_data(estimator, X, reset=reset, skip_check_array=True)
+    except ValueError as error:
+        raise ValueError(f"X: {error}") from error
+
+
+def _table(X: Any) -> np.ndarray:
+    """Lists of rows as an array whose missing entries are still what they were."""
+    try:
+        numbers = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"X: expected as many entries in every row ({error})") from error
+    return numbers if numbers.dtype.kind in "biufc" else np.asarray(X, dtype=object)
+
+
+def column_names(estimator: BaseEstimator, n_features: int) -> list[Any]:
+    """How messages call the columns."""
+    for attribute in ("column_names", "feature_names_in_"):
+        names = getattr(estimator, attribute, None)
+        if names is not None:
+            return list(names)
+    return list(range(n_features))
+
+
+def _packed(X: Any) -> Any:
+    """Integers that fit in bytes as bytes."""
+    if type(X) is not np.ndarray or X.dtype.kind not in "iub" or X.size == 0:
+        return X
+    return X.astype(np.uint8) if X.min() >= 0 and X.max() <= 255 else X
+
+
+def _sparse_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> SparseRows:
+    """A sparse matrix as rows, each with its entries in order, once, and none of them zero."""
+    X = validate_data(
+        estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
+    )
+    matrix = sp.csr_array(X)
+    matrix.check_format()
+    if not matrix.has_canonical_format or np.any(matrix.data == 0):
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+    return SparseRows(matrix)
+
+
+def _check_entries(
+    estimator: BaseEstimator,
+    rows: np.ndarray | SparseRows,
+    right: Callable[[np.ndarray], np.ndarray],
+    expected: str,
+) -> None:
+    """Raise where an entry is not right."""
+    if isinstance(rows, SparseRows):
+        wrong = np.flatnonzero(~right(rows.values))
+        if wrong.size:
+            row = np.searchsorted(rows.starts, wrong[0], side="right") - 1
+            column = _column(estimator, rows.columns[wrong[0]])
+            raise ValueError(
+                f"X: found {rows.values[wrong[0]]:g} in row {row}, {column}; expected {expected}"
+            )
+        return
+    step = max(1, 2**20 // rows.shape[1])
+    for start in range(0, rows.shape[0], step):
+        part = rows[start : start + step]
+        correct = right(part)
+        if not correct.all():
+            row, column = np.argwhere(~correct)[0]
+            raise ValueError(
+                f"X: found {part[row, column]} in row {start + row}, {_column(estimator, column)}; "
+                f"expected {expected}"
+            )
+
+
+def _column(estimator: BaseEstimator, column: int) -> str:
+    """How messages call a column."""
+    names = getattr(estimator, "column_names", None)
+    return f"column {column if names is None else repr(names[column])}"
+
+
+def _has_missing(X: np.ndarray) -> bool:
+    """Whether any entry is NaN."""
+    starts = range(0, len(X), CHUNK_ROWS)
+    return X.dtype.kind == "f" and any(
+        np.isnan(X[start : start + CHUNK_ROWS]).any() for start in starts
+    )
+
+
+def _without_mask(X: np.ma.MaskedArray) -> np.ndarray:
+    """The array with NaN where it is masked."""
+    if not np.ma.is_masked(X):
+        return X.data
+    floats = X.data.dtype if X.data.dtype.kind in "fO" else np.float64
+    return np.where(np.ma.getmaskarray(X), np.nan, X.data.astype(floats, copy=False))

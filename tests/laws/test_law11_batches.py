@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emfast import em
-from emfast.data import Batch
 from emfast.latent import MixtureWeights
 from emfast.problem import MixtureProblem
 from families import (
@@ -15,6 +14,7 @@ from families import (
     all_numbers,
     assert_close,
     assert_close_within,
+    emission_of,
     over_families,
     problem,
     random_labels,
@@ -27,12 +27,12 @@ from families import (
 class Batches:
     """A source of several batches."""
 
-    def __init__(self, X, weights, labels, cuts):
+    def __init__(self, family, X, weights, labels, cuts):
         self.n_rows, self.n_features = X.shape
         self.weight = weights.sum()
-        self.dtype = Batch(X).dtype
+        self.dtype = family.batch(X).dtype
         self.parts = [
-            Batch(X[rows], weights[rows], labels.take(rows))
+            family.batch(X[rows], weights[rows], labels.take(rows))
             for rows in np.split(np.arange(len(X)), cuts)
             if rows.size
         ]
@@ -47,8 +47,9 @@ def both(family, precision, shape, cuts):
     weights = rng.uniform(0.1, 2, shape.n)
     labels = random_labels(("none", "component", "allowed")[shape.seed % 3], rng, shape.n, case.K)
     whole = problem(family, case.X, weights=weights, labels=labels)
-    source = Batches(case.X, weights, labels, cuts)
-    parts = MixtureProblem(MixtureWeights(), family.emission(regular=1e-3), source, 1)
+    source = Batches(family, case.X, weights, labels, cuts)
+    emission = emission_of(family, case.X)
+    parts = MixtureProblem(MixtureWeights(), emission, source, 1)
     return case, whole, parts, weights, labels
 
 
@@ -83,7 +84,7 @@ def test_impossible_row_of_a_later_batch_is_named_by_its_place_in_all_rows():
     case = setting(family, "float64", Shape(300, 3, 2, 0))
     labels = random_labels("allowed", rng, 300, 2)
     labels.allowed[250] = 0
-    source = Batches(case.X, rng.uniform(1, 2, 300), labels, [100, 200])
+    source = Batches(family, case.X, rng.uniform(1, 2, 300), labels, [100, 200])
     steps = MixtureProblem(MixtureWeights(), family.emission(), source, 1)
     with pytest.raises(ValueError, match="row 250 "):
         steps.estep(case.model)

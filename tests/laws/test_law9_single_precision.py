@@ -8,6 +8,7 @@ import oracle
 from emfast import em
 from families import (
     FAMILIES,
+    GAUSSIANS,
     Shape,
     all_numbers,
     assert_close,
@@ -25,7 +26,6 @@ both_precisions = pytest.mark.parametrize(
     [family for family in FAMILIES if "float32" in family.precisions],
     ids=lambda family: family.name,
 )
-GAUSSIANS = [family for family in FAMILIES if family.name.startswith("gaussian")]
 gaussians = pytest.mark.parametrize("family", GAUSSIANS, ids=lambda family: family.name)
 
 

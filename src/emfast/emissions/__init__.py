@@ -1,6 +1,9 @@
 """Emissions: the density of a row given its component, one file for each family."""
 
 from emfast.emissions.bernoulli import Bernoulli
+from emfast.emissions.categorical import Categorical
+from emfast.emissions.counts import Binomial, Poisson
 from emfast.emissions.gaussian import Gaussian
+from emfast.emissions.product import Product
 
-__all__ = ["Bernoulli", "Gaussian"]
+__all__ = ["Bernoulli", "Binomial", "Categorical", "Gaussian", "Poisson", "Product"]

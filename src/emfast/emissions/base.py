@@ -6,11 +6,16 @@ float64 values of fixed size that add.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from copy import copy
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
+from emfast.known import NOTHING_KNOWN, Known
+from emfast.rows import as_points
 from emfast.statistics import Statistics
 
 
@@ -21,6 +26,10 @@ def refuse_another_kind(statistics: Any, other: Any) -> None:
         raise ValueError(f"statistics of a {statistics.kind} and of a {found} do not add")
 
 
+# Statistics of all rows under a flat model, and its parameters: see `Emission.constant`.
+FlatTotal = Callable[..., tuple[Statistics, Any]]
+
+
 class Emission(ABC):
     """p(x | z = k): a family of densities with its M-step.
 
@@ -29,33 +38,76 @@ class Emission(ABC):
     kind : str
         What it is, in words: models of one kind can stand in for each other.
     groups : tuple of str
-        The names of the parameter groups, each of which can be given and fixed as a whole.
-    fixed : frozenset of str
+        The names of the parameter groups, which can be given and fixed, the locations first.
+    shared : tuple of str
+        Those whose values all components share; others have the component axis first.
+    fixed : Known
+        The parameters that the M-step leaves as they are.
+    discrete : bool
+        Whether rows are likely to be repeated, because entries have few values.
+    prior : Prior or None
+        What is known of the parameters before any row is seen; None if it is flat.
+    prior_names : tuple of str
+        How the parts of a prior are called.
+    has_units : bool
+        Whether columns are in units of their own, so that their variances do not compare.
     """
 
     kind: str = ""
     groups: tuple[str, ...] = ()
-    fixed: frozenset[str] = frozenset()
+    shared: tuple[str, ...] = ()
+    fixed: Known = NOTHING_KNOWN
+    discrete: bool = False
+    prior: Any = None
+    prior_names: tuple[str, ...] = ()
+    has_units: bool = False
+
+    @abstractmethod
+    def validated(
+        self, estimator: BaseEstimator, X: Any, *, reset: bool
+    ) -> tuple[Any, bool | tuple[bool, ...]]:
+        """X as rows that the kernel takes, and whether entries are missing; see `validation`."""
+
+    def check_columns(self, X: Any, weights: np.ndarray | None) -> None:  # noqa: B027
+        """Raise where a column of the rows of positive weight cannot be fitted."""
+
+    @abstractmethod
+    def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
+        """Values that the user gave for a group of parameters, by the name of an argument."""
 
     @abstractmethod
     def kernel(
-        self, parameters: Any, weights: np.ndarray, kernels: ModuleType, constant: Any = None
+        self,
+        parameters: Any,
+        weights: np.ndarray,
+        kernels: ModuleType,
+        constant: Any = None,
+        missing: bool = False,
+        storage: str = "dense",
     ) -> Any:
         """The compiled emission with these parameters, of components with these weights.
 
-        With what is `constant` in the statistics of the rows, it may leave that out.
+        With what is `constant` in the statistics of the rows, it may leave that out. Where entries
+        of rows may be `missing`, it leaves out their factors of the density. Rows are stored as
+        `rows.storage` says.
         """
 
     @abstractmethod
     def statistics(self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: Any) -> Any:
         """Name the numbers that a pass with `kernel` has accumulated."""
 
-    def has_constant(self, n_rows: int, n_features: int) -> bool:
-        """Whether statistics contain something whatever the model, and so many rows repay it."""
-        return False
+    def constant(self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool) -> Any:
+        """What the statistics of all rows contain whatever the model.
 
-    def constant(self, statistics: Any) -> Any:
-        """What these statistics of all rows contain whatever the model; None if nothing."""
+        None if nothing, or if so many rows do not repay it.
+
+        Parameters
+        ----------
+        n_rows, n_features : int
+        flat_total : callable, of an emission and, of several blocks of columns, the one it reads
+            Statistics of all rows under a flat model of one component, and its parameters.
+        missing : bool, whether entries of rows may be missing
+        """
         return None
 
     def complete(self, statistics: Statistics, parameters: Any, constant: Any) -> Statistics:
@@ -64,7 +116,26 @@ class Emission(ABC):
 
     @abstractmethod
     def mstep(self, statistics: Any, parameters: Any) -> Any:
-        """The parameters that maximise the expected log-density; fixed groups stay as they are."""
+        """The parameters that maximise the expected log-density and the log prior.
+
+        Known ones stay as they are.
+        """
+
+    def checked_prior(self, prior: dict[str, Any], n_components: int, n_features: int) -> Any:
+        """The prior that the user describes by some of `prior_names`, among others; or None."""
+        return None
+
+    def log_prior(self, parameters: Any) -> float:
+        """The log-density of the prior in nats, up to a constant."""
+        return 0.0
+
+    def with_prior_times(self, factor: float) -> "Emission":
+        """The same, with a prior that counts `factor` times as much."""
+        if self.prior is None:
+            return self
+        changed = copy(self)
+        changed.prior = self.prior.times(factor)
+        return changed
 
     @abstractmethod
     def flat_start(self, X: np.ndarray, n_components: int) -> Any:
@@ -78,9 +149,32 @@ class Emission(ABC):
         """Starting values from the statistics of assigned rows."""
         return self.mstep(statistics, parameters)
 
+    def missing_entries(self, X: Any) -> np.ndarray:
+        """Which entries of some rows are missing, of the shape of the rows."""
+        return np.isnan(X) if X.dtype.kind == "f" else np.zeros(X.shape, bool)
+
+    def located(self, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The given values that say where components are."""
+        return {group: given[group] for group in self.groups[:1] if group in given}
+
+    def embedded(
+        self, X: Any, located: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Rows as points, (n_rows, any), whose distances say which rows are alike.
+
+        Means of the columns stand in for what is missing.
+
+        Returns
+        -------
+        points : ndarray of shape (n_rows, any)
+        locations : ndarray of shape (n_components, any) or None
+            Where rows of the components that are `located` lie among them.
+        """
+        return as_points(X), located.get(self.groups[0])
+
     @abstractmethod
     def with_groups(self, parameters: Any, given: dict[str, np.ndarray]) -> Any:
-        """Replace whole groups by given values."""
+        """Replace groups by given values, except where these are NaN."""
 
     @abstractmethod
     def reseed(
@@ -110,8 +204,13 @@ class Emission(ABC):
         """(n_components, n_features)."""
 
     @abstractmethod
+    def group_size(self, group: str, n_components: int, n_features: int) -> int:
+        """How many numbers a group has for one or more components."""
+
     def n_parameters(self, n_components: int, n_features: int) -> int:
-        """How many free parameters there are; fixed groups do not count."""
+        """How many free parameters there are; known ones do not count."""
+        free = {group: self.fixed.n_free(group, n_components) for group in self.groups}
+        return sum(self.group_size(group, n, n_features) for group, n in free.items() if n > 0)
 
     @abstractmethod
     def draw(
@@ -119,13 +218,15 @@ class Emission(ABC):
     ) -> np.ndarray:
         """Draw rows from one component."""
 
-    def slack(self, parameters: Any, weights: np.ndarray, epsilon: float) -> float:
-        """How much an M-step of this family may lower the objective, by design or by rounding.
+    def slack(self, parameters: Any, counts: np.ndarray, epsilon: float) -> float:
+        """How much an M-step of this family may lower log-likelihood and log prior together.
+
+        By design or by rounding.
 
         Parameters
         ----------
         parameters : what the M-step has led to
-        weights : ndarray of shape (n_components,)
+        counts : ndarray of shape (n_components,), sums of responsibilities
         epsilon : float, machine epsilon of the precision the rows are computed in
         """
         return 0.0

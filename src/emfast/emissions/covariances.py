@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lapack, solve_triangular
 
+from emfast.validation import inverse
+
 # Rounding of a row, in units of machine epsilon times its distance from the centre.
 NOISE = 8
 
@@ -74,12 +76,27 @@ class CovarianceStructure(ABC):
         """
 
     @abstractmethod
+    def kernel_with_missing(
+        self,
+        kernels: ModuleType,
+        centre: np.ndarray,
+        means: np.ndarray,
+        factors: np.ndarray,
+        covariances: np.ndarray,
+    ) -> Any:
+        """The compiled emission of rows with missing entries."""
+
+    @abstractmethod
     def moments(
         self, sums: np.ndarray, kernel: Any, n_components: int, n_features: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """First moments, (K, D), and second ones of what a pass with `kernel` has summed.
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """What a pass with `kernel` has summed.
 
-        The second are None where the kernel has left out the scatter of all rows.
+        Returns
+        -------
+        first : ndarray of shape (K, D)
+        second : ndarray, or None where the kernel has left out the scatter of all rows
+        known : ndarray of shape (K, D), or None where the moments are of all rows
         """
 
     @abstractmethod
@@ -97,7 +114,10 @@ class CovarianceStructure(ABC):
 
     @abstractmethod
     def averages(self, second: np.ndarray, counts: np.ndarray, n_features: int) -> np.ndarray:
-        """Second moments over positive counts, (K,): covariances, if they are about the means."""
+        """Second moments over positive counts: covariances, if they are about the means.
+
+        Counts are (K, 1), or (K, D) where features are known of different rows.
+        """
 
     @abstractmethod
     def raise_variances(
@@ -134,6 +154,18 @@ class CovarianceStructure(ABC):
         """Inverses of the covariances with these factors."""
 
     @abstractmethod
+    def log_determinants(self, factors: np.ndarray, n_features: int) -> np.ndarray:
+        """Of the precisions, (K,) or (1,)."""
+
+    @abstractmethod
+    def counts_of_degrees(self, degrees: float, n_components: int, n_features: int) -> float:
+        """As how many rows of every component an inverse Wishart prior counts in covariances.
+
+        The prior of a variance is an inverse Wishart of one dimension; one that components or
+        features share counts once.
+        """
+
+    @abstractmethod
     def whitened(self, factors: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """Vectors, (K, D), in standard deviations of their components."""
 
@@ -167,11 +199,33 @@ class CovarianceStructure(ABC):
     def deviates(self, factors: np.ndarray, component: int, normal: np.ndarray) -> np.ndarray:
         """Standard normal rows, (n, D), with the covariance of a component instead."""
 
+    @abstractmethod
+    def of_columns(self, covariances: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """The covariances of some of the features."""
+
+    @abstractmethod
+    def given(
+        self, factors: np.ndarray, means: np.ndarray, known: np.ndarray, values: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Means and covariances of the other features where those that are `known` have `values`.
+
+        Parameters
+        ----------
+        factors : ndarray
+        means : ndarray of shape (K, D)
+        known : ndarray of shape (D,), bool
+        values : ndarray of shape (known.sum(),)
+        """
+
     def by_direction(
-        self, covariances: np.ndarray, moments: np.ndarray, rounding: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Covariances, moments and `rounding`, (K, D), in the shapes that `degeneracy` takes."""
-        return covariances, moments, rounding
+        self,
+        shares: np.ndarray,
+        covariances: np.ndarray,
+        moments: np.ndarray,
+        rounding: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What `degeneracy` takes, of `shares`, (K, 1) or (K, D), and of `rounding`, (K, D)."""
+        return shares, covariances, moments, rounding
 
 
 class _Variances(CovarianceStructure):
@@ -180,6 +234,18 @@ class _Variances(CovarianceStructure):
     @abstractmethod
     def largest(self, variances: np.ndarray) -> np.ndarray:
         """What of (K, D) variances counts for each of the structure's own."""
+
+    @abstractmethod
+    def untold(self, unseen: np.ndarray) -> np.ndarray:
+        """Which of the structure's variances have no feature but `unseen` ones, (K, D)."""
+
+    def given(self, factors, means, known, values):
+        rest = np.flatnonzero(~known)
+        return means[:, rest], self.of_columns(self.covariances(factors), rest)
+
+    def kernel_with_missing(self, kernels, centre, means, factors, covariances):
+        scales = np.broadcast_to(factors.reshape(len(means), -1), means.shape)
+        return kernels.IncompleteDiagGaussian(centre, means, np.ascontiguousarray(scales))
 
     def raise_variances(self, covariances, unknown, reg_covar):
         floor = _floor(covariances, self.largest(unknown), reg_covar)
@@ -221,17 +287,29 @@ class Diag(_Variances):
         return kernels.DiagGaussian(centre, means, np.ascontiguousarray(factors), constants)
 
     def moments(self, sums, kernel, n_components, n_features):
-        both = sums.reshape(n_components, 2, n_features)
-        return both[:, 0], both[:, 1]
+        first, second, *known = sums.reshape(n_components, -1, n_features).swapaxes(0, 1)
+        return first, second, known[0] if known else None
 
     def moved(self, second, shift, first, moved_first):
         return second + shift * (first + moved_first)
 
     def averages(self, second, counts, n_features):
-        return second / counts[:, None]
+        return second / counts
 
     def largest(self, variances):
         return variances
+
+    def untold(self, unseen):
+        return unseen
+
+    def of_columns(self, covariances, columns):
+        return covariances[:, columns]
+
+    def log_determinants(self, factors, n_features):
+        return 2 * np.log(factors).sum(axis=1)
+
+    def counts_of_degrees(self, degrees, n_components, n_features):
+        return degrees + 2
 
     def whitened(self, factors, vectors):
         return factors * vectors
@@ -264,18 +342,31 @@ class Spherical(_Variances):
     def moments(self, sums, kernel, n_components, n_features):
         if sums.size == n_components * (n_features + 1):
             both = sums.reshape(n_components, n_features + 1)
-            return both[:, :n_features], both[:, n_features]
-        both = sums.reshape(n_components, 2, n_features)
-        return both[:, 0], both[:, 1].sum(axis=1)
+            return both[:, :n_features], both[:, n_features], None
+        first, second, known = STRUCTURES["diag"].moments(sums, kernel, n_components, n_features)
+        return first, second.sum(axis=1), known
 
     def moved(self, second, shift, first, moved_first):
         return second + (shift * (first + moved_first)).sum(axis=1)
 
     def averages(self, second, counts, n_features):
-        return second / (counts * n_features)
+        entries = counts.sum(axis=1)
+        return second / (entries if counts.shape[1] == n_features else entries * n_features)
 
     def largest(self, variances):
         return variances.max(axis=1)
+
+    def untold(self, unseen):
+        return unseen.all(axis=1)
+
+    def of_columns(self, covariances, columns):
+        return covariances
+
+    def log_determinants(self, factors, n_features):
+        return 2 * n_features * np.log(factors)
+
+    def counts_of_degrees(self, degrees, n_components, n_features):
+        return (degrees + 2) / n_features
 
     def whitened(self, factors, vectors):
         return factors[:, None] * vectors
@@ -286,9 +377,11 @@ class Spherical(_Variances):
     def traces(self, covariances, factors, n_features, added, part):
         return n_features * (added * factors**2 + part)
 
-    def by_direction(self, covariances, moments, rounding):
+    def by_direction(self, shares, covariances, moments, rounding):
         # A component has one variance, that of all features together.
-        return covariances[:, None], moments[:, None], self.largest(rounding)[:, None]
+        rounding = self.largest(rounding)
+        shares = shares.mean(axis=1)
+        return shares[:, None], covariances[:, None], moments[:, None], rounding[:, None]
 
 
 class _Matrices(CovarianceStructure):
@@ -297,6 +390,11 @@ class _Matrices(CovarianceStructure):
     @abstractmethod
     def stack(self, matrices: np.ndarray) -> np.ndarray:
         """A view of shape (n, D, D)."""
+
+    def constants(self, factors: np.ndarray) -> np.ndarray:
+        """Log-densities at the mean."""
+        D = factors.shape[-1]
+        return np.log(_diagonals(factors)).sum(axis=-1) - D * HALF_LOG_2PI
 
     @abstractmethod
     def largest(self, variances: np.ndarray) -> np.ndarray:
@@ -318,12 +416,29 @@ class _Matrices(CovarianceStructure):
             factors[found], singular[found] = _inverse_choleskys(stack[found], 0.0)
         return factors.reshape(covariances.shape), singular
 
+    def of_columns(self, covariances, columns):
+        return covariances[..., columns[:, None], columns]
+
+    def given(self, factors, means, known, values):
+        # Of the joint precision, L_rr is the conditional one, -L_rr^-1 L_ro the slope of the mean.
+        precisions = self.precisions(self.stack(factors))
+        covariances = inverse(precisions[:, ~known][:, :, ~known])
+        forms = precisions[:, ~known][:, :, known] @ (values - means[:, known])[:, :, None]
+        given_means = means[:, ~known] - (covariances @ forms)[:, :, 0]
+        return given_means, covariances[0] if self.shared else covariances
+
     def covariances(self, factors):
-        inverse = np.linalg.inv(factors)
-        return inverse @ np.swapaxes(inverse, -1, -2)
+        roots = np.linalg.inv(factors)
+        return roots @ np.swapaxes(roots, -1, -2)
 
     def precisions(self, factors):
         return np.swapaxes(factors, -1, -2) @ factors
+
+    def log_determinants(self, factors, n_features):
+        return 2 * np.log(_diagonals(self.stack(factors))).sum(axis=-1)
+
+    def counts_of_degrees(self, degrees, n_components, n_features):
+        return (degrees + n_features + 1) / (n_components if self.shared else 1)
 
     def whitened(self, factors, vectors):
         return (factors @ vectors[:, :, None])[:, :, 0]
@@ -358,14 +473,19 @@ class Full(_Matrices):
         return np.diag(variances)[None].repeat(n_components, axis=0)
 
     def kernel(self, kernels, centre, means, factors, without_scatter):
-        constants = np.log(_diagonals(factors)).sum(axis=-1) - len(centre) * HALF_LOG_2PI
-        return kernels.FullGaussian(centre, means, factors, constants)
+        return kernels.FullGaussian(centre, means, factors, self.constants(factors))
+
+    def kernel_with_missing(self, kernels, centre, means, factors, covariances):
+        precisions = self.precisions(factors)
+        return kernels.IncompleteFullGaussian(
+            centre, means, factors, self.constants(factors), precisions, covariances
+        )
 
     def moments(self, sums, kernel, n_components, n_features):
         first = np.zeros((n_components, n_features))
         second = np.zeros((n_components, n_features, n_features))
         kernel.moments(sums, first, second)
-        return first, second
+        return first, second, None
 
     def moved(self, second, shift, first, moved_first):
         # sum r (z + s)(z + s)' = sum r z z' + s (sum r z)' + (sum r z + n s) s'
@@ -373,7 +493,7 @@ class Full(_Matrices):
         return second + (outer + moved_first[:, :, None] * shift[:, None, :])
 
     def averages(self, second, counts, n_features):
-        return second / counts[:, None, None]
+        return second / counts[:, :, None]
 
     def stack(self, matrices):
         return matrices
@@ -394,7 +514,7 @@ class Tied(_Matrices):
         return np.diag(variances)
 
     def kernel(self, kernels, centre, means, factors, without_scatter):
-        constant = np.log(_diagonals(factors)).sum() - len(centre) * HALF_LOG_2PI
+        constant = self.constants(factors)
         kernel = kernels.TiedGaussian(centre, means, factors, constant)
         if not without_scatter or not kernel.about_centre:
             return kernel
@@ -406,10 +526,30 @@ class Tied(_Matrices):
             return kernel
         return kernels.LinearForms(centre, forms, constant - 0.5 * squares)
 
+    def kernel_with_missing(self, kernels, centre, means, factors, covariances):
+        precisions = self.precisions(factors)
+        kernel = kernels.IncompleteTiedGaussian(
+            centre,
+            means,
+            factors,
+            self.constants(factors),
+            precisions,
+            covariances,
+            means @ precisions,
+        )
+        if kernel.about_centre:
+            return kernel
+        each = [matrix[None].repeat(len(means), axis=0) for matrix in (factors, covariances)]
+        return STRUCTURES["full"].kernel_with_missing(kernels, centre, means, *each)
+
     def moments(self, sums, kernel, n_components, n_features):
         first = sums[: n_components * n_features].reshape(n_components, n_features)
-        triangle = sums[first.size :]
-        return first, _from_triangle(triangle, n_features) if triangle.size else None
+        triangles = sums[first.size :]
+        if not triangles.size:
+            return first, None, None
+        # Of every component, or of all together.
+        triangle = triangles.reshape(-1, n_features * (n_features + 1) // 2).sum(axis=0)
+        return first, _from_triangle(triangle, n_features), None
 
     def moved(self, second, shift, first, moved_first):
         # As for "full", summed over the components.

@@ -32,6 +32,7 @@ NO_VARIANCE = 1e-3
 
 def degenerate_components(
     shares: np.ndarray,
+    known: np.ndarray,
     covariances: np.ndarray,
     moments: np.ndarray,
     rounding: np.ndarray,
@@ -43,6 +44,8 @@ def degenerate_components(
     Parameters
     ----------
     shares : ndarray of shape (K,), weights of the components, sum 1
+    known : ndarray of shape (K, 1), or (K, D) for diagonals
+        Shares of the rows that have the feature.
     covariances : ndarray of shape (K, D, D), or (K, D) for diagonals
     moments : ndarray of the shape of `covariances`, those of the rows without `reg_covar`
     rounding : ndarray of shape (K, D), variances that are nothing but rounding of the rows
@@ -56,7 +59,7 @@ def degenerate_components(
     K, full = len(shares), covariances.ndim == 3
     if not full and not np.any(covariances < THIN * covariances.max(axis=0)):
         return []
-    few = n_rows * shares < FEW * (covariances.shape[1] + 1 if full else 2)
+    few = n_rows * known < FEW * (covariances.shape[1] + 1 if full else 2)
     alive = ~starved(shares)
     # Row k: the shares of the components other than k.
     others = np.where(alive, shares, 0.0) * (1.0 - np.eye(K))
@@ -68,7 +71,7 @@ def degenerate_components(
     if not full:
         flat = moments[checked] <= none[checked]
         thin = covariances[checked] < THIN * within
-        return checked[(thin & (flat | few[checked, None])).any(axis=1)].tolist()
+        return checked[(thin & (flat | few[checked])).any(axis=1)].tolist()
     # The trace bounds the largest eigenvalue, so that most components need no eigenvalues.
     traces = np.einsum("kij,kji->k", np.linalg.inv(covariances[checked]), within)
     suspects = np.flatnonzero(traces * THIN > 1)
@@ -77,7 +80,7 @@ def degenerate_components(
         k = checked[i]
         directions = _thin_directions(covariances[k], within[i])
         flat = ((moments[k] @ directions) * directions).sum(axis=0) <= none[k] @ directions**2
-        if directions.size and (few[k] or flat.any()):
+        if directions.size and (few[k, 0] or flat.any()):
             found.append(int(k))
     return found
 

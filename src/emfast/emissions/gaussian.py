@@ -9,6 +9,11 @@ the M-step is :math:`\mu_k = o_k + F_k / n_k` and
 :math:`\Sigma_k = S_k / n_k - (F_k / n_k)(F_k / n_k)^T` (Bishop, Pattern Recognition and Machine
 Learning, 2006, eqs. 9.24 and 9.25, moved to the origin). Where the means are fixed, the covariance
 is taken about them.
+
+Where entries of rows are missing, independent features ("diag", "spherical") leave out their
+factors of the density, and moments are of what is known. Otherwise moments are expected ones, given
+what is known of the row (Little and Rubin, Statistical Analysis with Missing Data, 2002, section
+11.2).
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from emfast.emissions.base import Emission, refuse_another_kind
+from emfast.emissions.base import Emission, FlatTotal, refuse_another_kind
 from emfast.emissions.covariances import (
     EPSILON,
     RANK_DIGITS,
@@ -27,7 +32,21 @@ from emfast.emissions.covariances import (
 )
 from emfast.emissions.degeneracy import degenerate_components
 from emfast.exceptions import SingularComponentError
-from emfast.statistics import Statistics, starved
+from emfast.known import Known, filled
+from emfast.priors import (
+    GAUSSIAN_PRIOR_NAMES,
+    NormalInverseWishart,
+    check_normal_inverse_wishart,
+)
+from emfast.statistics import STARVED, Statistics, starved
+from emfast.validation import (
+    check_array_of,
+    check_of_components,
+    check_positive_definite,
+    check_rows,
+    check_squares,
+    column_ranges,
+)
 
 COVARIANCE_TYPES = tuple(STRUCTURES)
 
@@ -77,6 +96,9 @@ class GaussianStatistics:
         For tied, the sum over components, or None where it is known to be constant; for spherical,
         the sum over features.
     epsilon : float, machine epsilon of the precision the rows were computed in
+    known : ndarray of shape (K, D) or None
+        Sums of responsibilities of the rows that have the feature, where moments are of those
+        alone; None where they are of all rows.
     """
 
     covariance_type: str
@@ -85,6 +107,17 @@ class GaussianStatistics:
     first: np.ndarray
     second: np.ndarray
     epsilon: float = EPSILON
+    known: np.ndarray | None = None
+
+    @property
+    def entries(self) -> np.ndarray:
+        """Sums of responsibilities behind every first moment, (K, D) or (K, 1)."""
+        return self.counts[:, None] if self.known is None else self.known
+
+    @property
+    def unseen(self) -> np.ndarray | None:
+        """Which features of a component too few rows have to tell its parameters; None if all."""
+        return None if self.known is None else self.known < STARVED * self.counts.sum()
 
     @property
     def kind(self) -> str:
@@ -97,7 +130,7 @@ class GaussianStatistics:
     def about(self, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """First and second moments about another origin: algebra, no data needed."""
         shift = self.origin - origin
-        first = self.first + self.counts[:, None] * shift
+        first = self.first + self.entries * shift
         if self.second is None:
             return first, None
         return first, self.structure.moved(self.second, shift, self.first, first)
@@ -110,12 +143,14 @@ class GaussianStatistics:
     def __add__(self, other: "GaussianStatistics") -> "GaussianStatistics":
         refuse_another_kind(self, other)
         other = other.moved_to(self.origin)
+        all_known = self.known is None and other.known is None
         return replace(
             self,
             counts=self.counts + other.counts,
             first=self.first + other.first,
             second=None if self.second is None else self.second + other.second,
             epsilon=max(self.epsilon, other.epsilon),
+            known=None if all_known else self.entries + other.entries,
         )
 
 
@@ -151,20 +186,49 @@ class Gaussian(Emission):
     covariance_type : {"full", "tied", "diag", "spherical"}
     reg_covar : float, default=1e-6
         Added to the variances in every M-step.
-    fixed : collection of "means" and "covariances"
+    fixed : collection or mapping of "means" and "covariances", see `known.Known`
     """
 
     groups = ("means", "covariances")
+    prior_names = GAUSSIAN_PRIOR_NAMES
+    has_units = True
 
     def __init__(self, covariance_type="full", *, reg_covar=1e-6, fixed=()):
         self.covariance_type = covariance_type
         self.structure = STRUCTURES[covariance_type]
         self.reg_covar = reg_covar
-        self.fixed = frozenset(fixed)
+        self.fixed = Known(fixed)
+        self.shared = ("covariances",) if self.structure.shared else ()
 
     @property
     def kind(self) -> str:
         return f"{self.covariance_type} Gaussian"
+
+    def validated(self, estimator, X, *, reset):
+        return check_rows(estimator, X, [np.float64, np.float32], reset=reset, allow_missing=True)
+
+    def check_columns(self, X: np.ndarray, weights: np.ndarray | None) -> None:
+        check_squares(X, weights)
+        if self.reg_covar > 0 or "covariances" in self.fixed or self._is_bounded:
+            return
+        least, largest = column_ranges(X, weights)
+        constant = np.flatnonzero(least == largest)
+        if constant.size:
+            column = int(constant[0])
+            raise ValueError(
+                f"X: column {column} is constant ({least[column]}), so that its variances are 0; "
+                "expected columns that vary, or reg_covar > 0"
+            )
+
+    def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
+        def check(name: str, values: Any) -> np.ndarray:
+            if group == "means":
+                return check_array_of(name, values, (K, D), "(n_components, n_features)")
+            return check_positive_definite(name, values, self.covariance_type, K, D)
+
+        if group in self.shared:
+            return check(name, values)
+        return check_of_components(name, values, check)
 
     def kernel(
         self,
@@ -172,31 +236,40 @@ class Gaussian(Emission):
         weights: np.ndarray,
         kernels: ModuleType,
         constant: "ConstantScatter | None" = None,
+        missing: bool = False,
+        storage: str = "dense",
     ) -> Any:
         # In the precision of the rows, from which it is subtracted.
         centre = _median(parameters.means, weights).astype(kernels.DTYPE, copy=False)
         centre = centre.astype(np.float64, copy=False)
-        return self.structure.kernel(
-            kernels, centre, parameters.means - centre, parameters.factors, constant is not None
-        )
+        means, factors = parameters.means - centre, parameters.factors
+        if missing:
+            return self.structure.kernel_with_missing(
+                kernels, centre, means, factors, parameters.covariances
+            )
+        return self.structure.kernel(kernels, centre, means, factors, constant is not None)
 
     def statistics(
         self, flat: np.ndarray, counts: np.ndarray, kernel: Any, parameters: GaussianParameters
     ) -> GaussianStatistics:
-        first, second = self.structure.moments(flat, kernel, *parameters.means.shape)
+        first, second, known = self.structure.moments(flat, kernel, *parameters.means.shape)
         centre = np.array(kernel.centre_values())
         if kernel.about_centre:
             origin = centre[None].repeat(len(counts), axis=0)
         else:
             origin = centre + (parameters.means - centre).astype(kernel.dtype)
         epsilon = EPSILON if kernel.dtype == "float64" else float(np.finfo(kernel.dtype).eps)
-        return GaussianStatistics(self.covariance_type, counts, origin, first, second, epsilon)
+        return GaussianStatistics(
+            self.covariance_type, counts, origin, first, second, epsilon, known
+        )
 
-    def has_constant(self, n_rows: int, n_features: int) -> bool:
-        """With a covariance that all components share: the scatter of all rows."""
-        return self.structure.shared and n_rows * n_features**2 >= LEAST_SCATTER
-
-    def constant(self, statistics: GaussianStatistics) -> ConstantScatter:
+    def constant(
+        self, n_rows: int, n_features: int, flat_total: FlatTotal, missing: bool
+    ) -> ConstantScatter | None:
+        """With a covariance that all components share: the scatter of all rows, if complete."""
+        if missing or not self.structure.shared or n_rows * n_features**2 < LEAST_SCATTER:
+            return None
+        statistics = flat_total(self)[0].emission
         point = statistics.origin[0]
         first, second = statistics.about(point)
         return ConstantScatter(point, statistics.counts.sum(), first.sum(axis=0), second)
@@ -220,23 +293,55 @@ class Gaussian(Emission):
         self, statistics: GaussianStatistics, parameters: GaussianParameters
     ) -> GaussianParameters:
         counts, origin, structure = statistics.counts, statistics.origin, self.structure
-        gone = starved(counts)
-        some_gone = np.count_nonzero(gone) > 0
-        n = np.maximum(counts, LEAST_COUNT)
-        means = parameters.means
-        if "means" not in self.fixed:
-            means = origin + statistics.first / n[:, None]
-            if some_gone:
-                means[gone] = parameters.means[gone]
+        gone, unseen, prior = starved(counts), statistics.unseen, self.prior
+        first, entries = statistics.first, statistics.entries
+        if prior is not None:
+            first = first + prior.distances(origin)
+            entries = entries + prior.strengths[:, None]
+        means = origin + first / np.maximum(entries, LEAST_COUNT)
+        if prior is None or not prior.tells_means:
+            if unseen is not None:
+                means[unseen] = parameters.means[unseen]
+            means = self.fixed.keep("means", means, parameters.means, gone)
+        else:
+            means = self.fixed.keep("means", means, parameters.means)
         if "covariances" in self.fixed:
             return replace(parameters, means=means)
-        second = statistics.about(means)[1]
+        second, entries = statistics.about(means)[1], statistics.entries
+        if prior is not None:
+            second = prior.with_second(second, means, structure)
+            entries = entries + prior.counts[:, None]
         unknown = LOST_DIGITS * statistics.epsilon * (means - origin) ** 2
-        covariances = structure.averages(second, n, means.shape[1])
+        covariances = structure.averages(second, np.maximum(entries, LEAST_COUNT), means.shape[1])
         covariances = structure.raise_variances(covariances, unknown, self.reg_covar)
-        if some_gone and not structure.shared:
-            covariances[gone] = parameters.covariances[gone]
-        return self._regular(means, covariances, statistics.epsilon, gone)
+        if prior is not None and prior.tells_covariances:
+            gone = np.zeros_like(gone)
+        elif unseen is not None:
+            untold = structure.untold(unseen)
+            covariances[untold] = parameters.covariances[untold]
+        kept = gone | self.fixed.of("covariances", len(gone))
+        estimate = self._regular(means, covariances, statistics.epsilon, kept)
+        if np.count_nonzero(kept) and not structure.shared:
+            estimate.covariances[kept] = parameters.covariances[kept]
+            estimate.factors[kept] = parameters.factors[kept]
+        return estimate
+
+    def checked_prior(
+        self, prior: dict[str, Any], n_components: int, n_features: int
+    ) -> NormalInverseWishart | None:
+        return check_normal_inverse_wishart(
+            prior, self.structure, self.covariance_type, n_components, n_features
+        )
+
+    @property
+    def _is_bounded(self) -> bool:
+        """Whether a prior keeps densities from growing without bound."""
+        return self.prior is not None and self.prior.bounds_covariances
+
+    def log_prior(self, parameters: GaussianParameters) -> float:
+        if self.prior is None:
+            return 0.0
+        return self.prior.log_density(parameters.means, parameters.factors, self.structure)
 
     def is_precise(self, statistics: GaussianStatistics, parameters: GaussianParameters) -> bool:
         distances = self.structure.whitened(
@@ -249,17 +354,18 @@ class Gaussian(Emission):
         means: np.ndarray,
         covariances: np.ndarray,
         epsilon: float,
-        gone: np.ndarray | bool = False,
+        kept: np.ndarray | bool = False,
     ) -> GaussianParameters:
         """Parameters with regular covariances, which are overwritten.
 
         With ``reg_covar > 0`` a covariance that is singular to rounding gets the smallest
-        eigenvalues that keep it regular; without, it is an error, except for components that are
-        `gone`.
+        eigenvalues that keep it regular; without, it is an error, except for components whose
+        covariances are `kept` as they were.
         """
         factors, singular = self.structure.regular(covariances, means, epsilon, self.reg_covar)
         if np.count_nonzero(singular):
-            singular = singular if self.structure.shared else singular & ~np.asarray(gone)
+            if not self.structure.shared:
+                singular = singular & ~np.asarray(kept)
             self._refuse_singular(np.flatnonzero(singular))
         return GaussianParameters(means, covariances, factors)
 
@@ -279,7 +385,7 @@ class Gaussian(Emission):
 
     def parameters(self, means: np.ndarray, covariances: np.ndarray) -> GaussianParameters:
         """Parameters in human units, with the factors of the precisions."""
-        return self._regular(means, np.array(covariances), 0.0)
+        return self._regular(np.ascontiguousarray(means), np.array(covariances, order="C"), 0.0)
 
     def of_factors(self, means: np.ndarray, factors: np.ndarray) -> GaussianParameters:
         """Parameters from factors of the precisions."""
@@ -288,8 +394,10 @@ class Gaussian(Emission):
 
     def flat_start(self, X: np.ndarray, n_components: int) -> GaussianParameters:
         X = X.astype(np.float64)
-        mean = X.mean(axis=0)
-        variance = ((X - mean) ** 2).mean(axis=0)
+        known = ~np.isnan(X)
+        n = np.maximum(known.sum(axis=0), 1)
+        mean = X.sum(axis=0, where=known) / n
+        variance = ((X - mean) ** 2).sum(axis=0, where=known) / n
         variance[~(variance > 0)] = 1.0
         means = mean[None].repeat(n_components, axis=0)
         return self._regular(means, self.structure.of_variances(variance, n_components), 0.0)
@@ -297,11 +405,10 @@ class Gaussian(Emission):
     def with_groups(
         self, parameters: GaussianParameters, given: dict[str, np.ndarray]
     ) -> GaussianParameters:
-        if "means" in given:
-            parameters = replace(parameters, means=given["means"])
-        if "covariances" in given:
-            parameters = self.parameters(parameters.means, given["covariances"])
-        return parameters
+        means = filled(given.get("means"), parameters.means)
+        if "covariances" not in given:
+            return replace(parameters, means=means)
+        return self.parameters(means, filled(given["covariances"], parameters.covariances))
 
     def reseed(
         self,
@@ -311,12 +418,13 @@ class Gaussian(Emission):
         healthy: np.ndarray,
     ) -> GaussianParameters:
         means = parameters.means.copy()
-        if "means" not in self.fixed:
-            means[components] = rows
+        means[components] = np.where(np.isnan(rows), means[healthy].mean(axis=0), rows)
+        means = self.fixed.keep("means", means, parameters.means)
         if self.structure.shared or "covariances" in self.fixed:
             return replace(parameters, means=means)
         covariances = parameters.covariances.copy()
         covariances[components] = covariances[healthy].mean(axis=0)
+        covariances = self.fixed.keep("covariances", covariances, parameters.covariances)
         return self.parameters(means, covariances)
 
     def displacement(
@@ -344,17 +452,33 @@ class Gaussian(Emission):
         if "covariances" in self.fixed:
             return replace(reference, means=means)
         factors = self.structure.multiplied(factors, displacement.reshape(factors.shape))
-        finite = np.isfinite(means).all() and np.isfinite(factors).all()
-        return self.of_factors(means, factors) if finite else None
+        if not (np.isfinite(means).all() and np.isfinite(factors).all()):
+            return None
+        moved = self.of_factors(means, factors)
+        self.fixed.keep("covariances", moved.covariances, reference.covariances)
+        self.fixed.keep("covariances", moved.factors, reference.factors)
+        return moved
 
     def shape(self, parameters: GaussianParameters) -> tuple[int, int]:
         return parameters.means.shape
 
-    def n_parameters(self, n_components: int, n_features: int) -> int:
-        means = 0 if "means" in self.fixed else n_components * n_features
-        if "covariances" in self.fixed:
-            return means
-        return means + self.structure.n_parameters(n_components, n_features)
+    def group_size(self, group: str, n_components: int, n_features: int) -> int:
+        if group == "means":
+            return n_components * n_features
+        return self.structure.n_parameters(n_components, n_features)
+
+    def marginal(self, parameters: GaussianParameters, columns: np.ndarray) -> GaussianParameters:
+        """Parameters of some of the features, by position."""
+        covariances = self.structure.of_columns(parameters.covariances, columns)
+        return self.parameters(parameters.means[:, columns], covariances)
+
+    def conditional(
+        self, parameters: GaussianParameters, known: np.ndarray, values: np.ndarray
+    ) -> GaussianParameters:
+        """Parameters of the other features where those that are `known`, (D,), have `values`."""
+        return self.parameters(
+            *self.structure.given(parameters.factors, parameters.means, known, values)
+        )
 
     def draw(
         self,
@@ -367,15 +491,17 @@ class Gaussian(Emission):
         normal = random_state.standard_normal((n_rows, means.shape[1]))
         return means[component] + self.structure.deviates(parameters.factors, component, normal)
 
-    def slack(self, parameters: GaussianParameters, weights: np.ndarray, epsilon: float) -> float:
-        """What `reg_covar` and rounding may cost, per unit of weight.
+    def slack(self, parameters: GaussianParameters, counts: np.ndarray, epsilon: float) -> float:
+        """What `reg_covar` and rounding may cost.
 
-        An error E_k in the covariances changes the objective by at most
-        1/2 sum_k weights_k trace(precision_k |E_k|): by design E_k is reg_covar I, and by rounding
+        An error E_k in the covariances changes log-likelihood and log prior by at most
+        1/2 sum_k counts_k trace(precision_k |E_k|): by design E_k is reg_covar I, and by rounding
         some epsilons times the variances.
         """
         if "covariances" in self.fixed:
             return 0.0
+        if self.prior is not None:
+            counts = counts + self.prior.counts
         D = parameters.means.shape[1]
         traces = self.structure.traces(
             parameters.covariances,
@@ -384,21 +510,25 @@ class Gaussian(Emission):
             added=self.reg_covar,
             part=RANK_DIGITS * D * epsilon,
         )
-        return 0.5 * float((weights * traces).sum())
+        return 0.5 * float((counts * traces).sum())
 
     def degenerate(
         self, statistics: GaussianStatistics, parameters: GaussianParameters, n_rows: int
     ) -> list[int]:
         """Components that are thin for no good reason: see `degeneracy`."""
-        if self.structure.shared or "covariances" in self.fixed:
+        if self.structure.shared or "covariances" in self.fixed or self._is_bounded:
             return []
         counts, means = statistics.counts, parameters.means
-        n = np.where(starved(counts), 1.0, counts)
+        shares = statistics.entries / counts.sum()
+        n = np.where(starved(counts)[:, None] | (shares < STARVED), 1.0, statistics.entries)
         moments = self.structure.averages(statistics.about(means)[1], n, means.shape[1])
         return degenerate_components(
             counts / counts.sum(),
             *self.structure.by_direction(
-                parameters.covariances, moments, rounding_variances(means, statistics.epsilon)
+                shares,
+                parameters.covariances,
+                moments,
+                rounding_variances(means, statistics.epsilon),
             ),
             n_rows,
             self.reg_covar,

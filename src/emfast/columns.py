@@ -1,0 +1,93 @@
+"""Columns of X as people name them."""
+
+from collections.abc import Iterable, Mapping
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from emfast.validation import check_array_of
+
+
+def column_position(argument: str, column: Any, n_features: int, names: np.ndarray | None) -> int:
+    """The position of a column that is given by name or position.
+
+    Parameters
+    ----------
+    argument : str, what to call the argument in errors
+    column : str or int; negative positions count from the last
+    n_features : int
+    names : ndarray of shape (n_features,) of str, or None
+
+    Raises
+    ------
+    ValueError
+        There is no such column.
+    TypeError
+        Neither a name nor a position.
+    """
+    if isinstance(column, str):
+        found = [] if names is None else np.flatnonzero(names == column)
+        if not len(found):
+            expected = "positions, for the model was fitted without names"
+            if names is not None:
+                expected = f"names among {names.tolist()}"
+            raise ValueError(f"{argument}: found {column!r}; expected {expected}")
+        return int(found[0])
+    if not isinstance(column, Integral) or isinstance(column, bool | np.bool_):
+        raise TypeError(f"{argument}: found {column!r}; expected names or positions of columns")
+    if not -n_features <= column < n_features:
+        raise ValueError(
+            f"{argument}: found position {column}; expected {-n_features} to {n_features - 1}"
+        )
+    return int(column) % n_features
+
+
+def column_positions(
+    argument: str, columns: Any, n_features: int, names: np.ndarray | None
+) -> np.ndarray:
+    """Positions of columns that are given by names, positions, a slice or a boolean mask.
+
+    Returns
+    -------
+    ndarray of shape (n_columns,), int, in the order given
+
+    Raises
+    ------
+    ValueError, TypeError
+        There are no such columns, none at all, or one of them twice.
+    """
+    if isinstance(columns, slice):
+        columns = range(n_features)[columns]
+    elif isinstance(columns, str) or not isinstance(columns, Iterable):
+        columns = [columns]
+    elif np.asarray(columns).dtype == bool:
+        if np.shape(columns) != (n_features,):
+            raise ValueError(
+                f"{argument}: found a mask of shape {np.shape(columns)}; expected ({n_features},)"
+            )
+        columns = np.flatnonzero(columns)
+    positions = [column_position(argument, each, n_features, names) for each in columns]
+    if not positions:
+        raise ValueError(f"{argument}: found no columns; expected at least one")
+    for position in positions:
+        if positions.count(position) > 1:
+            raise ValueError(f"{argument}: found column {position} twice; expected each once")
+    return np.array(positions)
+
+
+def column_values(
+    argument: str, given: Any, n_features: int, names: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and values of columns that are given as a mapping of column to value.
+
+    Returns
+    -------
+    positions : ndarray of shape (n_given,), int
+    values : ndarray of shape (n_given,), float64
+    """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{argument}: found {given!r}; expected a mapping of columns to values")
+    positions = column_positions(argument, list(given), n_features, names)
+    values = check_array_of(argument, list(given.values()), positions.shape, "one for each column")
+    return positions, values

@@ -1,0 +1,453 @@
+"""Mixtures of discrete features: categories and counts."""
+
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions
+
+from emfast.data import Batch
+from emfast.emissions.categorical import Categorical, CategoricalParameters
+from emfast.emissions.counts import Binomial, BinomialParameters, Poisson, PoissonParameters
+from emfast.estimator import BaseMixture
+from emfast.known import NOTHING_KNOWN, Known
+from emfast.levels import decode_levels
+from emfast.rows import RowsWithTrials
+from emfast.validation import check_columns, check_counts, check_trials, column_names
+
+
+class CategoricalMixture(BaseMixture):
+    """Mixture of independent categorical features: latent class analysis.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+    categories : "auto" or list of array-like, default="auto"
+        The values of every column. "auto" takes those of the data, sorted, or for columns of a
+        categorical dtype its categories in their order.
+    tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
+    weights_init : array-like of shape (n_components,) or "equal", optional
+    probabilities_init : list of array-like of shape (n_components, levels), optional
+        One for every column, whose rows sum to 1. Each may be a list with None for components that
+        are not given.
+    fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
+        What is known: see `GaussianMixture`.
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": the
+        concentration of Dirichlet distributions of the levels, at least 1; a number, or for every
+        feature a number or an array of shape (levels,).
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+    probabilities_ : list of ndarray of shape (n_components, levels)
+        For every column p(x_d = category | component); may be exactly 0 or 1.
+    categories_ : list of ndarray of shape (levels,)
+    converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
+feature_names_in_ : see `GaussianMixture`
+
+    Notes
+    -----
+    X is an array or a data frame with a column for every feature: integers from 0 on, strings,
+    booleans or a categorical dtype. None, NaN and pandas.NA are missing, and left out of the
+    likelihood of their row. A value that was not among the data that were fitted is an error.
+
+    Examples
+    --------
+    >>> from emfast import CategoricalMixture
+    >>> X = [["red", "round"], ["red", "round"], ["blue", "flat"], ["blue", None]]
+    >>> mixture = CategoricalMixture(2, random_state=0).fit(X)
+    >>> [categories.tolist() for categories in mixture.categories_]
+    [['blue', 'red'], ['flat', 'round']]
+    >>> labels = mixture.predict(X)
+    >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
+    True
+    """
+
+    _parameter_constraints = {
+        **BaseMixture._parameter_constraints,
+        "categories": [StrOptions({"auto"}), list, tuple],
+        "probabilities_init": [list, tuple, None],
+    }
+
+    _defining_attributes = ("weights_", "probabilities_")
+
+    def __init__(
+        self,
+        n_components=1,
+        *,
+        categories="auto",
+        tol=1e-3,
+        max_iter=100,
+        n_init=1,
+        init_params="kmeans",
+        restarts="auto",
+        random_state=None,
+        n_threads=None,
+        weights_init=None,
+        probabilities_init=None,
+        fixed=None,
+        prior=None,
+        assignment="soft",
+        accelerate=False,
+        warm_start=False,
+        verbose=0,
+        verbose_interval=10,
+    ):
+        self.n_components = n_components
+        self.categories = categories
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.restarts = restarts
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.weights_init = weights_init
+        self.probabilities_init = probabilities_init
+        self.fixed = fixed
+        self.prior = prior
+        self.assignment = assignment
+        self.accelerate = accelerate
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Categorical:
+        return Categorical(getattr(self, "categories_", self.categories), fixed=fixed)
+
+    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
+        if not reset:
+            return super()._validate_rows(X, reset=False)
+        X = check_columns(self, X, reset=True)
+        codes, missing, emission = Categorical(self.categories).learn(
+            X, column_names(self, X.shape[1])
+        )
+        self.categories_ = emission.categories
+        return Batch(codes, missing=missing)
+
+    def _as_columns(self, drawn: list[np.ndarray]) -> np.ndarray:
+        return decode_levels(np.vstack(drawn), self.categories_)
+
+    def _attributes(self, parameters: CategoricalParameters) -> dict[str, Any]:
+        return {"probabilities_": parameters.by_feature}
+
+    def _parameters_of_attributes(self) -> CategoricalParameters:
+        p = np.hstack([np.asarray(each, np.float64) for each in self.probabilities_])
+        return CategoricalParameters(p, self._emission().levels)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+
+class PoissonMixture(BaseMixture):
+    """Mixture of independent counts without a bound.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+    tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
+    weights_init : array-like of shape (n_components,) or "equal", optional
+    rates_init : array-like of shape (n_components, n_features), optional
+        As `weights_init`, it may be a list with None for components that are not given.
+    fixed : collection of {"weights", "rates"}, or mapping of them, optional
+        What is known: see `GaussianMixture`.
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
+        Gamma distributions, a shape of at least 1; numbers or arrays of shape (n_features,) or
+        (n_components, n_features).
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+    rates_ : ndarray of shape (n_components, n_features)
+        Mean counts; may be exactly 0.
+    converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
+feature_names_in_ : see `GaussianMixture`
+
+    Notes
+    -----
+    X holds counts: whole numbers from 0 on. NaN is missing, and left out of the likelihood of its
+    row. A sparse matrix is taken as it is: only counts that are stored cost time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emfast import PoissonMixture
+    >>> X = np.array([[0, 9], [1, 8], [0, 11], [7, 0], [9, 1], [8, 0]])
+    >>> mixture = PoissonMixture(2, random_state=0).fit(X)
+    >>> sorted(mixture.rates_[:, 0].round(1).tolist())
+    [0.3, 8.0]
+    """
+
+    _parameter_constraints = {
+        **BaseMixture._parameter_constraints,
+        "rates_init": ["array-like", None],
+    }
+
+    _defining_attributes = ("weights_", "rates_")
+
+    def __init__(
+        self,
+        n_components=1,
+        *,
+        tol=1e-3,
+        max_iter=100,
+        n_init=1,
+        init_params="kmeans",
+        restarts="auto",
+        random_state=None,
+        n_threads=None,
+        weights_init=None,
+        rates_init=None,
+        fixed=None,
+        prior=None,
+        assignment="soft",
+        accelerate=False,
+        warm_start=False,
+        verbose=0,
+        verbose_interval=10,
+    ):
+        self.n_components = n_components
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.restarts = restarts
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.weights_init = weights_init
+        self.rates_init = rates_init
+        self.fixed = fixed
+        self.prior = prior
+        self.assignment = assignment
+        self.accelerate = accelerate
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Poisson:
+        return Poisson(fixed=fixed)
+
+    def _attributes(self, parameters: PoissonParameters) -> dict[str, np.ndarray]:
+        return {"rates_": parameters.rates}
+
+    def _parameters_of_attributes(self) -> PoissonParameters:
+        return PoissonParameters(np.asarray(self.rates_, np.float64))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.positive_only = True
+        tags.input_tags.sparse = True
+        return tags
+
+
+class OutOf(NamedTuple):
+    """Counts with the numbers of trials they are out of, one a row or one an entry."""
+
+    X: Any
+    n_trials: Any
+
+
+class BinomialMixture(BaseMixture):
+    """Mixture of independent counts of successes out of known numbers of trials.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+    n_trials : int or array-like of shape (n_features,), optional
+        Trials of every row. Where they differ between rows, they are an argument of `fit` and of
+        the other methods that take X instead.
+    tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
+    weights_init : array-like of shape (n_components,) or "equal", optional
+    probabilities_init : array-like of shape (n_components, n_features), optional
+        As `weights_init`, it may be a list with None for components that are not given.
+    fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
+        What is known: see `GaussianMixture`.
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
+        Beta distributions as of `BernoulliMixture`.
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+    probabilities_ : ndarray of shape (n_components, n_features)
+        Of success in one trial; may be exactly 0 or 1.
+    converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
+feature_names_in_ : see `GaussianMixture`
+
+    Notes
+    -----
+    X holds counts: whole numbers from 0 to the number of trials. NaN is missing, and left out of
+    the likelihood of its row. Log-likelihoods include the binomial coefficients.
+
+    Examples
+    --------
+    Five times ten tosses of one of two coins (Do and Batzoglou, 2008):
+
+    >>> from emfast import BinomialMixture
+    >>> heads = [[5], [9], [8], [4], [7]]
+    >>> coins = BinomialMixture(
+    ...     2, n_trials=10, weights_init="equal", probabilities_init=[[0.6], [0.5]],
+    ...     fixed=["weights"], max_iter=10, tol=0
+    ... ).fit(heads)
+    >>> coins.probabilities_.round(4).ravel().tolist()
+    [0.7967, 0.5197]
+    """
+
+    _parameter_constraints = {
+        **BaseMixture._parameter_constraints,
+        "n_trials": ["array-like", Integral, None],
+        "probabilities_init": ["array-like", None],
+    }
+
+    _defining_attributes = ("weights_", "probabilities_")
+
+    def __init__(
+        self,
+        n_components=1,
+        *,
+        n_trials=None,
+        tol=1e-3,
+        max_iter=100,
+        n_init=1,
+        init_params="kmeans",
+        restarts="auto",
+        random_state=None,
+        n_threads=None,
+        weights_init=None,
+        probabilities_init=None,
+        fixed=None,
+        prior=None,
+        assignment="soft",
+        accelerate=False,
+        warm_start=False,
+        verbose=0,
+        verbose_interval=10,
+    ):
+        self.n_components = n_components
+        self.n_trials = n_trials
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.restarts = restarts
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.weights_init = weights_init
+        self.probabilities_init = probabilities_init
+        self.fixed = fixed
+        self.prior = prior
+        self.assignment = assignment
+        self.accelerate = accelerate
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+
+    def fit(self, X, y=None, *, labels=None, sample_weight=None, n_trials=None):
+        """Fit the mixture by expectation-maximisation.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y, labels, sample_weight : see `GaussianMixture.fit`
+        n_trials : array-like of shape (n_samples,) or (n_samples, n_features), optional
+            Trials of every row, or of every count, instead of those of the constructor.
+
+        Returns
+        -------
+        self : object
+        """
+        return super().fit(_out_of(X, n_trials), labels=labels, sample_weight=sample_weight)
+
+    def fit_predict(self, X, y=None, *, labels=None, sample_weight=None, n_trials=None):
+        """Fit, then give each row's most probable component, its label included: see `fit`."""
+        rows = _out_of(X, n_trials)
+        return super().fit_predict(rows, labels=labels, sample_weight=sample_weight)
+
+    def score_samples(self, X, *, labels=None, n_trials=None):
+        """Log-likelihood of every row; `n_trials` as in `fit`."""
+        return super().score_samples(_out_of(X, n_trials), labels=labels)
+
+    def score(self, X, y=None, sample_weight=None, *, labels=None, n_trials=None):
+        """Mean log-likelihood of the rows, in nats; `n_trials` as in `fit`."""
+        rows = _out_of(X, n_trials)
+        return super().score(rows, sample_weight=sample_weight, labels=labels)
+
+    def predict_proba(self, X, *, labels=None, n_trials=None):
+        """The probability of every component given the row; `n_trials` as in `fit`."""
+        return super().predict_proba(_out_of(X, n_trials), labels=labels)
+
+    def predict(self, X, *, n_trials=None):
+        """The most probable component of every row; `n_trials` as in `fit`."""
+        return super().predict(_out_of(X, n_trials))
+
+    def bic(self, X, *, sample_weight=None, n_trials=None):
+        """Bayesian information criterion, the lower the better; `n_trials` as in `fit`."""
+        return super().bic(_out_of(X, n_trials), sample_weight=sample_weight)
+
+    def aic(self, X, *, sample_weight=None, n_trials=None):
+        """Akaike information criterion, the lower the better; `n_trials` as in `fit`."""
+        return super().aic(_out_of(X, n_trials), sample_weight=sample_weight)
+
+    def icl(self, X, *, sample_weight=None, n_trials=None):
+        """Integrated completed likelihood, the lower the better; `n_trials` as in `fit`."""
+        return super().icl(_out_of(X, n_trials), sample_weight=sample_weight)
+
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Binomial:
+        return Binomial(self.n_trials, fixed=fixed)
+
+    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
+        if isinstance(X, OutOf):
+            return self._with_trials(*X, reset=reset)
+        if self.n_trials is None:
+            raise ValueError(
+                "n_trials: found None; expected the number of trials that the counts are out of, "
+                "as an argument of the constructor or of this method"
+            )
+        if np.ndim(X) == 2 or hasattr(X, "shape"):
+            check_trials(self.n_trials, None, np.shape(X)[1] if len(np.shape(X)) > 1 else 1)
+        return super()._validate_rows(X, reset=reset)
+
+    def _with_trials(self, X: Any, n_trials: Any, *, reset: bool) -> Batch:
+        """Rows with trials of their own; a missing count has none."""
+        counts, missing = check_counts(self, X, reset=reset)
+        trials = check_trials(n_trials, *counts.shape)
+        if missing:
+            trials = np.where(np.isnan(counts), 0, trials)
+            counts = np.where(np.isnan(counts), 0, counts)
+        wrong = counts > trials
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise ValueError(
+                f"X: found {counts[row, column]:g} in row {row}, column {column}; expected at most "
+                f"n_trials = {trials[row, column]:g}"
+            )
+        both = np.hstack(
+            [counts, trials.astype(counts.dtype if counts.dtype.kind == "f" else np.float64)]
+        )
+        return Batch(RowsWithTrials(both), missing=missing)
+
+    def _attributes(self, parameters: BinomialParameters) -> dict[str, np.ndarray]:
+        return {"probabilities_": parameters.probabilities}
+
+    def _parameters_of_attributes(self) -> BinomialParameters:
+        return BinomialParameters(np.asarray(self.probabilities_, np.float64))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.positive_only = True
+        return tags
+
+
+def _out_of(X: Any, n_trials: Any) -> Any:
+    return X if n_trials is None else OutOf(X, n_trials)

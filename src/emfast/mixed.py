@@ -1,0 +1,279 @@
+"""Mixtures of columns of several kinds."""
+
+from collections.abc import Mapping
+from copy import copy
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import _safe_indexing
+from sklearn.utils._indexing import _get_column_indices
+
+from emfast.data import Batch
+from emfast.emissions.base import Emission
+from emfast.emissions.categorical import Categorical
+from emfast.emissions.product import Product, ProductParameters
+from emfast.estimator import BaseMixture
+from emfast.known import NOTHING_KNOWN, Known
+from emfast.levels import decode_levels
+from emfast.rows import in_one_precision
+from emfast.validation import check_columns, column_names
+
+
+class Mixture(BaseMixture):
+    """Mixture of columns of several kinds, which are independent given the component.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+    emissions : list of (name, emission, columns)
+        Which emission, one of those in `emfast.emissions`, describes which columns: their names,
+        positions, a slice, a list, a boolean mask or a callable that is given X and returns one of
+        these, as in `sklearn.compose.ColumnTransformer`. Columns that are not named are not used,
+        nor is an emission whose callable returns no columns.
+    tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
+    weights_init : array-like of shape (n_components,) or "equal", optional
+    emissions_init : mapping, optional
+        Starting values by "name.group", as in ``{"size.means": ...}``.
+    fixed : collection of "weights" and "name.group", or mapping of them, optional
+        What is known: see `GaussianMixture`.
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and those of the emissions by the names
+        they have in mixtures of their own, as in "name.mean_prior".
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+    emissions_ : dict
+        By name the fitted parameters, under the names they have in the mixtures of one emission, as
+        in ``mixture.emissions_["size"].means``.
+    categories_ : dict, by name the categories of categorical columns
+    converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
+feature_names_in_ : see `GaussianMixture`
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from emfast import Mixture
+    >>> from emfast.emissions import Categorical, Gaussian
+    >>> cars = pd.DataFrame({
+    ...     "length": [4.1, 4.0, 4.2, 9.9, 10.3, 9.6],
+    ...     "weight": [1.2, 1.1, 1.4, 8.0, 9.0, 7.0],
+    ...     "fuel": ["petrol", "petrol", "diesel", "diesel", "diesel", "diesel"],
+    ... })
+    >>> mixture = Mixture(2, [
+    ...     ("size", Gaussian("diag"), ["length", "weight"]),
+    ...     ("fuel", Categorical(), ["fuel"]),
+    ... ], random_state=0).fit(cars)
+    >>> sorted(mixture.emissions_["size"].means[:, 0].round(1).tolist())
+    [4.1, 9.9]
+    """
+
+    _parameter_constraints = {
+        **BaseMixture._parameter_constraints,
+        "emissions": [list, tuple],
+        "emissions_init": [Mapping, None],
+    }
+
+    _defining_attributes = ("weights_",)
+
+    def __init__(
+        self,
+        n_components=1,
+        emissions=(),
+        *,
+        tol=1e-3,
+        max_iter=100,
+        n_init=1,
+        init_params="kmeans",
+        restarts="auto",
+        random_state=None,
+        n_threads=None,
+        weights_init=None,
+        emissions_init=None,
+        fixed=None,
+        prior=None,
+        assignment="soft",
+        accelerate=False,
+        warm_start=False,
+        verbose=0,
+        verbose_interval=10,
+    ):
+        self.n_components = n_components
+        self.emissions = emissions
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.restarts = restarts
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.weights_init = weights_init
+        self.emissions_init = emissions_init
+        self.fixed = fixed
+        self.prior = prior
+        self.assignment = assignment
+        self.accelerate = accelerate
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Product:
+        parts = {name: copy(emission) for name, emission, _ in self._parts()}
+        widths = [len(columns) for _, _, columns in self._parts()]
+        return Product(parts, widths, fixed=fixed)
+
+    def _parts(self) -> list[tuple[str, Emission, list[int]]]:
+        """The emissions with their columns, and categories where these have been learned."""
+        if not hasattr(self, "_bound_parts"):
+            raise AttributeError(f"{type(self).__name__}: its columns are known once it is fitted")
+        return self._bound_parts
+
+    def _known(self) -> Known:
+        own = {
+            f"{name}.{group}": which
+            for name, emission, _ in self._parts()
+            for group, which in emission.fixed.items()
+        }
+        return Known({**own, **super()._known()})
+
+    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
+        X = check_columns(self, X, reset=reset)
+        names = column_names(self, X.shape[1])
+        if reset:
+            self._bound_parts = self._bind(X, names)
+        rows, missing = [], []
+        for _, emission, columns in self._parts():
+            block = Columns([names[column] for column in columns])
+            of_block = emission.validated(block, _safe_indexing(X, columns, axis=1), reset=True)
+            rows.append(of_block[0])
+            missing.append(of_block[1])
+        return Batch(in_one_precision(rows), missing=tuple(missing))
+
+    def _bind(self, X: Any, names: list[Any]) -> list[tuple[str, Emission, list[int]]]:
+        """The emissions with the positions of their columns, and what they learn from these."""
+        parts, taken = [], {}
+        for name, emission, columns in self._checked_emissions():
+            selected = _positions(X, columns(X) if callable(columns) else columns, name)
+            if not selected and callable(columns):
+                continue
+            if not selected:
+                raise ValueError(f"emissions: found no columns for {name!r}; expected some")
+            columns = selected
+            for column in columns:
+                if column in taken:
+                    raise ValueError(
+                        f"emissions: found column {names[column]!r} in {taken[column]!r} and in "
+                        f"{name!r}; expected each column in one emission"
+                    )
+                taken[column] = name
+            if isinstance(emission, Categorical):
+                block = _safe_indexing(X, columns, axis=1)
+                emission = emission.learn(block, [names[column] for column in columns])[2]
+            parts.append((name, emission, columns))
+        if not parts:
+            raise ValueError("emissions: found no columns for any of them; expected some")
+        self.categories_ = {
+            name: emission.categories
+            for name, emission, _ in parts
+            if isinstance(emission, Categorical)
+        }
+        return parts
+
+    def _set_parts(self, positions: list[list[int]]) -> None:
+        """Bind the emissions to these columns, with the categories that have been learned."""
+        self._bound_parts = [
+            (
+                name,
+                Categorical(self.categories_[name], fixed=emission.fixed)
+                if isinstance(emission, Categorical)
+                else emission,
+                [int(column) for column in columns],
+            )
+            for (name, emission, _), columns in zip(
+                self._checked_emissions(), positions, strict=True
+            )
+        ]
+
+    def _checked_emissions(self) -> list[tuple[str, Emission, Any]]:
+        """The argument `emissions`, if it is what it should be."""
+        if not self.emissions:
+            raise ValueError("emissions: found none; expected tuples (name, emission, columns)")
+        for each in self.emissions:
+            if not isinstance(each, list | tuple) or len(each) != 3:
+                raise ValueError(
+                    f"emissions: found {each!r}; expected tuples (name, emission, columns)"
+                )
+            name, emission, _ = each
+            if not isinstance(name, str) or not name or "." in name or name == "weights":
+                raise ValueError(
+                    f"emissions: found the name {name!r}; expected a string without a dot, and not "
+                    "'weights'"
+                )
+            if not isinstance(emission, Emission) or isinstance(emission, Product):
+                raise ValueError(
+                    f"emissions: found {emission!r} for {name!r}; expected one of emfast.emissions"
+                )
+        names = [name for name, _, _ in self.emissions]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"emissions: found the name {name!r} twice; expected it once")
+        return list(self.emissions)
+
+    def _given(self, n_features: int) -> dict[str, np.ndarray]:
+        emission, K = self._emission(), int(self.n_components)
+        given = {}
+        for group, values in (self.emissions_init or {}).items():
+            if group not in emission.groups:
+                raise ValueError(
+                    f"emissions_init: found {group!r}; expected names among {emission.groups}"
+                )
+            name = f"emissions_init[{group!r}]"
+            given[group] = emission.checked(name, group, values, K, n_features)
+        return given
+
+    def _as_columns(self, drawn: list[list[np.ndarray]]) -> np.ndarray:
+        blocks = []
+        for block, (name, _, columns) in enumerate(self._parts()):
+            rows = np.vstack([of_component[block] for of_component in drawn])
+            if name in self.categories_:
+                rows = decode_levels(rows, self.categories_[name])
+            blocks.append((rows, columns))
+        numbers = all(rows.dtype.kind in "biuf" for rows, _ in blocks)
+        shape = (len(blocks[0][0]), self.n_features_in_)
+        X = np.full(shape, np.nan if numbers else None, float if numbers else object)
+        for rows, columns in blocks:
+            X[:, columns] = rows
+        return X
+
+    def _attributes(self, parameters: ProductParameters) -> dict[str, Any]:
+        return {"emissions_": dict(zip(self._emission().names, parameters, strict=True))}
+
+    def _parameters_of_attributes(self) -> ProductParameters:
+        return self._float64_model.emission
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+
+class Columns(BaseEstimator):
+    """Some columns of a table, for what validates them."""
+
+    def __init__(self, column_names=()):
+        self.column_names = column_names
+
+
+def _positions(X: Any, columns: Any, name: str) -> list[int]:
+    """Positions of the columns that one emission describes."""
+    if isinstance(columns, str) or np.isscalar(columns):
+        columns = [columns]
+    try:
+        positions = [int(column) for column in _get_column_indices(X, columns)]
+    except (ValueError, IndexError, TypeError) as error:
+        raise ValueError(f"emissions: columns of {name!r}: {error}") from error
+    return positions

@@ -1,0 +1,171 @@
+"""Rows that are more than one array of numbers, and how the kernels take them.
+
+The classes here answer what is asked of a two-dimensional array: `shape`, `dtype`, ``len``, and
+some rows by a slice or an array of indices.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+# Columns of sparse rows that tell which rows are alike where a start is looked for.
+MOST_COLUMNS = 200
+
+
+class SparseRows:
+    """Rows of which only the numbers that are not zero are stored.
+
+    Attributes
+    ----------
+    matrix : scipy.sparse.csr_array of shape (n_rows, n_features), float32 or float64
+    """
+
+    storage = "sparse"
+
+    def __init__(self, matrix: sp.csr_array):
+        self.matrix = matrix
+        self.shape, self.dtype = matrix.shape, matrix.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> "SparseRows":
+        return SparseRows(self.matrix[rows])
+
+    def astype(self, dtype: Any) -> "SparseRows":
+        return SparseRows(self.matrix.astype(dtype))
+
+    @property
+    def values(self) -> np.ndarray:
+        return self.matrix.data
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        return self.matrix.indices.astype(np.int32, copy=False)
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        return self.matrix.indptr.astype(np.int64, copy=False)
+
+
+class RowsWithTrials:
+    """Counts, each with the number of trials it is out of.
+
+    Attributes
+    ----------
+    both : ndarray of shape (n_rows, 2 n_features), the counts and then the trials; both 0 where a
+        count is missing
+    """
+
+    storage = "with trials"
+
+    def __init__(self, both: np.ndarray):
+        self.both = both
+        self.shape, self.dtype = (both.shape[0], both.shape[1] // 2), both.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> "RowsWithTrials":
+        return RowsWithTrials(self.both[rows])
+
+    def astype(self, dtype: Any) -> "RowsWithTrials":
+        return RowsWithTrials(self.both.astype(dtype))
+
+    @property
+    def counts(self) -> np.ndarray:
+        return self.both[:, : self.shape[1]]
+
+    @property
+    def trials(self) -> np.ndarray:
+        return self.both[:, self.shape[1] :]
+
+
+class Blocks:
+    """The same rows in several blocks of columns, each as its emission takes them.
+
+    Attributes
+    ----------
+    parts : tuple of rows
+    """
+
+    def __init__(self, parts: tuple[Any, ...]):
+        self.parts = parts
+        self.shape = (len(parts[0]), sum(part.shape[1] for part in parts))
+        floats = [part.dtype for part in parts if part.dtype.kind == "f"]
+        self.dtype = np.result_type(*floats) if floats else np.dtype(np.float64)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> "Blocks":
+        return Blocks(tuple(take(part, rows) for part in self.parts))
+
+    @property
+    def storage(self) -> tuple[str, ...]:
+        return tuple(storage(part) for part in self.parts)
+
+
+def in_one_precision(parts: Sequence[Any]) -> Blocks:
+    """Blocks of columns of which all that are real have the same precision."""
+    blocks = Blocks(tuple(parts))
+    return Blocks(
+        tuple(
+            part.astype(blocks.dtype)
+            if part.dtype.kind == "f" and part.dtype != blocks.dtype
+            else part
+            for part in parts
+        )
+    )
+
+
+def storage(rows: Any) -> Any:
+    """How rows are stored: "dense", "sparse", "with trials", or a tuple of these for `Blocks`."""
+    return getattr(rows, "storage", "dense")
+
+
+def for_kernels(rows: Any) -> Any:
+    """Rows as `emcore` reads them."""
+    if isinstance(rows, Blocks):
+        return tuple(for_kernels(part) for part in rows.parts)
+    return rows.both if isinstance(rows, RowsWithTrials) else rows
+
+
+def as_numbers(rows: Any) -> Any:
+    """Dense rows in float64, with NaN where a number is missing; blocks of them."""
+    if isinstance(rows, Blocks):
+        return Blocks(tuple(as_numbers(part) for part in rows.parts))
+    if isinstance(rows, SparseRows):
+        return rows.matrix.toarray().astype(np.float64)
+    return rows if isinstance(rows, RowsWithTrials) else np.asarray(rows, np.float64)
+
+
+def take(rows: Any, which: Any) -> Any:
+    """Some of the rows."""
+    if isinstance(rows, np.ndarray) and isinstance(which, np.ndarray):
+        # Several times as fast as indexing.
+        return np.take(rows, which, axis=0)
+    return rows[which]
+
+
+def varying_columns(rows: SparseRows) -> np.ndarray:
+    """The columns of sparse rows that vary most."""
+    matrix = rows.matrix
+    variances = matrix.multiply(matrix).mean(axis=0) - matrix.mean(axis=0) ** 2
+    return np.sort(np.argsort(-variances, kind="stable")[:MOST_COLUMNS])
+
+
+def as_points(rows: Any) -> np.ndarray:
+    """Rows as an array of numbers, with the means of the columns for what is missing."""
+    if isinstance(rows, SparseRows):
+        return rows.matrix.toarray()
+    X = np.asarray(rows, rows.dtype if rows.dtype.kind == "f" else np.float64)
+    missing = np.isnan(X)
+    if not missing.any():
+        return X
+    n_observed = (~missing).sum(axis=0)
+    means = X.sum(axis=0, where=~missing, dtype=np.float64) / np.maximum(n_observed, 1)
+    return np.where(missing, means, X).astype(X.dtype, copy=False)
