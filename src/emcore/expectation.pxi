@@ -213,10 +213,23 @@ cdef Py_ssize_t pass_over_block(
         if outputs.imputed != NULL:
             emission.impute(tile, outputs.imputed)
         if accumulate:
+            if latent.n_uniform:
+                leave_to_emission(tile, emission.n_components)
             list_active(tile, emission.n_components)
             share_rows(tile)
             emission.accumulate(tile, &statistics[2 + K])
     return impossible
+
+
+cdef void leave_to_emission(Tile* tile, Py_ssize_t n_own) noexcept nogil:
+    """Of tile.weights what the components have of which the emission knows."""
+    cdef Py_ssize_t i, k
+    cdef vreal total
+    for i in range(tile.vectors):
+        total = splat(0)
+        for k in range(n_own):
+            total = total + tile.responsibilities[i * tile.r_stride + k]
+        tile.weights[i] = total
 
 
 cdef void attach(Tile* tile, const Rows* sources) noexcept:
@@ -343,7 +356,7 @@ def expectation(
     cdef Rows* sources = <Rows*> source_memory.data
     cdef Py_ssize_t n_rows = describe_blocks(blocks, emission, sources)
     cdef Py_ssize_t n_blocks = partial.shape[0], K = latent.n_components
-    if (emission.n_components != K - latent.n_uniform
+    if (emission.n_components != K - latent.n_uniform or not latent.fits(n_rows)
             or partial.shape[1] != 2 + K + emission.statistics_size
             or n_blocks * block_rows < n_rows or block_rows < 1
             or (weights is not None and weights.shape[0] != n_rows)

@@ -427,6 +427,38 @@ class Gaussian(Emission):
         covariances = self.fixed.keep("covariances", covariances, parameters.covariances)
         return self.parameters(means, covariances)
 
+    def displacement(
+        self, parameters: GaussianParameters, reference: GaussianParameters
+    ) -> np.ndarray:
+        """Whitened differences of means, and what takes one factor to the other."""
+        parts = [np.empty(0)]
+        if "means" not in self.fixed:
+            shift = parameters.means - reference.means
+            parts.append(self.structure.whitened(reference.factors, shift).ravel())
+        if "covariances" not in self.fixed:
+            parts.append(self.structure.log_ratios(parameters.factors, reference.factors).ravel())
+        return np.concatenate(parts)
+
+    def displaced(
+        self, displacement: np.ndarray, reference: GaussianParameters
+    ) -> GaussianParameters | None:
+        means, factors = reference.means, reference.factors
+        if not np.isfinite(displacement).all():
+            return None
+        if "means" not in self.fixed:
+            shift = displacement[: means.size].reshape(means.shape)
+            means = means + self.structure.unwhitened(factors, shift)
+            displacement = displacement[means.size :]
+        if "covariances" in self.fixed:
+            return replace(reference, means=means)
+        factors = self.structure.multiplied(factors, displacement.reshape(factors.shape))
+        if not (np.isfinite(means).all() and np.isfinite(factors).all()):
+            return None
+        moved = self.of_factors(means, factors)
+        self.fixed.keep("covariances", moved.covariances, reference.covariances)
+        self.fixed.keep("covariances", moved.factors, reference.factors)
+        return moved
+
     def shape(self, parameters: GaussianParameters) -> tuple[int, int]:
         return parameters.means.shape
 
