@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 
+def nothing(X):
+    return 0.0
+
+
 @dataclass(frozen=True)
 class Change:
     """A change of the data, and of the parameters with it.
@@ -10,7 +14,7 @@ class Change:
     Attributes
     ----------
     rows, parameters, back : callable, of X, of named parameters and of changed named parameters
-    log_likelihood : float, what it adds to the log-likelihood of every row
+    log_likelihood : callable, of X, what it adds to the mean log-likelihood of the rows
     precisions : tuple of str, those in which the law holds
     """
 
@@ -18,5 +22,5 @@ class Change:
     rows: object
     parameters: object
     back: object
-    log_likelihood: float
+    log_likelihood: object
     precisions: tuple

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import oracle
-from changes import Change
+from changes import Change, nothing
 from emfast import BinomialMixture, CategoricalMixture, Mixture, PoissonMixture
 from emfast.data import Batch
 from emfast.emissions import Bernoulli, Binomial, Categorical, Gaussian, Poisson, Product
@@ -33,11 +33,15 @@ class DiscreteFamily:
 
     shared = ()
     missing = False
+    closed_form = True
     precisions = ("float64", "float32")
     fill = {"float64": 1, "float32": 1}
 
     def batch(self, X, weights=None, labels=None):
         return Batch(X, weights, labels or Labels(), self.missing)
+
+    def under(self, parameters):
+        return self
 
     def fall(self, parameters, weights, regular):
         return 0.0
@@ -190,7 +194,7 @@ class BinomialFamily(DiscreteFamily):
             p = named["probabilities"]
             return {"probabilities": np.where(flipped, 1 - p, p)}
 
-        yield Change("flip", rows, parameters, parameters, 0.0, self.precisions)
+        yield Change("flip", rows, parameters, parameters, nothing, self.precisions)
 
 
 class CategoricalFamily(DiscreteFamily):
@@ -280,7 +284,7 @@ class CategoricalFamily(DiscreteFamily):
             turned = [p[:, ::-1] if flip else p for p, flip in zip(parts, flipped, strict=True)]
             return {"probabilities": np.hstack(turned)}
 
-        yield Change("rename", rows, parameters, parameters, 0.0, self.precisions)
+        yield Change("rename", rows, parameters, parameters, nothing, self.precisions)
 
 
 class ProductFamily(DiscreteFamily):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import emcore
 import oracle
-from changes import Change
+from changes import Change, nothing
 from discrete_families import (
     BinomialFamily,
     CategoricalFamily,
@@ -38,6 +38,7 @@ class GaussianFamily:
     precisions = ("float64", "float32")
     # What a masked entry may hold: its square overflows.
     fill = {"float64": 1e200, "float32": 9.96921e36}
+    closed_form = True
 
     def __init__(self, covariance_type):
         self.covariance_type = covariance_type
@@ -90,6 +91,10 @@ class GaussianFamily:
 
     def batch(self, X, weights=None, labels=None):
         return Batch(X, weights, labels or Labels())
+
+    def under(self, parameters):
+        """What can tell statistics and estimates of rows under these parameters."""
+        return self
 
     def fitted(self, estimator):
         return {"means": estimator.means_, "covariances": estimator.covariances_}
@@ -190,7 +195,102 @@ class GaussianFamily:
                 covariances = covariances / np.outer(scales, scales)
             return {"means": (named["means"] - shift) / scales, "covariances": covariances}
 
-        return Change(name, rows, parameters, back, -np.log(scales).sum(), precisions)
+        def log_likelihood(X):
+            return -(~np.isnan(X) @ np.log(scales)).mean()
+
+        return Change(name, rows, parameters, back, log_likelihood, precisions)
+
+
+class IncompleteGaussianFamily(GaussianFamily):
+    """Gaussian rows with missing entries, in a few patterns.
+
+    What is expected of missing entries, hence the statistics, depends on the parameters unless
+    features are independent.
+    """
+
+    def __init__(self, covariance_type, parameters=None):
+        super().__init__(covariance_type)
+        self.name = f"incomplete-{self.name}"
+        self.independent = covariance_type in ("diag", "spherical")
+        # Whether M-steps of labelled rows do not depend on the model before.
+        self.closed_form = self.independent
+        self.given = parameters
+
+    def under(self, parameters):
+        return IncompleteGaussianFamily(self.covariance_type, parameters)
+
+    def draw(self, rng, parameters, components):
+        X = super().draw(rng, parameters, components)
+        patterns = rng.uniform(size=(8, X.shape[1])) < 0.3
+        # No column is missing entirely.
+        patterns[0] = False
+        missing = patterns[rng.integers(8, size=len(X))]
+        missing[0] = False
+        X[missing] = np.nan
+        return X
+
+    def batch(self, X, weights=None, labels=None):
+        return Batch(X, weights, labels or Labels(), missing=True)
+
+    def log_densities(self, X, parameters):
+        return oracle.incomplete_gaussian_log_densities(
+            X, parameters.means, parameters.covariances, self.covariance_type
+        )
+
+    def statistics(self, statistics):
+        named = super().statistics(statistics)
+        return {**named, "known": statistics.known} if self.independent else named
+
+    def true_statistics(self, X, r, origin):
+        X = np.asarray(X, np.float64)
+        if self.independent:
+            first, second, known = oracle.known_moments(X, r, origin)
+            second = second.sum(axis=1) if self.covariance_type == "spherical" else second
+            return {"first": first, "second": second, "known": known}
+        first, second = oracle.expected_moments(
+            X, r, origin, self.given.means, self.given.covariances, self.covariance_type
+        )
+        return {"first": first, "second": self._shaped(second)}
+
+    def magnitudes(self, X, r, origin):
+        X = np.asarray(X, np.float64)
+        if self.independent:
+            known = ~np.isnan(X)
+            sizes = super().magnitudes(np.where(known, X, np.median(origin, axis=0)), r, origin)
+            return {**sizes, "known": r.T @ known}
+        first, second = [], []
+        for k in range(r.shape[1]):
+            covariance = oracle.covariance_of(
+                self.given.covariances, self.covariance_type, k, X.shape[1]
+            )
+            filled, spread = oracle.conditional(X, self.given.means[k], covariance)
+            z = np.abs(filled - origin[k])
+            # A conditional mean is a difference of sums that may be larger.
+            z += np.abs(self.given.means[k] - origin[k]) + np.sqrt(np.diag(covariance))
+            first.append(r[:, k] @ z)
+            second.append((r[:, k, None] * z).T @ z + np.tensordot(r[:, k], np.abs(spread), 1))
+        return {"first": np.stack(first), "second": self._shaped(np.stack(second))}
+
+    def estimate(self, X, r, *, regular=1e-3):
+        X = np.asarray(X, np.float64)
+        if self.independent:
+            first, _, known = oracle.known_moments(X, r, np.zeros((r.shape[1], X.shape[1])))
+            means = first / known
+            second = oracle.known_moments(X, r, means)[1]
+            if self.covariance_type == "spherical":
+                return {"means": means, "covariances": second.sum(1) / known.sum(1) + regular}
+            return {"means": means, "covariances": second / known + regular}
+        origin = self.given.means
+        first, second = oracle.expected_moments(
+            X, r, origin, origin, self.given.covariances, self.covariance_type
+        )
+        counts = r.sum(axis=0)
+        steps = first / counts[:, None]
+        second = second - counts[:, None, None] * steps[:, :, None] * steps[:, None, :]
+        averages = (
+            second.sum(axis=0) / counts.sum() if self.shared else second / counts[:, None, None]
+        )
+        return {"means": origin + steps, "covariances": averages + regular * np.eye(X.shape[1])}
 
 
 class BernoulliFamily(DiscreteFamily):
@@ -265,7 +365,7 @@ class BernoulliFamily(DiscreteFamily):
             p = named["probabilities"]
             return {"probabilities": np.where(flipped, 1 - p, p)}
 
-        yield Change("flip", rows, parameters, parameters, 0.0, self.precisions)
+        yield Change("flip", rows, parameters, parameters, nothing, self.precisions)
 
 
 FAMILIES = [
@@ -285,6 +385,10 @@ FAMILIES = [
     CategoricalFamily("uint8"),
     CategoricalFamily("missing"),
     ProductFamily(),
+    IncompleteGaussianFamily("spherical"),
+    IncompleteGaussianFamily("diag"),
+    IncompleteGaussianFamily("tied"),
+    IncompleteGaussianFamily("full"),
 ]
 GAUSSIANS = [family for family in FAMILIES if family.name.startswith("gaussian")]
 # Those whose kernels look up bits.
@@ -502,6 +606,7 @@ def truth(family, model, X, origin, *, weights=None, labels=None):
     of the largest may be taken for zero. Sums then lose eps times the sum of absolute values.
     """
     n, K = len(X), len(model.latent)
+    family = family.under(model.emission)
     precision = np.float32 if X.dtype == np.float32 else np.float64
     eps, negligible = np.finfo(precision).eps, {4: 4.2e-8, 8: 9e-17}[precision().nbytes]
     w = np.ones(n) if weights is None else weights

@@ -44,32 +44,34 @@ def gaussian_log_densities(X, means, covariances, covariance_type):
     return np.stack(columns, axis=1)
 
 
+def patterns_of(X):
+    """Which features a row has, (D,), and which rows have just these; for all there are."""
+    patterns, of_row = np.unique(~np.isnan(X), axis=0, return_inverse=True)
+    for i, known in enumerate(patterns):
+        yield known, np.flatnonzero(of_row.ravel() == i)
+
+
 def incomplete_gaussian_log_densities(X, means, covariances, covariance_type):
     """(n, K) log-densities of what is known of every row; 0 where nothing is."""
     X = np.asarray(X, np.float64)
     K, D = np.shape(means)
     out = np.zeros((len(X), K))
-    for k in range(K):
-        covariance = covariance_of(covariances, covariance_type, k, D)
-        for n, row in enumerate(X):
-            o = ~np.isnan(row)
-            if o.any():
-                out[n, k] = gaussian_log_density(
-                    row[None, o], np.asarray(means[k])[o], covariance[np.ix_(o, o)]
-                )[0]
+    for o, rows in patterns_of(X):
+        for k in range(K if o.any() else 0):
+            covariance = covariance_of(covariances, covariance_type, k, D)[np.ix_(o, o)]
+            out[rows, k] = gaussian_log_density(X[np.ix_(rows, o)], means[k][o], covariance)
     return out
 
 
-def conditional(x, mean, covariance):
-    """Mean and covariance (D, D) of a Gaussian row given what is known of it."""
-    m, o = np.isnan(x), ~np.isnan(x)
-    filled, spread = np.array(x, np.float64), np.zeros_like(covariance, dtype=float)
-    filled[m] = mean[m]
-    spread[np.ix_(m, m)] = covariance[np.ix_(m, m)]
-    if o.any():
-        slopes = np.linalg.solve(covariance[np.ix_(o, o)], covariance[np.ix_(o, m)]).T
-        filled[m] += slopes @ (filled[o] - mean[o])
-        spread[np.ix_(m, m)] -= slopes @ covariance[np.ix_(o, m)]
+def conditional(X, mean, covariance):
+    """Means (n, D) and covariances (n, D, D) of Gaussian rows given what is known of them."""
+    filled = np.array(X, np.float64)
+    spread = np.zeros((len(X), len(mean), len(mean)))
+    for o, rows in patterns_of(X):
+        m = ~o
+        slopes = np.linalg.solve(covariance[np.ix_(o, o)], covariance[np.ix_(o, m)])
+        filled[np.ix_(rows, m)] = mean[m] + (filled[np.ix_(rows, o)] - mean[o]) @ slopes
+        spread[np.ix_(rows, m, m)] = covariance[np.ix_(m, m)] - covariance[np.ix_(m, o)] @ slopes
     return filled, spread
 
 
@@ -207,14 +209,14 @@ def second_moments(X, r, origins):
 def expected_moments(X, r, origins, means, covariances, covariance_type):
     """First (K, D) and second moments (K, D, D) as expected given what is known of the rows."""
     K, D = np.shape(means)
-    first, second = np.zeros((K, D)), np.zeros((K, D, D))
+    first, second = [], []
     for k in range(K):
         covariance = covariance_of(covariances, covariance_type, k, D)
-        for x, weight in zip(X, r[:, k], strict=True):
-            filled, spread = conditional(x, means[k], covariance)
-            first[k] += weight * (filled - origins[k])
-            second[k] += weight * (np.outer(filled - origins[k], filled - origins[k]) + spread)
-    return first, second
+        filled, spread = conditional(X, means[k], covariance)
+        z = filled - origins[k]
+        first.append(r[:, k] @ z)
+        second.append((r[:, k, None] * z).T @ z + np.tensordot(r[:, k], spread, 1))
+    return np.stack(first), np.stack(second)
 
 
 def known_moments(X, r, origins):

@@ -293,6 +293,7 @@ def test_rare_labels_do_not_bias_the_start(apart):
     assert start.weights_[2] == pytest.approx(shares[2], abs=0.02)
 
 
+@pytest.mark.filterwarnings("ignore::emfast.exceptions.DegenerateComponentWarning")
 def test_a_start_that_fails_on_subsamples_is_told():
     # Half of the rows are the same: without reg_covar, a component on them alone is singular.
     X = np.random.default_rng(0).normal(size=(60_000, 2))

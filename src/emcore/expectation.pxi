@@ -3,10 +3,10 @@
 #   rows ──Emission.read──> tile ──.log_density──> ──Latent.respond──> ──.accumulate──> statistics
 #
 # Where rows consist of several blocks of columns, each has a tile of its own, and the tiles share
-# responsibilities and weights. A tile stays in cache from first to last, so nothing of size rows x components exists unless the
-# caller asks for it. Tiles make up blocks; a block is the work of one thread at a time, and has
-# statistics of its own, which are added in a fixed tree. Blocks depend on the shape alone, hence
-# the same bits come out for any number of threads.
+# responsibilities and weights. A tile stays in cache from first to last, so nothing of size rows x
+# components exists unless the caller asks for it. Tiles make up blocks; a block is the work of one
+# thread at a time, and has statistics of its own, which are added in a fixed tree. Blocks depend on
+# the shape alone, hence the same bits come out for any number of threads.
 
 cdef Py_ssize_t TILE_BYTES = 640 * 1024         # of one tile: well inside a level-2 cache
 cdef Py_ssize_t TERM_TILE_BYTES = 40 * 1024     # where terms are summed: about a level-1 cache
@@ -213,10 +213,23 @@ cdef Py_ssize_t pass_over_block(
         if outputs.imputed != NULL:
             emission.impute(tile, outputs.imputed)
         if accumulate:
+            if latent.n_uniform:
+                leave_to_emission(tile, emission.n_components)
             list_active(tile, emission.n_components)
             share_rows(tile)
             emission.accumulate(tile, &statistics[2 + K])
     return impossible
+
+
+cdef void leave_to_emission(Tile* tile, Py_ssize_t n_own) noexcept nogil:
+    """Of tile.weights what the components have of which the emission knows."""
+    cdef Py_ssize_t i, k
+    cdef vreal total
+    for i in range(tile.vectors):
+        total = splat(0)
+        for k in range(n_own):
+            total = total + tile.responsibilities[i * tile.r_stride + k]
+        tile.weights[i] = total
 
 
 cdef void attach(Tile* tile, const Rows* sources) noexcept:
@@ -343,7 +356,7 @@ def expectation(
     cdef Rows* sources = <Rows*> source_memory.data
     cdef Py_ssize_t n_rows = describe_blocks(blocks, emission, sources)
     cdef Py_ssize_t n_blocks = partial.shape[0], K = latent.n_components
-    if (emission.n_components != K - latent.n_uniform
+    if (emission.n_components != K - latent.n_uniform or not latent.fits(n_rows)
             or partial.shape[1] != 2 + K + emission.statistics_size
             or n_blocks * block_rows < n_rows or block_rows < 1
             or (weights is not None and weights.shape[0] != n_rows)

@@ -5,8 +5,8 @@
 #
 #   mu_m - L_mm^-1 L_mo d_o   =   mu_m + S_mo S_oo^-1 d_o,   S the covariance,
 #
-# and the conditional covariance L_mm^-1 = S_mm - S_mo S_oo^-1 S_om: of both forms, the one with the
-# smaller matrix to decompose is used. With the conditional mean in place of what is missing,
+# and the conditional covariance L_mm^-1 = S_mm - S_mo S_oo^-1 S_om: of both forms, the one that takes
+# fewer operations is used. With the conditional mean in place of what is missing,
 #
 #   log p(x_o) = log p(x) + |m| log(2 pi) / 2 - log det(L_mm) / 2,
 #
@@ -81,7 +81,6 @@ cdef class IncompleteDiagGaussian(Emission):
             accumulate_central_moments(tile, self.means.data, tile.x + 2 * D, D, K,
                                        statistics, 3 * D)
         accumulate_in_lanes(tile, tile.x + 2 * D, tile.x_stride, D, K, statistics + 2 * D, 3 * D)
-
 
     cdef void impute(self, const Tile* tile, real* rows) noexcept nogil:
         """The means, averaged by responsibilities."""
@@ -310,7 +309,6 @@ cdef class IncompleteFullGaussian(FullGaussian):
                     for j in range(i + 1):
                         add_by_component(r * q.deviations[j], v, self.n_components,
                                          scatter + triangle(m[i]) + m[j], triangle(D))
-
 
     cdef void impute(self, const Tile* tile, real* rows) noexcept nogil:
         """The conditional means, averaged by responsibilities."""
@@ -630,7 +628,6 @@ cdef class IncompleteTiedGaussian(TiedGaussian):
             x[m[i] * LANES] += means[i]
             for j in range(i + 1):
                 scatter[triangle(m[i]) + m[j]] -= weight * means[i] * means[j]
-
 
     cdef void impute(self, const Tile* tile, real* rows) noexcept nogil:
         """The conditional means, averaged by responsibilities."""

@@ -6,6 +6,10 @@ cdef class Latent:
     cdef readonly Py_ssize_t n_components
     cdef readonly Py_ssize_t n_uniform      # of these, the last ones, of which no emission knows
 
+    cdef bint fits(self, Py_ssize_t n_rows) noexcept:
+        """Whether it knows of so many rows."""
+        return True
+
     cdef Py_ssize_t respond(
         self, Tile* tile, const Labels* labels, double* log_likelihood, double* counts,
     ) noexcept nogil:
@@ -195,6 +199,8 @@ cdef class MixtureWeights(Latent):
         Draws depend on these and on the index of the row, `first_row` for the first one.
     background : float, optional
         The log-density of the last component, the same for every row.
+    background_of_rows : ndarray of shape (n_rows,), optional
+        What is added to that of single rows.
     """
 
     cdef Buffer log_weights
@@ -203,9 +209,11 @@ cdef class MixtureWeights(Latent):
     cdef uint64_t key
     cdef Py_ssize_t first_row
     cdef real background
+    cdef const double[::1] background_of_rows
 
     def __init__(self, const double[::1] log_weights, *, str assignment="soft",
-                 uint64_t seed=0, uint64_t iteration=0, Py_ssize_t first_row=0, background=None):
+                 uint64_t seed=0, uint64_t iteration=0, Py_ssize_t first_row=0, background=None,
+                 const double[::1] background_of_rows=None):
         cdef Py_ssize_t K = log_weights.shape[0]
         self.n_uniform = background is not None
         require(K > self.n_uniform and assignment in ("soft", "hard", "stochastic") and first_row >= 0)
@@ -215,6 +223,7 @@ cdef class MixtureWeights(Latent):
         self.key = mixed(mixed(seed + GOLDEN) + (iteration + 1) * GOLDEN)
         self.first_row = first_row
         self.background = <real> (0.0 if background is None else background)
+        self.background_of_rows = background_of_rows
         # Sums of K terms of at most 1, whose product must stay below 2^1024 (2^128).
         self.rows_per_log = (1000 if sizeof(real) == 8 else 120) // int.bit_length(K)
 
@@ -231,8 +240,7 @@ cdef class MixtureWeights(Latent):
         cdef vreal zero = splat(0), one = splat(1), lowest = splat(LOWEST)
         cdef vbits n_positive = vno_counts(), n_possible = vno_counts()
         if self.n_uniform:
-            for i in range(tile.vectors):
-                a[i * tile.r_stride + K - 1] = splat(self.background)
+            self.fill_background(tile)
         if labels.component != NULL or labels.allowed != NULL:
             restrict_to_labels(tile, labels, K)
         for i from 0 <= i < tile.vectors by VECTORS:
@@ -269,6 +277,21 @@ cdef class MixtureWeights(Latent):
         if vcount_sum(n_possible) < tile.vectors * LANES:
             return first_impossible(tile, K)
         return -1
+
+    cdef bint fits(self, Py_ssize_t n_rows) noexcept:
+        return self.background_of_rows is None or self.background_of_rows.shape[0] == n_rows
+
+    cdef void fill_background(self, Tile* tile) noexcept nogil:
+        """The log-densities of the last component."""
+        cdef Py_ssize_t i, b
+        cdef vreal* out = tile.responsibilities + self.n_components - 1
+        for i in range(tile.vectors):
+            out[i * tile.r_stride] = splat(self.background)
+        if self.background_of_rows is None:
+            return
+        for b in range(tile.rows):
+            (<real*> (out + b // LANES * tile.r_stride))[b % LANES] += <real> (
+                self.background_of_rows[tile.first + b])
 
 
 cdef class Responsibilities(Latent):

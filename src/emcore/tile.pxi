@@ -15,7 +15,7 @@ ctypedef struct Patterns:
     unsigned* lanes           # (D,)      lanes of a vector in which a feature is missing
     vreal* fills              # what stands in for missing entries, as the emission lays it out
     vreal* shifts             # (n, vectors of components)  what patterns add to log-densities
-    vreal* matrix             # (n, n), n <= max(1, D / 2)
+    vreal* matrix             # (n, n), n <= max(1, 2 D / 3)
     vreal* solution           # (D,)
     vreal* deviations         # (D,)
 

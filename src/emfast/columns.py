@@ -1,6 +1,6 @@
 """Columns of X as people name them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -59,7 +59,7 @@ def column_positions(
     """
     if isinstance(columns, slice):
         columns = range(n_features)[columns]
-    elif isinstance(columns, str | Integral):
+    elif isinstance(columns, str) or not isinstance(columns, Iterable):
         columns = [columns]
     elif np.asarray(columns).dtype == bool:
         if np.shape(columns) != (n_features,):

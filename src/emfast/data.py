@@ -101,6 +101,8 @@ class ArraySource:
         if n_rows >= size or labels.nothing_known:
             return self.batch.take(np.sort(rows))
         known = labels.known(self.n_rows)
+        # Rows of noise come by chance.
+        known = np.where(known < n_components, known, -1)
         chance, parts, odds = n_rows / size, [rows], np.zeros(n_components)
         for k in range(n_components):
             of_component = np.flatnonzero(known == k)

@@ -36,7 +36,7 @@ class CategoricalMixture(BaseMixture):
         "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": the
         concentration of Dirichlet distributions of the levels, at least 1; a number, or for every
         feature a number or an array of shape (levels,).
-    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -90,6 +90,7 @@ feature_names_in_ : see `GaussianMixture`
         fixed=None,
         prior=None,
         assignment="soft",
+        accelerate=False,
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -108,6 +109,7 @@ feature_names_in_ : see `GaussianMixture`
         self.fixed = fixed
         self.prior = prior
         self.assignment = assignment
+        self.accelerate = accelerate
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
@@ -159,7 +161,7 @@ class PoissonMixture(BaseMixture):
         "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
         Gamma distributions, a shape of at least 1; numbers or arrays of shape (n_features,) or
         (n_components, n_features).
-    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -207,6 +209,7 @@ feature_names_in_ : see `GaussianMixture`
         fixed=None,
         prior=None,
         assignment="soft",
+        accelerate=False,
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -224,6 +227,7 @@ feature_names_in_ : see `GaussianMixture`
         self.fixed = fixed
         self.prior = prior
         self.assignment = assignment
+        self.accelerate = accelerate
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
@@ -270,7 +274,7 @@ class BinomialMixture(BaseMixture):
     prior : mapping, optional
         "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
         Beta distributions as of `BernoulliMixture`.
-    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -324,6 +328,7 @@ feature_names_in_ : see `GaussianMixture`
         fixed=None,
         prior=None,
         assignment="soft",
+        accelerate=False,
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -342,6 +347,7 @@ feature_names_in_ : see `GaussianMixture`
         self.fixed = fixed
         self.prior = prior
         self.assignment = assignment
+        self.accelerate = accelerate
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval

@@ -7,10 +7,12 @@ A *problem* is anything with three methods::
     objective  = problem.objective(statistics, model)
 
 and, where its M-step is not exact, ``slack(model)`` and ``rounding``, which say how much an
-iteration may lower the objective without a warning.
+iteration may lower the objective without a warning; and, to be accelerated, the two methods of
+`acceleration.Space`.
 
 `maximize` alternates them. The objective it records always belongs to the model it returns: each
-iteration is an M-step followed by the E-step that measures it.
+iteration is an M-step followed by the E-step that measures it, or an extrapolation of the last two
+followed by its E-step.
 
 References
 ----------
@@ -24,6 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from emfast.acceleration import Squarem
 from emfast.exceptions import ObjectiveDecreaseWarning
 
 Model = TypeVar("Model")
@@ -60,7 +63,7 @@ class Trace(Generic[Model]):
     ----------
     model : the last model
     objective : float, the objective of `model`
-    objectives : list of float, the objective after every M-step
+    objectives : list of float, the objective after every iteration
     converged : bool
     history : list of float, at most the last two objectives, from which a later run goes on
     statistics : the expected sufficient statistics under `model`
@@ -76,6 +79,10 @@ class Trace(Generic[Model]):
     @property
     def n_iter(self) -> int:
         return len(self.objectives)
+
+    def move(self, model: Model, statistics: Any, objective: float) -> None:
+        """Go on to another model."""
+        self.model, self.statistics, self.objective = model, statistics, objective
 
 
 def remaining_gain(history: Sequence[float]) -> float | None:
@@ -118,8 +125,9 @@ def maximize(
     max_iter: int = 100,
     history: Sequence[float] = (),
     observe: Callable[[Iteration], None] | None = None,
+    accelerate: bool = False,
 ) -> Trace[Model]:
-    """Run EM from `model` until convergence or `max_iter` M-steps.
+    """Run EM from `model` until convergence or `max_iter` iterations.
 
     Parameters
     ----------
@@ -129,11 +137,14 @@ def maximize(
         Converged once the last gain of the objective and Aitken's estimate of the gain still to
         come are both below. 0 runs exactly `max_iter` iterations.
     max_iter : int, default=100
-        Most M-steps; there is one E-step more.
+        Most iterations, each of which is an M-step or an extrapolation; there is one E-step more.
     history : sequence of float, default=()
         Objectives of an earlier run that led to `model`, without that of `model` itself.
     observe : callable, optional
         Called with an `Iteration` after each.
+    accelerate : bool, default=False
+        Extrapolate every two M-steps (see `acceleration`), and keep what that leads to if it is
+        higher. Convergence is tested after the second of them.
 
     Returns
     -------
@@ -153,19 +164,29 @@ def maximize(
     statistics = problem.estep(model)
     trace = Trace(model, _finite(problem.objective(statistics, model)), statistics)
     trace.history = [*history[-2:], trace.objective]
+    squarem = Squarem(problem, _step) if accelerate else None
     while trace.n_iter < max_iter and not trace.converged:
-        model = problem.mstep(trace.statistics, trace.model)
-        statistics = problem.estep(model)
-        objective = _finite(problem.objective(statistics, model))
-        _warn_of_decrease(problem, trace, model, objective)
-        trace.model, trace.objective, trace.statistics = model, objective, statistics
-        trace.objectives.append(objective)
-        trace.history = [*trace.history[-2:], objective]
-        trace.converged = has_converged(trace.history, tol)
+        before, settled = trace.objective, True
+        if squarem is None:
+            _step(problem, trace)
+        else:
+            settled = squarem.advance(trace, tol)
+        trace.converged = settled and has_converged(trace.history, tol)
+        trace.objectives.append(trace.objective)
         if observe is not None:
-            gain = trace.history[-1] - trace.history[-2]
-            observe(Iteration(trace.n_iter, objective, gain, trace.converged))
+            gain = trace.objective - before
+            observe(Iteration(trace.n_iter, trace.objective, gain, trace.converged))
     return trace
+
+
+def _step(problem: Problem[Model], trace: Trace[Model]) -> None:
+    """One M-step, and the E-step that measures it."""
+    model = problem.mstep(trace.statistics, trace.model)
+    statistics = problem.estep(model)
+    objective = _finite(problem.objective(statistics, model))
+    _warn_of_decrease(problem, trace, model, objective)
+    trace.move(model, statistics, objective)
+    trace.history = [*trace.history[-2:], objective]
 
 
 def _finite(objective: float) -> float:

@@ -5,7 +5,7 @@ arguments that give its starting values, and the attributes that show its parame
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -20,6 +20,7 @@ from emfast.emissions.base import Emission
 from emfast.exceptions import (
     ConvergenceWarning,
     DegenerateComponentWarning,
+    ImpossibleRowError,
     StarvedComponentWarning,
 )
 from emfast.inference import FittedMixture
@@ -27,6 +28,7 @@ from emfast.initialize import INIT_PARAMS, start_model, start_size
 from emfast.known import check_known_values, given_as_a_whole
 from emfast.labels import encode_labels
 from emfast.latent import Latent
+from emfast.latent.mixture import noise_bounds
 from emfast.problem import MixtureProblem, Model
 from emfast.repeats import collapsed
 from emfast.restarts import Restart, Starter, best_of
@@ -47,10 +49,11 @@ RACE_ABOVE = 50_000
 REFINEMENT = 0.01
 REFINEMENT_ITER = 10
 
-# A start begins as the best of so many on its first subsample. In a race the other starts help, and
-# one has to do where the first subsamples of all starts together are more than half of the rows.
+# A start begins as the best of so many on its first subsample. In a race, what is tried besides
+# costs little, and is left out where the first subsamples of all starts are many of the rows.
 TRIALS = 4
-RACE_TRIALS = 2
+RACE_TRIALS = ("k-means++", "random_from_data", "k-means++")
+RACE_TRIALS_SHARE = 1 / 4
 
 # How starts begin on subsamples of many rows, in turn.
 SUBSAMPLE_PARAMS = ("kmeans", "k-means++", "kmeans", "random_from_data", "kmeans")
@@ -72,6 +75,7 @@ class BaseMixture(FittedMixture):
         "fixed": [list, tuple, set, frozenset, Mapping, None],
         "prior": [Mapping, None],
         "assignment": [StrOptions({"soft", "hard", "stochastic"})],
+        "accelerate": ["boolean"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
@@ -145,9 +149,11 @@ class BaseMixture(FittedMixture):
         batch = problem.source.batch
         if batch.numbers is not None:
             batch = self._validate_rows(X, reset=False)
-            known = encode_labels(labels, batch.n_rows, int(self.n_components))
+            known = encode_labels(
+                labels, batch.n_rows, int(self.n_components), noise=self._has_noise
+            )
             batch = replace(batch, labels=known)
-        return self._pass(batch, ["assignments"])["assignments"]
+        return self._with_noise_as_none(self._pass(batch, ["assignments"])["assignments"])
 
     def _fit(self, X, labels, sample_weight) -> MixtureProblem:
         before = self.__dict__.copy()
@@ -177,17 +183,27 @@ class BaseMixture(FittedMixture):
                 f"n_components = {n_components}, n_samples = {usable}"
                 + (" of positive weight" if usable < n_rows else "")
             )
-        encoded = encode_labels(labels, n_rows, n_components)
+        encoded = encode_labels(labels, n_rows, n_components, noise=self._has_noise)
+        if self.accelerate and self.assignment == "stochastic":
+            raise ValueError(
+                "accelerate: found True with assignment='stochastic'; expected False, for draws "
+                "cannot be extrapolated"
+            )
         fixed = self._known()
-        latent, emission = self._latent(fixed, self.assignment), self._emission(fixed)
-        self._set_prior(latent, emission, n_features)
+        emission = self._emission(fixed)
         if np.any(batch.missing):
             names = getattr(self, "feature_names_in_", None)
             check_observed(batch.X, weights, emission.missing_entries, names)
+        if self._has_noise:
+            self.noise_bounds_ = noise_bounds(self.noise, batch.X, weights)
+        latent = self._latent(fixed, self.assignment)
+        self._set_prior(latent, emission, n_features)
         emission.check_columns(batch.X, weights)
         given = self._given(n_features)
         if self.weights_init is not None:
-            given["weights"] = check_mixture_weights(self.weights_init, n_components)
+            given["weights"] = check_mixture_weights(
+                self.weights_init, n_components, self._has_noise
+            )
         check_known_values(fixed, given, n_components)
         scaled = near_one(weights)
         batch = replace(batch, weights=scaled, labels=encoded)
@@ -225,7 +241,7 @@ class BaseMixture(FittedMixture):
                 impossible &= batch.weights[chunk] > 0
             if impossible.any():
                 row = batch.number(chunk.start + impossible.argmax())
-                raise ValueError(
+                raise ImpossibleRowError(
                     f"X: row {row} has zero likelihood under every "
                     "component that its label allows, by the known probabilities"
                 )
@@ -234,7 +250,7 @@ class BaseMixture(FittedMixture):
         """The model whose emission is given as a whole, with equal weights unless they are too."""
         K = int(self.n_components)
         flat = problem.emission.flat_start(problem.source.batch.X[:1], K)
-        return problem.with_groups(Model(np.full(K, 1 / K), flat), given)
+        return problem.with_groups(Model(problem.latent.flat_start(K), flat), given)
 
     def _run_starts(self, problem: MixtureProblem, given: dict) -> tuple[em.Trace, list[Restart]]:
         """All starts; one where the start is given as a whole or goes on from the last fit."""
@@ -247,7 +263,6 @@ class BaseMixture(FittedMixture):
         race = subsampled and n_init > 1 and self._races(problem.source.n_rows)
         K, shape = int(self.n_components), (problem.source.n_rows, problem.source.n_features)
         rows = sizes(*shape, K, n_init if race else 1) if subsampled else []
-        n_trials = self._n_trials(problem.source.n_rows, rows, race)
         restarts = [
             Restart(seed, self._init_params(number, bool(rows)), problem.source.n_rows)
             for number, seed in enumerate(_seeds(self.random_state, n_init))
@@ -256,9 +271,7 @@ class BaseMixture(FittedMixture):
             lambda seed: nested(problem, rows, K, np.random.RandomState(seed)) if rows else [],
             lambda seed: self._evaluation(problem, rows, seed),
             lambda restart, subsamples: (
-                self._start(problem, given, restart, subsamples, n_trials)
-                if model is None
-                else model
+                self._start(problem, given, restart, subsamples, race) if model is None else model
             ),
             lambda model, number: em.maximize(
                 problem.with_draws(restarts[number].seed),
@@ -266,6 +279,7 @@ class BaseMixture(FittedMixture):
                 tol=self._tol,
                 max_iter=self.max_iter,
                 history=history,
+                accelerate=self.accelerate,
                 observe=lambda iteration: self._observe(number, iteration),
             ),
             lambda trace, number: self._refine(problem, trace, number),
@@ -276,14 +290,6 @@ class BaseMixture(FittedMixture):
     def _tol(self) -> float:
         """What the gain is compared with; where rows are drawn it says nothing."""
         return 0.0 if self.assignment == "stochastic" else self.tol
-
-    def _n_trials(self, n_rows: int, subsampled_rows: list[int], race: bool) -> int:
-        """How many starts are tried for each; none without subsamples, where trials would cost."""
-        if not subsampled_rows:
-            return 0
-        if not race:
-            return TRIALS
-        return RACE_TRIALS if self.n_init * subsampled_rows[0] <= n_rows / 2 else 1
 
     def _races(self, n_rows: int) -> bool:
         return self.restarts == "race" or (self.restarts == "auto" and n_rows > RACE_ABOVE)
@@ -300,10 +306,12 @@ class BaseMixture(FittedMixture):
         given: dict,
         restart: Restart,
         subsamples: list[MixtureProblem],
-        n_trials: int,
+        race: bool,
     ) -> Model:
         random_state, n_components = check_random_state(restart.seed), int(self.n_components)
+        trials: Sequence[str] = ()
         if subsamples:
+            trials = self._trials(problem, subsamples[0], restart.init_params, race)
             problem = subsamples[0]
         else:
             size = start_size(n_components, problem.source.n_features)
@@ -314,9 +322,19 @@ class BaseMixture(FittedMixture):
             restart.init_params,
             given,
             random_state,
-            n_trials,
-            self._simpler_emission() if n_trials else None,
+            trials,
+            self._simpler_emission(),
         )
+
+    def _trials(
+        self, problem: MixtureProblem, first: MixtureProblem, init_params: str, race: bool
+    ) -> Sequence[str]:
+        """The kinds of starts that are tried for each, on the first subsample."""
+        if not race:
+            return [init_params] * TRIALS
+        few = self.n_init * first.source.n_rows <= RACE_TRIALS_SHARE * problem.source.n_rows
+        others = RACE_TRIALS if self.init_params == "kmeans" else [init_params] * len(RACE_TRIALS)
+        return [init_params, *(others if few else ())]
 
     def _refine(self, problem: MixtureProblem, trace: em.Trace, number: int) -> em.Trace:
         """Go on from where a start has converged, within `max_iter`, to a finer tolerance."""
@@ -331,6 +349,7 @@ class BaseMixture(FittedMixture):
             tol=tol,
             max_iter=max_iter,
             history=trace.history[:-1],
+            accelerate=True,
             observe=lambda iteration: self._observe(
                 number, replace(iteration, number=trace.n_iter + iteration.number)
             ),
@@ -355,7 +374,7 @@ class BaseMixture(FittedMixture):
             return (), None
         shape = problem.emission.shape(self._float64_model.emission)
         fitted = (self._fitted_kind, *shape)
-        wanted = (problem.emission.kind, self.n_components, problem.source.n_features)
+        wanted = (self._kind(), self.n_components, problem.source.n_features)
         if fitted != wanted:
             raise ValueError(
                 f"warm_start: the last fit was of (emission, n_components, n_features) = {fitted}; "
@@ -390,6 +409,9 @@ class BaseMixture(FittedMixture):
             self.classes_ = classes
         elif hasattr(self, "classes_"):
             del self.classes_
+        if not self._has_noise:
+            self.__dict__.pop("noise_weight_", None)
+            self.__dict__.pop("noise_bounds_", None)
 
     def _report(self, restarts: list[Restart]) -> None:
         winner = next(restart for restart in restarts if restart.won)
@@ -403,7 +425,7 @@ class BaseMixture(FittedMixture):
         if winner.starved:
             warnings.warn(
                 f"component(s) {winner.starved} lost all their rows; their parameters are where "
-                "they last were, and their weight is 0 unless it is fixed",
+                "they last were, and their weight is 0, unless these are fixed or have a prior",
                 StarvedComponentWarning,
                 stacklevel=4,
             )

@@ -37,3 +37,7 @@ class SingularComponentError(ValueError):
     def __init__(self, message: str, components: tuple[int, ...] = ()):
         super().__init__(message)
         self.components = components
+
+
+class ImpossibleRowError(ValueError):
+    """A row has zero likelihood under every component that its label allows."""

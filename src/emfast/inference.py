@@ -31,18 +31,30 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     # The fitted attributes that tell the whole model.
     _defining_attributes: tuple[str, ...] = ()
 
+    # Whether there is a component more, which is uniform; some mixtures take it as an argument.
+    noise: bool | float = False
+
     @abstractmethod
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
         """The emission family that the constructor's arguments describe."""
 
     def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> Latent:
         """The latent structure: what makes this a mixture."""
-        return MixtureWeights(fixed=fixed, assignment=assignment)
+        noise = self.noise_bounds_ if self._has_noise else None
+        return MixtureWeights(fixed=fixed, assignment=assignment, noise=noise)
+
+    @property
+    def _has_noise(self) -> bool:
+        return not isinstance(self.noise, bool | np.bool_) or bool(self.noise)
+
+    def _kind(self) -> str:
+        """What was fitted, in words."""
+        return self._emission().kind + (" with noise" if self._has_noise else "")
 
     def _known(self) -> Known:
         """The parameters that the argument `fixed` says are known."""
         emission = self._emission()
-        groups = (*self._latent().groups, *emission.groups)
+        groups = (*MixtureWeights.groups, *emission.groups)
         return check_fixed(self.fixed, groups, emission.shared, int(self.n_components))
 
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
@@ -60,14 +72,17 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _set_model(self, model: Model, dtype: np.dtype) -> None:
         """Keep the model in float64 and show it as fitted attributes of `dtype`."""
-        shown = {"weights_": model.latent, **self._attributes(model.emission)}
+        weights = self._latent().weights(model.latent)
+        shown = {"weights_": weights, **self._attributes(model.emission)}
         for name, value in shown.items():
             setattr(self, name, as_shown(value, dtype))
+        defining = self._defining_attributes
+        if self._has_noise:
+            self.noise_weight_ = float(model.latent[-1])
+            defining = (*defining, "noise_weight_")
         self._float64_model = model
-        self._fitted_kind = self._emission().kind
-        self._published = {
-            name: as_shown(getattr(self, name), dtype) for name in self._defining_attributes
-        }
+        self._fitted_kind = self._kind()
+        self._published = {name: as_shown(getattr(self, name), dtype) for name in defining}
 
     @classmethod
     @lru_cache
@@ -82,13 +97,15 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         if shown is not None and all(
             are_equal(getattr(self, name), value) for name, value in shown.items()
         ):
-            if self._emission().kind != self._fitted_kind:
+            if self._kind() != self._fitted_kind:
                 raise ValueError(
-                    f"{type(self).__name__}: its arguments changed to {self._emission().kind} "
+                    f"{type(self).__name__}: its arguments changed to {self._kind()} "
                     f"since it was fitted as {self._fitted_kind}; fit it again"
                 )
             return self._float64_model
         weights = np.asarray(self.weights_, np.float64)
+        if self._has_noise:
+            weights = np.append(weights, self.noise_weight_)
         return Model(weights, self._parameters_of_attributes())
 
     def _as_columns(self, drawn: list[Any]) -> np.ndarray:
@@ -112,7 +129,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         """Rows that the fitted model can be asked about, with what is known of them."""
         batch = self._rows(X)
         classes = getattr(self, "classes_", np.empty(0, object))
-        known = encode_labels(labels, batch.n_rows, len(self.weights_), classes)
+        K = len(self.weights_)
+        known = encode_labels(labels, batch.n_rows, K, classes, self._has_noise)
         return replace(batch, labels=known)
 
     def _posterior(self, batch: Batch, *wanted: str) -> list[np.ndarray]:
@@ -159,6 +177,12 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         for start in range(0, len(rows), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
             yield chunk, rows[chunk]
+
+    def _with_noise_as_none(self, assignments: np.ndarray) -> np.ndarray:
+        """Components of rows, with -1 for those of noise."""
+        if self._has_noise:
+            assignments[assignments == len(self.weights_)] = -1
+        return assignments
 
     # What people ask of it
 
@@ -221,7 +245,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components)
+        ndarray of shape (n_samples, n_components), or one column more, the last, for noise
             Rows sum to 1; components that a label excludes have 0. A row without label that no
             component can produce has the mixture's weights.
 
@@ -246,8 +270,10 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         ndarray of shape (n_samples,), int
+            -1 where noise is more probable than any component.
         """
-        return self._posterior(self._rows(X), "assignments", "log_likelihoods")[0]
+        assignments = self._posterior(self._rows(X), "assignments", "log_likelihoods")[0]
+        return self._with_noise_as_none(assignments)
 
     def sample(self, n_samples=1):
         """Draw rows from the fitted mixture, component after component.
@@ -259,7 +285,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-        y : ndarray of shape (n_samples,), int, the component of every row
+        y : ndarray of shape (n_samples,), int, the component of every row, -1 for noise
         """
         model = self._model()
         if not isinstance(n_samples, Integral) or n_samples < 1:
@@ -267,10 +293,15 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         random_state = check_random_state(self.random_state)
         counts = random_state.multinomial(n_samples, model.latent / model.latent.sum())
         emission = self._emission()
+        components = np.arange(len(counts))
         drawn = [
-            emission.draw(model.emission, k, count, random_state) for k, count in enumerate(counts)
+            emission.draw(model.emission, k, counts[k], random_state)
+            for k in components[: len(self.weights_)]
         ]
-        return self._as_columns(drawn), np.repeat(np.arange(len(counts)), counts)
+        if self._has_noise:
+            low, high = self.noise_bounds_
+            drawn.append(low + (high - low) * random_state.random_sample((counts[-1], len(low))))
+        return self._as_columns(drawn), self._with_noise_as_none(np.repeat(components, counts))
 
     def _n_parameters(self) -> int:
         """Free parameters: known ones do not count."""
@@ -351,6 +382,8 @@ def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:
 
 def as_shown(value: Any, dtype: np.dtype) -> Any:
     """A copy of an array, or of all in a list, tuple or mapping, of `dtype` if they are real."""
+    if isinstance(value, float):
+        return value
     if isinstance(value, np.ndarray):
         return value.astype(dtype if value.dtype.kind == "f" else value.dtype)
     if isinstance(value, Mapping):

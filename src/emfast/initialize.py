@@ -14,7 +14,6 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
 from emfast import em
-from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.exceptions import SingularComponentError
 from emfast.known import components_given
@@ -33,10 +32,13 @@ SHORT_RUN_PARAMS = ("random_from_data", "k-means++", "neighbourhood", "random")
 SHORT_RUN_ITER = 30
 SHORT_RUN_TOL = 1e-4
 
-# Iterations that tell starts of one kind apart on a subsample, where the best goes on.
+# Iterations that tell starts of one kind apart on a subsample, where the best goes on, and the part
+# of its rows that is enough for it.
 TRIAL_ITER = 10
+TRIAL_SHARE = 1 / 2
 
-# With fewer rows for each parameter, EM of a simpler emission finds components more often.
+# With fewer rows for each parameter, EM of a simpler emission finds components more often, and EM
+# soon fits what only these rows have.
 ROWS_PER_PARAMETER = 10
 
 # Rows from which a start is taken, and at least so many for each component and feature.
@@ -58,7 +60,7 @@ def start_model(
     init_params: str,
     given: dict[str, np.ndarray],
     random_state: np.random.RandomState,
-    n_trials: int = 0,
+    trials: Sequence[str] = (),
     simpler: Emission | None = None,
 ) -> Model:
     """A model to start from: what is given, and the rest from rows assigned to components.
@@ -73,8 +75,8 @@ def start_model(
         Where the locations of components are given, rows go to the nearest; `init_params` is not
         used. Components whose location is not given are spread over the rows as by k-means++.
     random_state : RandomState
-    n_trials : int, default=0
-        How many starts of this kind are tried by a few iterations of EM; the best goes on. One is
+    trials : sequence of `INIT_PARAMS`, default=()
+        Kinds of starts that are tried by a few iterations of EM; the best goes on. One alone is
         tried only with what is `simpler`.
     simpler : Emission, optional
         What starts are tried with where nothing is given and rows are few for all parameters.
@@ -84,21 +86,25 @@ def start_model(
     Model
     """
     located = problem.emission.located(given)
-    n_rows, n_features = problem.source.n_rows, problem.source.n_features
-    scarce = n_rows < ROWS_PER_PARAMETER * problem.emission.n_parameters(n_components, n_features)
     if not located and init_params == "short_em":
         model = _best_short_run(
             problem, n_components, SHORT_RUN_PARAMS, SHORT_RUN_ITER, random_state
         )
-    elif simpler is not None and scarce and not given:
-        kinds = [init_params] * n_trials
-        model = _start_by_simpler(problem, simpler, n_components, kinds, random_state)
-    elif not located and n_trials > 1:
-        kinds = [init_params] * n_trials
-        model = _best_short_run(problem, n_components, kinds, TRIAL_ITER, random_state)
+    elif trials and simpler is not None and not given and is_scarce(problem, n_components):
+        model = _start_by_simpler(problem, simpler, n_components, trials, random_state)
+    elif not located and len(trials) > 1:
+        n_rows = int(TRIAL_SHARE * problem.source.n_rows)
+        trial = problem.on(problem.source.sample(n_rows, n_components, random_state))
+        model = _best_short_run(trial, n_components, trials, TRIAL_ITER, random_state)
     else:
         model = _assigned_start(problem, n_components, init_params, located, random_state)
     return problem.with_groups(model, given)
+
+
+def is_scarce(problem: MixtureProblem, n_components: int) -> bool:
+    """Whether rows are few for all parameters."""
+    n_parameters = problem.emission.n_parameters(n_components, problem.source.n_features)
+    return problem.source.n_rows < ROWS_PER_PARAMETER * n_parameters
 
 
 def _best_short_run(
@@ -172,9 +178,9 @@ def _model_from(
     """The M-step of assigned rows; components without any get one."""
     emission, batch = problem.emission, problem.source.batch
     flat = emission.flat_start(batch.X, n_components)
-    model = Model(np.full(n_components, 1 / n_components), flat)
+    model = Model(problem.latent.flat_start(n_components), flat)
     model = _model_of_assignment(problem, model, assignment)
-    return _reseed_empty(model, emission, batch, assignment, n_components, random_state)
+    return _reseed_empty(problem, model, assignment, n_components, random_state)
 
 
 def _assign(
@@ -187,6 +193,8 @@ def _assign(
     """The component of every row; labels are kept."""
     batch = problem.source.batch
     known = batch.labels.known(batch.n_rows)
+    # Rows of noise say nothing of the others.
+    labelled = np.where(known < n_components, known, -1)
     if not located and init_params == "random":
         scores = random_state.random_sample((batch.n_rows, n_components))
     else:
@@ -195,15 +203,17 @@ def _assign(
         middle = X.mean(axis=0)
         X = X - middle
         if locations is not None:
-            centres = _centres(X, batch.weights, known, locations - middle, random_state)
+            centres = _centres(X, batch.weights, labelled, locations - middle, random_state)
             scores = _squared_distances(X, centres)
-        elif init_params == "neighbourhood" and not np.any(known >= 0):
+        elif init_params == "neighbourhood" and not np.any(labelled >= 0):
             scores = _neighbourhood_scores(X, batch.weights, n_components, random_state)
         else:
-            centres = _locations(X, batch.weights, known, n_components, init_params, random_state)
+            centres = _locations(
+                X, batch.weights, labelled, n_components, init_params, random_state
+            )
             scores = _squared_distances(X, centres)
     if batch.labels.allowed is not None:
-        scores = np.where(batch.labels.allowed, scores, np.inf)
+        scores = np.where(batch.labels.allowed[:, :n_components], scores, np.inf)
     return np.where(known >= 0, known, scores.argmin(axis=1)).astype(np.int32)
 
 
@@ -322,28 +332,31 @@ def _model_of_assignment(problem: MixtureProblem, model: Model, assignment: np.n
     for _ in range(MOMENT_PASSES):
         statistics = expectation(latent, emission, model, labelled, problem.n_threads)
         parameters = emission.start(statistics.emission, model.emission)
-        model = Model(latent.mstep(statistics.counts, model.latent), parameters)
+        model = Model(latent.start(statistics.counts, model.latent), parameters)
         if emission.is_precise(statistics.emission, parameters):
             break
     return model
 
 
 def _reseed_empty(
+    problem: MixtureProblem,
     model: Model,
-    emission: Emission,
-    batch: Batch,
     assignment: np.ndarray,
     n_components: int,
     random_state: np.random.RandomState,
 ) -> Model:
     """Put a component without rows on a row of its own, with the weight of one row."""
-    counts = np.bincount(assignment, batch.weights, n_components)
-    empty = np.flatnonzero(counts == 0)
+    batch = problem.source.batch
+    counts = np.bincount(assignment, batch.weights, len(model.latent)).astype(np.float64)
+    empty = np.flatnonzero(counts[:n_components] == 0)
     if empty.size == 0:
         return model
     odds = None if batch.weights is None else batch.weights / batch.weights.sum()
     rows = random_state.choice(batch.n_rows, empty.size, replace=empty.size > batch.n_rows, p=odds)
-    weights = counts / counts.sum()
-    weights[empty] = 1 / batch.n_rows
-    parameters = emission.reseed(model.emission, empty, as_numbers(take(batch.X, rows)), counts > 0)
-    return Model(weights / weights.sum(), parameters)
+    healthy = counts[:n_components] > 0
+    healthy |= not healthy.any()
+    counts[empty] = counts.sum() / batch.n_rows
+    parameters = problem.emission.reseed(
+        model.emission, empty, as_numbers(take(batch.X, rows)), healthy
+    )
+    return Model(problem.latent.start(counts, model.latent), parameters)

@@ -63,7 +63,11 @@ NOTHING_KNOWN = Labels()
 
 
 def encode_labels(
-    labels: Any, n_rows: int, n_components: int, classes: np.ndarray | None = None
+    labels: Any,
+    n_rows: int,
+    n_components: int,
+    classes: np.ndarray | None = None,
+    noise: bool = False,
 ) -> Labels:
     """Labels as component indices or as sets of allowed components.
 
@@ -76,6 +80,8 @@ def encode_labels(
     n_rows, n_components : int
     classes : ndarray of shape (n_classes,), optional
         Names that the first components have already; there are no others then.
+    noise : bool, default=False
+        Whether there is a component more, the last one, whose index is -2.
 
     Returns
     -------
@@ -94,7 +100,7 @@ def encode_labels(
     categories = _categories(labels)
     values = _as_array(labels)
     if values.ndim == 2:
-        return _encode_mask(values, n_rows, n_components)
+        return _encode_mask(values, n_rows, n_components + noise)
     if values.shape != (n_rows,):
         raise ValueError(
             f"labels: expected one entry for each of the {n_rows} rows of X, or a boolean array of "
@@ -102,7 +108,7 @@ def encode_labels(
         )
     missing = _missing(values)
     if categories is None and _are_numbers(values, missing):
-        return _encode_indices(values, missing, n_components)
+        return _encode_indices(values, missing, n_components, noise)
     if classes is not None:
         return _encode_known_classes(values, missing, classes)
     if categories is None:
@@ -140,16 +146,19 @@ def _encode_mask(values: np.ndarray, n_rows: int, n_components: int) -> Labels:
     return Labels(allowed=np.ascontiguousarray(values).view(np.uint8))
 
 
-def _encode_indices(values: np.ndarray, missing: np.ndarray, n_components: int) -> Labels:
+def _encode_indices(
+    values: np.ndarray, missing: np.ndarray, n_components: int, noise: bool
+) -> Labels:
     present = np.flatnonzero(~missing)
     indices = values[present].astype(np.float64)
-    right = (indices == np.rint(indices)) & (indices >= -1) & (indices < n_components)
+    right = (indices == np.rint(indices)) & (indices >= -1 - noise) & (indices < n_components)
     if not right.all():
         row = present[~right][0]
         raise ValueError(
             f"labels: numbers are component indices: expected integers 0 to {n_components - 1}, or "
-            f"-1 for missing; found {values[row]} in row {row}"
+            f"-1 for missing{', -2 for noise' if noise else ''}; found {values[row]} in row {row}"
         )
+    indices[indices == -2] = n_components
     component = np.full(values.shape[0], -1, np.int32)
     component[present] = indices
     return Labels(component=component)

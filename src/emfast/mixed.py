@@ -40,7 +40,7 @@ class Mixture(BaseMixture):
     prior : mapping, optional
         "weight_concentration_prior", see `GaussianMixture`, and those of the emissions by the names
         they have in mixtures of their own, as in "name.mean_prior".
-    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -95,6 +95,7 @@ feature_names_in_ : see `GaussianMixture`
         fixed=None,
         prior=None,
         assignment="soft",
+        accelerate=False,
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -113,6 +114,7 @@ feature_names_in_ : see `GaussianMixture`
         self.fixed = fixed
         self.prior = prior
         self.assignment = assignment
+        self.accelerate = accelerate
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval

@@ -24,7 +24,14 @@ from emfast.validation import (
 )
 
 # Arguments of a Gaussian mixture that do not hold for some of its features.
-ABOUT_FEATURES = ("weights_init", "means_init", "precisions_init", "covariances_init", "fixed")
+ABOUT_FEATURES = (
+    "weights_init",
+    "means_init",
+    "precisions_init",
+    "covariances_init",
+    "fixed",
+    "prior",
+)
 
 
 class GaussianMixture(BaseMixture):
@@ -44,19 +51,20 @@ class GaussianMixture(BaseMixture):
     reg_covar : float, default=1e-6
         Added to the variances. With 0, a start whose covariances become singular fails.
     max_iter : int, default=100
-        Most M-steps; 0 returns the start.
+        Most iterations, each of which is an M-step or an extrapolation; 0 returns the start.
     n_init : int, default=1
         Starts, of which the best is kept: one without degenerate components (see Notes) before one
         with them, then the one of the highest likelihood. A complete given start is run once.
     init_params : {"kmeans", "k-means++", "random", "random_from_data", "neighbourhood", \
 "short_em"}, default="kmeans"
         How rows are assigned to components at the start; for many rows, a subsample of them.
-        On a subsample the best of four such starts after a few iterations of EM goes on, of two or
-        one in a race. "neighbourhood" gives one component the rows nearest to one drawn at random,
-        and the others those nearest to k-means++ centres; "short_em" is the best of four short runs
-        of EM, from the other kinds but "kmeans". Of several "kmeans" starts, all but the first are
-        "short_em", because k-means tends to lead to the same maximum every time; with many rows
-        k-means takes turns with "k-means++" and "random_from_data".
+        On a subsample the best of four such starts after a few iterations of EM goes on; in a race
+        those tried besides are of cheaper kinds, or none. "neighbourhood" gives one component the
+        rows nearest to one drawn at random, and the others those nearest to k-means++ centres;
+        "short_em" is the best of four short runs of EM, from the other kinds but "kmeans". Of
+        several "kmeans" starts, all but the first are "short_em", because k-means tends to lead to
+        the same maximum every time; with many rows k-means takes turns with "k-means++" and
+        "random_from_data".
     restarts : {"auto", "full", "race"}, default="auto"
         How starts share the work. "full" runs each on all rows. In a "race" all run on a subsample,
         the better third goes on to a larger one, and so on; only the winner sees all rows, so that
@@ -95,6 +103,16 @@ class GaussianMixture(BaseMixture):
         drawn with these probabilities takes it, so that EM leaves saddles and poor maxima; it runs
         for `max_iter` iterations, whatever `tol` says, and draws the same for any number of
         threads. Predictions and scores are those of the mixture, whatever it was fitted by.
+    accelerate : bool, default=False
+        Whether every two M-steps are followed by an extrapolation (SQUAREM), which is kept where it
+        is better than they are: where EM is slow, iterations are many times fewer.
+    noise : bool or float, default=False
+        Add a component that is uniform over the bounding box of the rows, so that rows far from all
+        others do not pull at components (Fraley and Raftery, Journal of the American Statistical
+        Association 97, 2002, section 5). A number is the volume of the box, which is then scaled.
+        Its density is taken to be the same beyond the box. It has index -1 in what `predict` and
+        `sample` return, and -2 in integer `labels`; a boolean array of labels, and `predict_proba`,
+        have a column more for it, the last. What `weights_init` leaves is its weight.
     warm_start : bool, default=False
         Go on from the last fit.
     verbose : int, default=0
@@ -108,10 +126,12 @@ class GaussianMixture(BaseMixture):
     precisions_cholesky_ : ndarray
         Upper-triangular C with C C^T the precision; square roots of the precisions for "diag" and
         "spherical".
+    noise_weight_ : float, with `noise`; `weights_` and it sum to 1
+    noise_bounds_ : ndarray of shape (2, n_features), with `noise`, least and largest values
     converged_ : bool
         Whether the best start came within `tol`.
     n_iter_ : int
-        M-steps of the best start on all rows, those beyond `tol` included.
+        Iterations of the best start on all rows, those beyond `tol` included.
     lower_bound_ : float
         Mean log-likelihood of the fitted model, in nats; joint with the label for labelled rows,
         and with the component for all rows if the assignment is "hard". With a prior its
@@ -133,6 +153,11 @@ class GaussianMixture(BaseMixture):
     `max_iter`, `tol` and `lower_bounds_` are about all rows. Where the smallest has fewer than ten
     rows for each parameter of "full" covariances, starts on it are tried with diagonal ones. EM
     begins at given values on all rows, unless they are `fixed`.
+
+    An entry that is NaN is missing: the likelihood of its row is that of the entries that are
+    known. A feature that no row of a component has keeps the mean and variance it starts with,
+    where nothing else tells them ("diag", "spherical"). A row without any entry has the weights as
+    responsibilities and the log-likelihood 0.
 
     The likelihood of a Gaussian mixture has no maximum: a component on a few equal rows, or on rows
     that do not vary in some direction, gains without end as its variance there tends to zero, and
@@ -177,6 +202,7 @@ class GaussianMixture(BaseMixture):
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
         "covariances_init": ["array-like", None],
+        "noise": ["boolean", Interval(Real, 0.0, None, closed="neither")],
     }
 
     _defining_attributes = ("weights_", "means_", "precisions_cholesky_")
@@ -201,6 +227,8 @@ class GaussianMixture(BaseMixture):
         fixed=None,
         prior=None,
         assignment="soft",
+        accelerate=False,
+        noise=False,
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -222,6 +250,8 @@ class GaussianMixture(BaseMixture):
         self.fixed = fixed
         self.prior = prior
         self.assignment = assignment
+        self.accelerate = accelerate
+        self.noise = noise
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
@@ -260,14 +290,23 @@ class GaussianMixture(BaseMixture):
             incomplete = np.flatnonzero(np.isnan(rows).any(axis=1))
             if incomplete.size:
                 part = replace(batch, X=rows[incomplete])
-                imputed[chunk][incomplete] = impute(
-                    self._emission(),
-                    model.emission,
-                    part.X,
-                    self._responsibilities(part),
-                    resolve_threads(self.n_threads),
-                )
+                imputed[chunk][incomplete] = self._imputed(part, model)
         return imputed
+
+    def _imputed(self, batch: Batch, model: Model) -> np.ndarray:
+        shares, K = self._responsibilities(batch), len(self.weights_)
+        own = shares[:, :K]
+        if self._has_noise:
+            total = own.sum(axis=1, keepdims=True)
+            own = np.where(total > 0, own, model.latent[:K].astype(own.dtype))
+            own = own / own.sum(axis=1, keepdims=True)
+        imputed = impute(
+            self._emission(), model.emission, batch.X, own, resolve_threads(self.n_threads)
+        )
+        if not self._has_noise:
+            return imputed
+        with_noise = total * imputed + shares[:, K:] * self.noise_bounds_.mean(axis=0)
+        return np.where(np.isnan(batch.X), with_noise, imputed).astype(imputed.dtype)
 
     def marginal(self, columns):
         """The mixture of some of the features, whatever the others are.
@@ -293,8 +332,8 @@ class GaussianMixture(BaseMixture):
         """The mixture of the other features, where some have known values.
 
         Each component has its conditional distribution, and the responsibility it has for the known
-        values as its weight (Bishop, Pattern Recognition and Machine Learning, 2006, eqs. 2.73, 2.75
-        and exercise 9.10).
+        values as its weight (Bishop, Pattern Recognition and Machine Learning, 2006, eqs. 2.73,
+        2.75 and exercise 9.10).
 
         Parameters
         ----------
@@ -339,6 +378,8 @@ class GaussianMixture(BaseMixture):
             mixture.feature_names_in_ = self._feature_names()[columns]
         if hasattr(self, "classes_"):
             mixture.classes_ = self.classes_
+        if self._has_noise:
+            mixture.noise_bounds_ = self.noise_bounds_[:, columns]
         mixture._set_model(model, self.means_.dtype)
         return mixture
 
@@ -407,7 +448,7 @@ class BernoulliMixture(BaseMixture):
         "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
         Beta distributions, numbers of at least 1 or arrays of shape (n_features,) or
         (n_components, n_features).
-    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -451,6 +492,7 @@ feature_names_in_ : see `GaussianMixture`
         fixed=None,
         prior=None,
         assignment="soft",
+        accelerate=False,
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -468,6 +510,7 @@ feature_names_in_ : see `GaussianMixture`
         self.fixed = fixed
         self.prior = prior
         self.assignment = assignment
+        self.accelerate = accelerate
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval

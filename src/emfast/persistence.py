@@ -181,7 +181,7 @@ def _entries(estimator: BaseMixture) -> dict[str, np.ndarray]:
 def _arrays(estimator: BaseMixture) -> dict[str, np.ndarray]:
     """The parameters of the model, which have to be those of the estimator's arguments."""
     model = estimator._model()
-    kind = estimator._emission().kind
+    kind = estimator._kind()
     if getattr(estimator, "_fitted_kind", kind) != kind:
         raise ValueError(
             f"cannot store a model that was fitted as {estimator._fitted_kind} and whose arguments "
@@ -243,6 +243,8 @@ def _described(estimator: BaseMixture) -> dict[str, Any]:
         attributes["lower_bounds_"] = estimator.lower_bounds_.tolist()
         attributes["history"] = list(estimator._history)
         attributes["restarts_"] = [_restart_as_dict(restart) for restart in estimator.restarts_]
+    if hasattr(estimator, "noise_bounds_"):
+        attributes["noise_bounds_"] = estimator.noise_bounds_.tolist()
     if hasattr(estimator, "feature_names_in_"):
         attributes["feature_names_in_"] = [str(name) for name in estimator.feature_names_in_]
     if hasattr(estimator, "classes_"):
@@ -387,7 +389,8 @@ def _checked_model(estimator: BaseMixture, arrays: dict[str, np.ndarray]) -> Mod
     weights = _checked("weights", weights, (len(weights),))
     if np.any(weights < 0):
         raise ValueError("weights are negative")
-    return Model(weights, _parameters(estimator._emission(), arrays, "", len(weights)))
+    K = len(weights) - estimator._has_noise
+    return Model(weights, _parameters(estimator._emission(), arrays, "", K))
 
 
 def _parameters(emission: Emission, arrays: dict[str, np.ndarray], prefix: str, K: int) -> Any:
@@ -450,6 +453,11 @@ def _set_described(estimator: BaseMixture, attributes: dict[str, Any]) -> None:
         estimator.lower_bounds_ = np.array(attributes["lower_bounds_"], np.float64)
         estimator._history = [float(objective) for objective in attributes["history"]]
         estimator.restarts_ = [_restart(values) for values in attributes["restarts_"]]
+    if "noise_bounds_" in attributes:
+        bounds = np.array(attributes["noise_bounds_"], np.float64)
+        if bounds.ndim != 2 or len(bounds) != 2 or not np.all(bounds[0] < bounds[1]):
+            raise ValueError(f"noise_bounds_ of {bounds.shape}, or not least before largest")
+        estimator.noise_bounds_ = bounds
     if "feature_names_in_" in attributes:
         estimator.feature_names_in_ = _objects([str(n) for n in attributes["feature_names_in_"]])
     if "classes_" in attributes:

@@ -15,12 +15,13 @@ import numpy as np
 import emcore
 from emfast.data import ArraySource, Batch
 from emfast.emissions.base import Emission
+from emfast.exceptions import ImpossibleRowError
 from emfast.known import Known
 from emfast.labels import NOTHING_KNOWN
 from emfast.latent.base import Latent
 from emfast.latent.mixture import MixtureWeights
 from emfast.rows import for_kernels
-from emfast.statistics import Statistics
+from emfast.statistics import Statistics, starved
 
 # Rows that say where and how broad all rows are, roughly.
 ROWS_OF_FLAT_START = 10_000
@@ -48,18 +49,19 @@ def expectation(
     It is without what is `constant`, if the emission can leave it out.
     """
     kernels = emcore.kernels(batch.dtype)
-    latent_kernel = latent.kernel(model.latent, kernels, model.iteration, first_row)
+    latent_kernel = latent.kernel(model.latent, kernels, batch, model.iteration, first_row)
     weights = latent.weights(model.latent)
     emission_kernel = emission.kernel(
         model.emission, weights, kernels, constant, batch.missing, batch.storage
     )
     partial, impossible = _pass_over(kernels, latent_kernel, emission_kernel, batch, n_threads)
-    K = latent_kernel.n_components
+    counts = partial[2 : 2 + latent_kernel.n_components]
+    own = counts[: emission_kernel.n_components]
     return Statistics(
         partial[0],
         partial[1],
-        partial[2 : 2 + K],
-        emission.statistics(partial[2 + K :], partial[2 : 2 + K], emission_kernel, model.emission),
+        counts,
+        emission.statistics(partial[2 + len(counts) :], own, emission_kernel, model.emission),
         impossible,
     )
 
@@ -79,7 +81,7 @@ def posterior(
     kernels = emcore.kernels(batch.dtype)
     _pass_over(
         kernels,
-        latent.kernel(model.latent, kernels),
+        latent.kernel(model.latent, kernels, batch),
         emission.kernel(
             model.emission,
             latent.weights(model.latent),
@@ -192,6 +194,9 @@ class MixtureProblem:
     def constant(self) -> Any:
         """What the statistics of the rows contain whatever the model, as the emission says."""
         missing = np.any([batch.missing for batch in self.source], axis=0)
+        if self.latent.noise is not None:
+            # The densities of components count beside that of the noise, and not only among them.
+            return None
         return self.emission.constant(
             self.source.n_rows, self.source.n_features, self._flat_total, missing
         )
@@ -229,7 +234,7 @@ class MixtureProblem:
             )
             if statistics.impossible_row >= 0:
                 row = n_rows + batch.number(statistics.impossible_row)
-                raise ValueError(
+                raise ImpossibleRowError(
                     f"X: row {row} has zero likelihood under "
                     "every component that its label allows; check the row, its label, the start"
                 )
@@ -244,10 +249,32 @@ class MixtureProblem:
             model.iteration + 1,
         )
 
+    def displacement(self, model: Model, reference: Model) -> np.ndarray:
+        """Unconstrained coordinates of a model, 0 for `reference`; what is known has none."""
+        return np.concatenate(
+            [
+                self.latent.displacement(model.latent, reference.latent),
+                self.emission.displacement(model.emission, reference.emission),
+            ]
+        )
+
+    def displaced(self, displacement: np.ndarray, reference: Model) -> Model | None:
+        """The model of these coordinates, or None where they are out of range."""
+        n = self.latent.displacement(reference.latent, reference.latent).size
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            latent = self.latent.displaced(displacement[:n], reference.latent)
+            emission = self.emission.displaced(displacement[n:], reference.emission)
+        return None if latent is None or emission is None else Model(latent, emission)
+
     def objective(self, statistics: Statistics, model: Model) -> float:
         """Log-likelihood and log prior in nats, per unit of weight."""
         log_prior = self.latent.log_prior(model.latent) + self.emission.log_prior(model.emission)
         return float((statistics.log_likelihood + log_prior) / statistics.weight)
+
+    def starved(self, statistics: Statistics, model: Model) -> list[int]:
+        """Components of the emission that have lost all their rows."""
+        gone = starved(statistics.counts)[: len(self.latent.weights(model.latent))]
+        return np.flatnonzero(gone).tolist()
 
     def degenerate(self, statistics: Statistics, model: Model) -> list[int]:
         """Components that owe their likelihood to a density without bound."""

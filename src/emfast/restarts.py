@@ -15,13 +15,17 @@ import numpy as np
 from emfast import em
 from emfast.exceptions import SingularComponentError
 from emfast.problem import MixtureProblem, Model
-from emfast.statistics import Statistics, starved
+from emfast.statistics import Statistics
 from emfast.subsamples import SHORT, THOROUGH, Effort, improve
 from emfast.threads import SingleThreadedBlas
 
 # Of the starts on a subsample, one in so many goes on to the next, but at least so many.
 SURVIVORS = 3
 FINALISTS = 2
+
+# Runs whose objectives, in nats, and whose weights of components differ by less are at one maximum.
+ALIKE_SCORES = 3e-4
+ALIKE_WEIGHTS = 0.02
 
 
 @dataclass
@@ -79,7 +83,7 @@ class Restart:
         """Record how good a model is, by its statistics of the rows of `problem`."""
         self.n_rows = problem.source.n_rows
         self.score = problem.objective(statistics, model)
-        self.starved = np.flatnonzero(starved(statistics.counts)).tolist()
+        self.starved = problem.starved(statistics, model)
         self.degenerate = problem.degenerate(statistics, model)
 
     @property
@@ -165,7 +169,7 @@ def _race(
     subsamples = starter.subsamples(group[0].restart.seed)
     if not subsamples and len(group) > 1:
         # Too few rows to draw from: short runs on all of them.
-        subsamples = [problem]
+        subsamples = [problem.on(problem.source.batch)]
     for run in group:
         with _failure_recorded(run.restart):
             run.model = starter.begin(run.restart, subsamples)
@@ -173,7 +177,7 @@ def _race(
     for subsample in subsamples:
         contested = len(runs) > FINALISTS
         _improve(subsample, runs, problem.source.n_rows, SHORT if contested else THOROUGH)
-        runs = _best(runs, max(FINALISTS, math.ceil(len(runs) / SURVIVORS)))
+        runs = _distinct(_best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
     return _first_regular(problem, runs, starter)
 
 
@@ -225,9 +229,27 @@ def _improve(subsample: MixtureProblem, runs: list[Run], n_rows: int, effort: Ef
             run.restart.judge(subsample, subsample.estep(run.model), run.model)
 
 
-def _best(runs: list[Run], n: int) -> list[Run]:
-    """The best runs, best first."""
-    return sorted(runs, key=lambda run: run.restart.merit, reverse=True)[:n]
+def _best(runs: list[Run]) -> list[Run]:
+    """The runs, best first."""
+    return sorted(runs, key=lambda run: run.restart.merit, reverse=True)
+
+
+def _distinct(runs: list[Run]) -> list[Run]:
+    """The runs that no better one has come to the same maximum as, best first."""
+    found: list[Run] = []
+    for run in runs:
+        if not any(_are_alike(run, other) for other in found):
+            found.append(run)
+    return found
+
+
+def _are_alike(run: Run, other: Run) -> bool:
+    """Whether two runs on the same rows look as if they had come to the same maximum."""
+    if run.restart.merit[0] != other.restart.merit[0]:
+        return False
+    scores = abs(run.restart.score - other.restart.score)
+    weights = np.abs(np.sort(run.model.latent) - np.sort(other.model.latent)).max()
+    return scores < ALIKE_SCORES and weights < ALIKE_WEIGHTS
 
 
 @contextmanager

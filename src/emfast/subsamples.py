@@ -12,9 +12,8 @@ import numpy as np
 from emfast import em
 from emfast.data import ArraySource
 from emfast.exceptions import SingularComponentError
-from emfast.initialize import start_size
+from emfast.initialize import is_scarce, start_size
 from emfast.problem import MixtureProblem, Model
-from emfast.statistics import starved
 
 # The largest subsample is this fraction of the rows, and the next smaller ones about a quarter of
 # the one before.
@@ -25,8 +24,8 @@ RATIO = 4
 WORTHWHILE = 1 / 4
 
 # Starts in a race take turns on fewer rows than a single one, if components have some to spare.
-RACE_ROWS = 1_000
-RACE_ROWS_PER_MEAN = 30
+RACE_ROWS = 2_000
+RACE_ROWS_PER_MEAN = 60
 RACE_SHARE = 1 / 40
 
 # Most iterations on a subsample, however few its rows.
@@ -41,19 +40,22 @@ class Effort(NamedTuple):
     tol : float, see `em.maximize`
     passes : float, what all iterations together may cost, in passes over all rows
     n_iter : int, as many are allowed whatever they cost
+    n_scarce : int, most iterations where rows are few for all parameters
     """
 
     tol: float
     passes: float
     n_iter: int
+    n_scarce: int = MAX_ITER
 
 
 # What is left to gain on a subsample is soon less than what its rows differ from all rows. Plateaus
 # are left more often than with the tolerance of a user who counts iterations on all rows.
-THOROUGH = Effort(1e-4, 1.0, 15)
+# Where rows are few for all parameters, a start only takes shape.
+THOROUGH = Effort(1e-4, 1.0, 15, n_scarce=2)
 
 # Enough to tell starts apart that have just begun.
-SHORT = Effort(1e-4, 0.4, 6)
+SHORT = Effort(1e-3, 0.0, 15, n_scarce=3)
 
 
 def sizes(n_rows: int, n_components: int, n_features: int, n_starts: int = 1) -> list[int]:
@@ -106,12 +108,14 @@ def improve(
     """
     affordable = int(effort.passes * all_rows / problem.source.n_rows)
     max_iter = min(MAX_ITER, max(effort.n_iter, affordable))
+    if is_scarce(problem, problem.emission.shape(model.emission)[0]):
+        max_iter = min(max_iter, effort.n_scarce)
     try:
-        trace = em.maximize(problem, model, tol=effort.tol, max_iter=max_iter)
+        trace = em.maximize(problem, model, tol=effort.tol, max_iter=max_iter, accelerate=True)
     except SingularComponentError:
         return model, None
     statistics = trace.statistics
-    if starved(statistics.counts).any() or problem.degenerate(statistics, trace.model):
+    if problem.starved(statistics, trace.model) or problem.degenerate(statistics, trace.model):
         return model, None
     # More rows have values that these lack.
     parameters = problem.emission.start(statistics.emission, trace.model.emission)

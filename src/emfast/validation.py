@@ -88,12 +88,19 @@ def _is_none(values: Any) -> np.ndarray:
     return np.zeros(1, bool)
 
 
-def check_mixture_weights(weights_init: Any, n_components: int) -> np.ndarray:
+def check_mixture_weights(
+    weights_init: Any, n_components: int, noise: bool = False
+) -> np.ndarray:
     """Weights of the components: non-negative numbers that sum to 1.
 
     "equal" are the same for all. Where a list has None, which becomes NaN, components share what
-    the others leave.
+    the others leave, and so does `noise` if there is any.
     """
+    if isinstance(weights_init, str) and noise:
+        raise ValueError(
+            "weights_init: found 'equal'; expected numbers, for what they leave is the weight of "
+            "the noise"
+        )
     if isinstance(weights_init, str):
         return np.full(n_components, 1 / n_components)
     weights = check_of_components(
@@ -104,11 +111,12 @@ def check_mixture_weights(weights_init: Any, n_components: int) -> np.ndarray:
     total = np.nansum(weights)
     if np.any(weights < 0):
         raise ValueError(f"weights_init: found {np.nanmin(weights)}; expected no negatives")
-    if np.isnan(weights).any():
+    if noise or np.isnan(weights).any():
         if not total < 1:
+            sharing = "the noise has" if noise else "the components that are None share"
             raise ValueError(
-                f"weights_init: found a sum of {total}; expected less than 1, for the components "
-                "that are None share what is left"
+                f"weights_init: found a sum of {total}; expected less than 1, for {sharing} what "
+                "is left"
             )
         return weights
     if not np.isclose(total, 1.0, rtol=0, atol=1e-6):

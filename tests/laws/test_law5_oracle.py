@@ -98,7 +98,7 @@ def test_maximisation(family, precision, instructions, shape, unrelated):
     )
     # Far responsibilities of an unrelated model are exponentials of large numbers.
     scale = 1 + np.max(np.abs(family.log_densities(case.X, model.emission)))
-    for name, value in family.estimate(case.X, r).items():
+    for name, value in family.under(model.emission).estimate(case.X, r).items():
         rows = slice(None) if name in family.shared else substantial
         np.testing.assert_allclose(
             family.named(after.emission)[name][rows],

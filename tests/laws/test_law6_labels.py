@@ -7,6 +7,7 @@ from hypothesis import given
 import oracle
 from emfast.labels import Labels
 from families import (
+    FAMILIES,
     Shape,
     all_numbers,
     another_model,
@@ -44,7 +45,7 @@ def test_every_row_labelled_is_the_closed_form(family, precision, shape):
     r = (components[:, None] == np.arange(case.K)).astype(float)
     tolerance = TOLERANCE[precision]
     np.testing.assert_allclose(model.latent, oracle.mixture_weights(r), rtol=tolerance)
-    for name, value in family.estimate(case.X, r).items():
+    for name, value in family.under(start.emission).estimate(case.X, r).items():
         # Moments about the means of `start`, a few units away, lose as many digits as that costs.
         np.testing.assert_allclose(
             family.named(model.emission)[name],
@@ -55,7 +56,15 @@ def test_every_row_labelled_is_the_closed_form(family, precision, shape):
         )
 
 
-@over_families
+@pytest.mark.parametrize(
+    ("family", "precision"),
+    [
+        pytest.param(family, precision, id=f"{family.name}-{precision}")
+        for family in FAMILIES
+        for precision in family.precisions
+        if family.closed_form
+    ],
+)
 def test_every_row_labelled_fits_in_one_iteration(family, precision):
     case = setting(family, precision, Shape(300, 4, 3, 0))
     components = every_component_once(case.components, 3)

@@ -183,6 +183,23 @@ class Emission(ABC):
         """Put empty `components` on given rows, as broad as the `healthy` components together."""
 
     @abstractmethod
+    def displacement(self, parameters: Any, reference: Any) -> np.ndarray:
+        """Unconstrained coordinates of the free parameters, 0 for `reference`.
+
+        They are logarithms of ratios, log-odds, or distances in standard deviations of `reference`,
+        so that the units of the data do not matter. Not finite for parameters on a boundary that
+        `reference` is not on.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+
+    @abstractmethod
+    def displaced(self, displacement: np.ndarray, reference: Any) -> Any | None:
+        """The parameters of these coordinates, or None where they are out of range."""
+
+    @abstractmethod
     def shape(self, parameters: Any) -> tuple[int, int]:
         """(n_components, n_features)."""
 

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from emfast.emissions.base import Emission, refuse_another_kind
 from emfast.known import Known, filled
@@ -181,6 +182,22 @@ class Bernoulli(Emission):
         p[components] = 0.5 * (np.where(np.isnan(rows), average, rows) + average)
         return BernoulliParameters(self.fixed.keep("probabilities", p, parameters.probabilities))
 
+    def displacement(
+        self, parameters: BernoulliParameters, reference: BernoulliParameters
+    ) -> np.ndarray:
+        """Differences of log-odds."""
+        if "probabilities" in self.fixed:
+            return np.empty(0)
+        return log_odds_ratios(parameters.probabilities, reference.probabilities).ravel()
+
+    def displaced(
+        self, displacement: np.ndarray, reference: BernoulliParameters
+    ) -> BernoulliParameters | None:
+        if "probabilities" in self.fixed:
+            return reference
+        p = reference.probabilities
+        return BernoulliParameters(with_log_odds_ratios(p, displacement.reshape(p.shape)))
+
     def shape(self, parameters: BernoulliParameters) -> tuple[int, int]:
         return parameters.probabilities.shape
 
@@ -206,6 +223,20 @@ class Bernoulli(Emission):
             return ones @ (p == 0).T + ((p == 1).sum(axis=1) - ones @ (p == 1).T) > 0
         yes, no = (np.asarray(value == X, np.float64) for value in (1, 0))
         return yes @ (p == 0).T + no @ (p == 1).T > 0
+
+
+def log_odds_ratios(p: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Differences of log-odds."""
+    return _log_odds(p) - _log_odds(reference)
+
+
+def with_log_odds_ratios(p: np.ndarray, ratios: np.ndarray) -> np.ndarray:
+    """Probabilities with log-odds that differ by so much; exactly 0 or 1 stays so for none."""
+    return np.where(ratios == 0, p, expit(_log_odds(p) + ratios))
+
+
+def _log_odds(p: np.ndarray) -> np.ndarray:
+    return np.clip(logit(p), LOG_FLOOR, -LOG_FLOOR)
 
 
 def _reference(p: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from emfast.known import Known, filled
 from emfast.levels import encode_levels
 from emfast.priors import LOG_FLOOR, Dirichlet, check_concentrations
 from emfast.rows import as_points
-from emfast.statistics import pooled, starved
+from emfast.statistics import log_ratios, pooled, starved
 from emfast.validation import (
     check_columns,
     check_distributions,
@@ -233,6 +233,28 @@ class Categorical(Emission):
         own = indicators(rows, parameters.levels)
         p[components] = 0.5 * (np.where(np.isnan(own), average, own) + average)
         return self._with_values(p, parameters)
+
+    def displacement(
+        self, parameters: CategoricalParameters, reference: CategoricalParameters
+    ) -> np.ndarray:
+        """Logarithms of ratios."""
+        if "probabilities" in self.fixed:
+            return np.empty(0)
+        return log_ratios(parameters.probabilities, reference.probabilities).ravel()
+
+    def displaced(
+        self, displacement: np.ndarray, reference: CategoricalParameters
+    ) -> CategoricalParameters | None:
+        if "probabilities" in self.fixed:
+            return reference
+        p = reference.probabilities
+        statistics = CategoricalStatistics(
+            p * np.exp(displacement.reshape(p.shape)), reference.levels
+        )
+        totals = statistics.totals
+        if not np.all((totals > 0) & (totals < np.inf)):
+            return None
+        return self._with_values(statistics.sums / totals, reference)
 
     def embedded(
         self, X: np.ndarray, located: dict[str, np.ndarray]

@@ -19,11 +19,15 @@ from typing import Any
 import numpy as np
 
 from emfast.emissions.base import Emission, FlatTotal, refuse_another_kind
-from emfast.emissions.bernoulli import START_SHRINKAGE
+from emfast.emissions.bernoulli import (
+    START_SHRINKAGE,
+    log_odds_ratios,
+    with_log_odds_ratios,
+)
 from emfast.known import Known, filled
 from emfast.priors import LOG_FLOOR, check_beta, check_gamma
 from emfast.rows import RowsWithTrials, SparseRows, as_points, varying_columns
-from emfast.statistics import Statistics, pooled, starved
+from emfast.statistics import Statistics, log_ratios, pooled, starved
 from emfast.validation import (
     check_counts,
     check_of_components,
@@ -101,6 +105,14 @@ class CountEmission(Emission):
     @abstractmethod
     def trials_of_rows(self, n_features: int) -> np.ndarray | None:
         """Trials of every feature, (D,), where they are the same for all rows and not just 1."""
+
+    @abstractmethod
+    def distance(self, values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """Differences on an unconstrained scale, 0 where both are the same."""
+
+    @abstractmethod
+    def moved(self, values: np.ndarray, distance: np.ndarray) -> np.ndarray:
+        """The values at this distance."""
 
     @abstractmethod
     def clipped(self, values: np.ndarray) -> np.ndarray:
@@ -243,6 +255,19 @@ class CountEmission(Emission):
         values[components] = 0.5 * (np.where(np.isnan(own), average, own) + average)
         return self._with_values(values, parameters)
 
+    def displacement(self, parameters: Any, reference: Any) -> np.ndarray:
+        if self.group in self.fixed:
+            return np.empty(0)
+        values, before = self._values(parameters), self._values(reference)
+        return self.distance(values, before).ravel()
+
+    def displaced(self, displacement: np.ndarray, reference: Any) -> Any | None:
+        if self.group in self.fixed:
+            return reference
+        values = self._values(reference)
+        moved = self.moved(values, displacement.reshape(values.shape))
+        return self._with_values(moved, reference) if np.isfinite(moved).all() else None
+
     def shape(self, parameters: Any) -> tuple[int, int]:
         return self._values(parameters).shape
 
@@ -294,6 +319,12 @@ class Poisson(CountEmission):
 
     def trials_of_rows(self, n_features):
         return None
+
+    def distance(self, values, reference):
+        return log_ratios(values, reference)
+
+    def moved(self, values, distance):
+        return values * np.exp(distance)
 
     def clipped(self, values):
         return np.maximum(values, 0.0)
@@ -360,6 +391,12 @@ class Binomial(CountEmission):
         if self.n_trials is None:
             return None
         return np.array(np.broadcast_to(np.asarray(self.n_trials, np.float64), n_features))
+
+    def distance(self, values, reference):
+        return log_odds_ratios(values, reference)
+
+    def moved(self, values, distance):
+        return with_log_odds_ratios(values, distance)
 
     def clipped(self, values):
         return np.clip(values, 0.0, 1.0)

@@ -170,6 +170,18 @@ class CovarianceStructure(ABC):
         """Vectors, (K, D), in standard deviations of their components."""
 
     @abstractmethod
+    def unwhitened(self, factors: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """Vectors, (K, D), that are given in standard deviations of their components."""
+
+    @abstractmethod
+    def log_ratios(self, factors: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """What takes `reference` to `factors`: unconstrained, free of units, 0 if they agree."""
+
+    @abstractmethod
+    def multiplied(self, factors: np.ndarray, log_ratios: np.ndarray) -> np.ndarray:
+        """Factors with these `log_ratios` to given ones."""
+
+    @abstractmethod
     def traces(
         self,
         covariances: np.ndarray,
@@ -248,6 +260,12 @@ class _Variances(CovarianceStructure):
     def covariances(self, factors):
         return 1 / factors**2
 
+    def log_ratios(self, factors, reference):
+        return np.log(factors / reference)
+
+    def multiplied(self, factors, log_ratios):
+        return factors * np.exp(log_ratios)
+
     def precisions(self, factors):
         return factors**2
 
@@ -295,6 +313,9 @@ class Diag(_Variances):
 
     def whitened(self, factors, vectors):
         return factors * vectors
+
+    def unwhitened(self, factors, vectors):
+        return vectors / factors
 
     def traces(self, covariances, factors, n_features, added, part):
         return added * (factors**2).sum(axis=1) + part * n_features
@@ -350,6 +371,9 @@ class Spherical(_Variances):
     def whitened(self, factors, vectors):
         return factors[:, None] * vectors
 
+    def unwhitened(self, factors, vectors):
+        return vectors / factors[:, None]
+
     def traces(self, covariances, factors, n_features, added, part):
         return n_features * (added * factors**2 + part)
 
@@ -396,7 +420,7 @@ class _Matrices(CovarianceStructure):
         return covariances[..., columns[:, None], columns]
 
     def given(self, factors, means, known, values):
-        # Of the joint precision, L_rr is the conditional one and -L_rr^-1 L_ro the slope of the mean.
+        # Of the joint precision, L_rr is the conditional one, -L_rr^-1 L_ro the slope of the mean.
         precisions = self.precisions(self.stack(factors))
         covariances = inverse(precisions[:, ~known][:, :, ~known])
         forms = precisions[:, ~known][:, :, known] @ (values - means[:, known])[:, :, None]
@@ -418,6 +442,17 @@ class _Matrices(CovarianceStructure):
 
     def whitened(self, factors, vectors):
         return (factors @ vectors[:, :, None])[:, :, 0]
+
+    def unwhitened(self, factors, vectors):
+        return np.linalg.solve(factors, vectors[:, :, None])[:, :, 0]
+
+    def log_ratios(self, factors, reference):
+        # T with T reference = factors is lower-triangular, with positive numbers on the diagonal.
+        ratios = factors @ np.linalg.inv(reference)
+        return _with_diagonals(ratios, np.log(_diagonals(ratios)))
+
+    def multiplied(self, factors, log_ratios):
+        return _with_diagonals(log_ratios, np.exp(_diagonals(log_ratios))) @ factors
 
     def traces(self, covariances, factors, n_features, added, part):
         precisions = (self.stack(factors) ** 2).sum(axis=-2)
@@ -552,6 +587,11 @@ def _floor(variances: np.ndarray, unknown: np.ndarray, reg_covar: float) -> np.n
 def _diagonals(matrices: np.ndarray) -> np.ndarray:
     """Their diagonals, of shape (..., D): a view to read."""
     return matrices.diagonal(0, -2, -1)
+
+
+def _with_diagonals(matrices: np.ndarray, diagonals: np.ndarray) -> np.ndarray:
+    """Their lower triangles, with other diagonals."""
+    return np.tril(matrices, -1) + diagonals[..., None] * np.eye(matrices.shape[-1])
 
 
 @lru_cache(maxsize=8)

@@ -10,9 +10,10 @@ the M-step is :math:`\mu_k = o_k + F_k / n_k` and
 Learning, 2006, eqs. 9.24 and 9.25, moved to the origin). Where the means are fixed, the covariance
 is taken about them.
 
-Where entries of rows are missing, independent features ("diag", "spherical") leave out their factors
-of the density, and moments are of what is known. Otherwise moments are expected ones, given what is
-known of the row (Little and Rubin, Statistical Analysis with Missing Data, 2002, section 11.2).
+Where entries of rows are missing, independent features ("diag", "spherical") leave out their
+factors of the density, and moments are of what is known. Otherwise moments are expected ones, given
+what is known of the row (Little and Rubin, Statistical Analysis with Missing Data, 2002, section
+11.2).
 """
 
 from dataclasses import dataclass, replace
@@ -115,7 +116,7 @@ class GaussianStatistics:
 
     @property
     def unseen(self) -> np.ndarray | None:
-        """Which features too few rows of a component have to tell its parameters; None if all do."""
+        """Which features of a component too few rows have to tell its parameters; None if all."""
         return None if self.known is None else self.known < STARVED * self.counts.sum()
 
     @property
@@ -425,6 +426,38 @@ class Gaussian(Emission):
         covariances[components] = covariances[healthy].mean(axis=0)
         covariances = self.fixed.keep("covariances", covariances, parameters.covariances)
         return self.parameters(means, covariances)
+
+    def displacement(
+        self, parameters: GaussianParameters, reference: GaussianParameters
+    ) -> np.ndarray:
+        """Whitened differences of means, and what takes one factor to the other."""
+        parts = [np.empty(0)]
+        if "means" not in self.fixed:
+            shift = parameters.means - reference.means
+            parts.append(self.structure.whitened(reference.factors, shift).ravel())
+        if "covariances" not in self.fixed:
+            parts.append(self.structure.log_ratios(parameters.factors, reference.factors).ravel())
+        return np.concatenate(parts)
+
+    def displaced(
+        self, displacement: np.ndarray, reference: GaussianParameters
+    ) -> GaussianParameters | None:
+        means, factors = reference.means, reference.factors
+        if not np.isfinite(displacement).all():
+            return None
+        if "means" not in self.fixed:
+            shift = displacement[: means.size].reshape(means.shape)
+            means = means + self.structure.unwhitened(factors, shift)
+            displacement = displacement[means.size :]
+        if "covariances" in self.fixed:
+            return replace(reference, means=means)
+        factors = self.structure.multiplied(factors, displacement.reshape(factors.shape))
+        if not (np.isfinite(means).all() and np.isfinite(factors).all()):
+            return None
+        moved = self.of_factors(means, factors)
+        self.fixed.keep("covariances", moved.covariances, reference.covariances)
+        self.fixed.keep("covariances", moved.factors, reference.factors)
+        return moved
 
     def shape(self, parameters: GaussianParameters) -> tuple[int, int]:
         return parameters.means.shape

@@ -253,6 +253,26 @@ class Product(Emission):
         # A component that is located in some blocks only is not located.
         return np.hstack(points), np.where(np.isnan(places).any(axis=1)[:, None], np.nan, places)
 
+    def displacement(
+        self, parameters: ProductParameters, reference: ProductParameters
+    ) -> np.ndarray:
+        return np.concatenate(
+            [
+                part.displacement(own, before)
+                for part, own, before in self._each(parameters, reference)
+            ]
+        )
+
+    def displaced(
+        self, displacement: np.ndarray, reference: ProductParameters
+    ) -> ProductParameters | None:
+        moved = []
+        for part, before in self._each(reference):
+            size = part.displacement(before, before).size
+            moved.append(part.displaced(displacement[:size], before))
+            displacement = displacement[size:]
+        return None if any(each is None for each in moved) else ProductParameters(moved)
+
     def with_groups(
         self, parameters: ProductParameters, given: dict[str, np.ndarray]
     ) -> ProductParameters:

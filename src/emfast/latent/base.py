@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from emfast.data import Batch
 from emfast.known import NOTHING_KNOWN, Known
 
 
@@ -23,12 +24,15 @@ class Latent(ABC):
         What is known of the parameters before any row is seen; None if it is flat.
     prior_names : tuple of str
         How the parts of a prior are called.
+    noise : ndarray of shape (2, n_features) or None
+        The bounds of a component that the emission does not know of; None if there is none.
     """
 
     groups: tuple[str, ...] = ()
     fixed: Known = NOTHING_KNOWN
     prior: Any = None
     prior_names: tuple[str, ...] = ()
+    noise: np.ndarray | None = None
 
     @property
     def draws(self) -> bool:
@@ -41,16 +45,29 @@ class Latent(ABC):
 
     @abstractmethod
     def kernel(
-        self, parameters: Any, kernels: ModuleType, iteration: int = 0, first_row: int = 0
+        self,
+        parameters: Any,
+        kernels: ModuleType,
+        batch: Batch,
+        iteration: int = 0,
+        first_row: int = 0,
     ) -> Any:
-        """The compiled latent structure with these parameters, for rows from `first_row` on.
+        """The compiled latent structure with these parameters, for the rows from `first_row` on.
 
         Draws, if it makes any, depend on the iteration and on the index of the row.
         """
 
     @abstractmethod
     def weights(self, parameters: Any) -> np.ndarray:
-        """How often each component occurs, of shape (n_components,)."""
+        """How often each component of the emission occurs, of shape (n_components,)."""
+
+    @abstractmethod
+    def flat_start(self, n_components: int) -> Any:
+        """Parameters that prefer no component."""
+
+    @abstractmethod
+    def start(self, counts: np.ndarray, parameters: Any) -> Any:
+        """Starting values from how many rows are assigned to each component."""
 
     @abstractmethod
     def mstep(self, counts: np.ndarray, parameters: Any) -> Any:
@@ -78,6 +95,14 @@ class Latent(ABC):
     @abstractmethod
     def with_groups(self, parameters: Any, given: dict[str, np.ndarray]) -> Any:
         """Replace groups by given values, except where these are NaN."""
+
+    @abstractmethod
+    def displacement(self, parameters: Any, reference: Any) -> np.ndarray:
+        """Unconstrained coordinates, 0 for `reference`: see `Emission.displacement`."""
+
+    @abstractmethod
+    def displaced(self, displacement: np.ndarray, reference: Any) -> Any | None:
+        """The parameters of these coordinates, or None where they are out of range."""
 
     @abstractmethod
     def n_parameters(self, n_components: int) -> int:

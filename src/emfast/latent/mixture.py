@@ -12,14 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from emfast.data import Batch
 from emfast.known import Known, components_given
 from emfast.latent.base import Latent
 from emfast.priors import Dirichlet, check_concentrations
-from emfast.statistics import starved
+from emfast.statistics import log_ratios, starved
+from emfast.validation import column_ranges
+
+# The weight of noise where EM begins.
+NOISE_AT_START = 0.05
 
 
 class MixtureWeights(Latent):
-    """p(z = k) = weights[k], the same for every row.
+    """p(z = k) = weights[k], the same for every row; the last is the weight of noise, if any.
 
     Parameters
     ----------
@@ -30,15 +35,20 @@ class MixtureWeights(Latent):
         classification likelihood, that of the others the likelihood.
     seed : int, default=0
         Of the draws.
+    noise : ndarray of shape (2, n_features), optional
+        Least and largest values: one component more, the last, is uniform in this box. Its density
+        is taken to be the same outside, and that of a row with missing entries to be the density of
+        the others.
     """
 
     groups = ("weights",)
     prior_names = ("weight_concentration_prior",)
 
-    def __init__(self, *, fixed=(), assignment="soft", seed=0):
+    def __init__(self, *, fixed=(), assignment="soft", seed=0, noise=None):
         self.fixed = Known(fixed)
         self.assignment = assignment
         self.seed = seed
+        self.noise = noise
 
     @property
     def draws(self) -> bool:
@@ -53,8 +63,19 @@ class MixtureWeights(Latent):
         return changed
 
     def kernel(
-        self, weights: np.ndarray, kernels: ModuleType, iteration: int = 0, first_row: int = 0
+        self,
+        weights: np.ndarray,
+        kernels: ModuleType,
+        batch: Batch,
+        iteration: int = 0,
+        first_row: int = 0,
     ) -> Any:
+        background = background_of_rows = None
+        if self.noise is not None:
+            log_widths = np.log(self.noise[1] - self.noise[0])
+            background = -log_widths.sum()
+            if batch.missing:
+                background_of_rows = np.isnan(batch.X) @ log_widths
         with np.errstate(divide="ignore"):
             return kernels.MixtureWeights(
                 np.log(weights),
@@ -62,10 +83,28 @@ class MixtureWeights(Latent):
                 seed=self.seed,
                 iteration=iteration,
                 first_row=first_row,
+                background=background,
+                background_of_rows=background_of_rows,
             )
 
     def weights(self, weights: np.ndarray) -> np.ndarray:
-        return weights
+        return weights if self.noise is None else weights[:-1]
+
+    def flat_start(self, n_components: int) -> np.ndarray:
+        return self._with_noise(np.full(n_components, 1 / n_components))
+
+    def start(self, counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        started = self.mstep(counts, weights)
+        if self.noise is None or "weights" in self.fixed:
+            return started
+        own = started[:-1]
+        # Without a weight it would never have one.
+        return self._with_noise(own / own.sum() if own.any() else np.full(len(own), 1 / len(own)))
+
+    def _with_noise(self, weights: np.ndarray) -> np.ndarray:
+        if self.noise is None:
+            return weights
+        return np.append((1 - NOISE_AT_START) * weights, NOISE_AT_START)
 
     def mstep(self, counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """weights[k] = sum of the responsibilities of k / sum of all; 0 for a starved component.
@@ -77,10 +116,15 @@ class MixtureWeights(Latent):
         counts = np.where(starved(counts), 0.0, counts)
         if self.prior is not None:
             counts = counts + self.prior.counts
-        known = self.fixed.of("weights", len(weights))
+        known = self._known(weights)
         if not known.any():
             return counts / counts.sum()
         return _shared(counts, weights, known) if counts[~known].sum() > 0 else weights
+
+    def _known(self, weights: np.ndarray) -> np.ndarray:
+        """Which of the weights are known, that of noise not among them, bool."""
+        own = len(self.weights(weights))
+        return np.append(self.fixed.of("weights", own), np.zeros(len(weights) - own, bool))
 
     def checked_prior(self, prior: dict[str, Any], n_components: int) -> Dirichlet | None:
         name = self.prior_names[0]
@@ -88,7 +132,9 @@ class MixtureWeights(Latent):
             return None
         K = n_components
         counts = check_concentrations(f"prior[{name!r}]", prior[name], (), (K,))
-        return Dirichlet(np.broadcast_to(counts, K))
+        if self.noise is not None:
+            counts = np.append(np.broadcast_to(counts, K), counts if counts.ndim == 0 else 0.0)
+        return Dirichlet(np.broadcast_to(counts, K + (self.noise is not None)))
 
     def log_prior(self, weights: np.ndarray) -> float:
         return 0.0 if self.prior is None else self.prior.log_density(weights)
@@ -97,10 +143,29 @@ class MixtureWeights(Latent):
         """Weights that are not given share what the given ones leave."""
         if "weights" not in given:
             return weights
-        return _shared(weights, given["weights"], components_given(given["weights"]))
+        values = given["weights"]
+        if self.noise is not None:
+            values = np.append(values, np.nan)
+        return _shared(weights, values, components_given(values))
+
+    def displacement(self, weights: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """Logarithms of ratios; none of a component that has starved."""
+        if "weights" in self.fixed:
+            return np.empty(0)
+        return log_ratios(weights, reference)
+
+    def displaced(self, displacement: np.ndarray, reference: np.ndarray) -> np.ndarray | None:
+        if "weights" in self.fixed:
+            return reference
+        weights = reference * np.exp(displacement)
+        known, total = self._known(reference), weights.sum()
+        if not 0 < total < np.inf:
+            return None
+        return _shared(weights, reference, known) if known.any() else weights / total
 
     def n_parameters(self, n_components: int) -> int:
-        return max(self.fixed.n_free("weights", n_components) - 1, 0)
+        n_free = self.fixed.n_free("weights", n_components) + (self.noise is not None)
+        return max(n_free - 1, 0)
 
 
 def _shared(shares: np.ndarray, weights: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -112,3 +177,25 @@ def _shared(shares: np.ndarray, weights: np.ndarray, known: np.ndarray) -> np.nd
     shares = np.where(known, 0.0, shares)
     left = max(1.0 - weights[known].sum(), 0.0)
     return np.where(known, weights, left * (shares / shares.sum()))
+
+
+def noise_bounds(noise: bool | float, X: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """The box in which noise is uniform, (2, n_features).
+
+    It is the bounding box of the rows of positive weight. If a volume is given it is made so large,
+    about its middle and with the same factor for every feature.
+    """
+    box = np.array(column_ranges(X, weights), np.float64)
+    widths = box[1] - box[0]
+    flat = np.flatnonzero(~(widths > 0))
+    if noise is True or isinstance(noise, np.bool_):
+        if flat.size:
+            raise ValueError(
+                f"noise: column {flat[0]} of X is constant ({box[0, flat[0]]}), so that its "
+                "bounding box has no volume; expected columns that vary, or noise=<volume>"
+            )
+        return box
+    widths[flat] = 1.0
+    factor = np.exp((np.log(float(noise)) - np.log(widths).sum()) / len(widths))
+    middle = 0.5 * (box[0] + box[1])
+    return np.stack([middle - 0.5 * factor * widths, middle + 0.5 * factor * widths])

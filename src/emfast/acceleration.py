@@ -1,0 +1,118 @@
+r"""Extrapolation of EM: SQUAREM, squared iterative methods.
+
+Two EM steps lead from :math:`\theta_0` over :math:`\theta_1` to :math:`\theta_2`. With
+:math:`r = \theta_1 - \theta_0` and :math:`v = (\theta_2 - \theta_1) - r`, the extrapolation is
+
+.. math:: \theta_0 - 2 \alpha r + \alpha^2 v, \qquad \alpha = -|r| / |v|,
+
+which is :math:`\theta_2` for :math:`\alpha = -1`. Coordinates are a model's displacement from
+:math:`\theta_0`, unconstrained and free of units: see `Emission.displacement`.
+
+An extrapolation is kept if its objective is above that of :math:`\theta_2`. Where it is below, it
+may have left the ridge that EM climbs, to which one EM step leads back: that decides.
+
+References
+----------
+Varadhan, R. and Roland, C. (2008). Simple and globally convergent methods for accelerating the
+convergence of any EM algorithm. Scandinavian Journal of Statistics 35, 335-353.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from emfast.exceptions import ImpossibleRowError, SingularComponentError
+
+Model = TypeVar("Model")
+
+# EM steps that an extrapolation is made from.
+STEPS = 2
+
+
+class Space(Protocol[Model]):
+    """What extrapolation needs to know of a problem, besides its E-step, M-step and objective."""
+
+    def displacement(self, model: Model, reference: Model) -> np.ndarray:
+        """Unconstrained coordinates of `model`, 0 for `reference`; not finite where it has none."""
+
+    def displaced(self, displacement: np.ndarray, reference: Model) -> Model | None:
+        """The model of these coordinates; None where they are out of range."""
+
+
+class Squarem(Generic[Model]):
+    """Iterations of which two are EM steps, and the next is an extrapolation of these.
+
+    Parameters
+    ----------
+    problem : a problem of the driver that is a `Space`
+    step : callable, takes (problem, trace) one EM step on
+    """
+
+    def __init__(self, problem: Any, step: Callable[[Any, Any], None]) -> None:
+        self._problem = problem
+        self._step = step
+        self._path: list[Model] = []
+        self._ahead: tuple[Model, Any] | None = None
+        self._gain = 0.0
+
+    def advance(self, trace: Any, tol: float) -> bool:
+        """Take `trace` one iteration on; whether it can tell convergence within `tol` by then."""
+        if self._ahead is not None:
+            self._come_back(trace, *self._ahead)
+            return False
+        if len(self._path) > STEPS:
+            self._leap(trace)
+            return False
+        self._path = self._path or [trace.model]
+        self._step(self._problem, trace)
+        self._path.append(trace.model)
+        # The first step after a leap says little of what others have yet to gain.
+        return len(self._path) > STEPS and self._gain < tol
+
+    def _leap(self, trace: Any) -> None:
+        """Go where the last two steps lead, or stay."""
+        path, self._path, self._gain = self._path, [], 0.0
+        model = extrapolation(self._problem, path)
+        statistics, objective = self._measured(model)
+        if objective > trace.objective:
+            self._accept(trace, model, statistics, objective)
+        elif math.isfinite(objective):
+            self._ahead = model, statistics
+
+    def _come_back(self, trace: Any, ahead: Model, statistics: Any) -> None:
+        """Go on with an EM step from where the last leap has led to, if that makes up for it."""
+        self._ahead = None
+        with suppress(SingularComponentError, ImpossibleRowError):
+            model = self._problem.mstep(statistics, ahead)
+            statistics, objective = self._measured(model)
+            if objective > trace.objective:
+                self._accept(trace, model, statistics, objective)
+
+    def _measured(self, model: Model | None) -> tuple[Any, float]:
+        """Statistics and objective of a model; -inf where it is none that rows can come from."""
+        if model is not None:
+            with suppress(SingularComponentError, ImpossibleRowError):
+                statistics = self._problem.estep(model)
+                return statistics, self._problem.objective(statistics, model)
+        return None, -math.inf
+
+    def _accept(self, trace: Any, model: Model, statistics: Any, objective: float) -> None:
+        self._gain = objective - trace.objective
+        trace.move(model, statistics, objective)
+        # What earlier steps have gained says nothing of the steps from here.
+        trace.history = [objective]
+
+
+def extrapolation(space: Space[Model], models: Sequence[Model]) -> Model | None:
+    """The model that three in a row lead to, or None where they lead nowhere further."""
+    start, middle, end = models
+    r = space.displacement(middle, start)
+    v = space.displacement(end, start) - 2 * r
+    norms = float(np.linalg.norm(r)), float(np.linalg.norm(v))
+    if not np.isfinite(norms).all() or norms[1] == 0 or norms[0] <= norms[1]:
+        return None
+    length = norms[0] / norms[1]
+    return space.displaced(2 * length * r + length**2 * v, start)
