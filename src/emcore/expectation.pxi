@@ -3,10 +3,10 @@
 #   rows ──Emission.read──> tile ──.log_density──> ──Latent.respond──> ──.accumulate──> statistics
 #
 # Where rows consist of several blocks of columns, each has a tile of its own, and the tiles share
-# responsibilities and weights. A tile stays in cache from first to last, so nothing of size rows x components exists unless the
-# caller asks for it. Tiles make up blocks; a block is the work of one thread at a time, and has
-# statistics of its own, which are added in a fixed tree. Blocks depend on the shape alone, hence
-# the same bits come out for any number of threads.
+# responsibilities and weights. A tile stays in cache from first to last, so nothing of size rows x
+# components exists unless the caller asks for it. Tiles make up blocks; a block is the work of one
+# thread at a time, and has statistics of its own, which are added in a fixed tree. Blocks depend on
+# the shape alone, hence the same bits come out for any number of threads.
 
 cdef Py_ssize_t TILE_BYTES = 640 * 1024         # of one tile: well inside a level-2 cache
 cdef Py_ssize_t TERM_TILE_BYTES = 40 * 1024     # where terms are summed: about a level-1 cache

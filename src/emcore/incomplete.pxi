@@ -5,8 +5,8 @@
 #
 #   mu_m - L_mm^-1 L_mo d_o   =   mu_m + S_mo S_oo^-1 d_o,   S the covariance,
 #
-# and the conditional covariance L_mm^-1 = S_mm - S_mo S_oo^-1 S_om: of both forms, the one with the
-# smaller matrix to decompose is used. With the conditional mean in place of what is missing,
+# and the conditional covariance L_mm^-1 = S_mm - S_mo S_oo^-1 S_om: of both forms, the one that takes
+# fewer operations is used. With the conditional mean in place of what is missing,
 #
 #   log p(x_o) = log p(x) + |m| log(2 pi) / 2 - log det(L_mm) / 2,
 #

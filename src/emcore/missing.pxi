@@ -16,7 +16,7 @@ cdef class PatternMemory:
     cdef Patterns patterns
 
     def __cinit__(self, Py_ssize_t rows, Py_ssize_t D, Py_ssize_t component_vectors):
-        cdef Py_ssize_t side = max(1, D // 2), n_slots = 1
+        cdef Py_ssize_t side = max(1, 2 * D // 3), n_slots = 1
         cdef int32_t[::1] numbers
         while n_slots < 2 * rows:
             n_slots *= 2
@@ -228,8 +228,12 @@ cdef inline vreal element(
 
 
 cdef inline bint by_precision(const Covariances* of, const Patterns* q, Py_ssize_t p) noexcept nogil:
-    """Whether less is missing than known: then L_mm is decomposed, and S_oo otherwise."""
-    return 2 * q.n_missing[p] <= of.D
+    """Whether L_mm is decomposed, or else S_oo.
+
+    The conditional covariance takes |m|^3 / 2 multiply-adds by the former, and by the latter
+    |o|^3 / 6 + |m| |o|^2 + |m|^2 |o| / 2: fewer where |m| > 2 |o|, roughly.
+    """
+    return 3 * q.n_missing[p] <= 2 * of.D
 
 
 cdef vreal decompose_pattern(
