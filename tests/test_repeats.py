@@ -53,7 +53,8 @@ def expanded(batch):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64", "blocks", "trials"])
 def test_the_same_rows_with_the_same_weights(dtype, weighted, known):
     rng = np.random.default_rng(1)
-    X = answers(np.uint8 if dtype in ("blocks", "trials") else dtype, dtype.startswith("float"))
+    whole = dtype in ("blocks", "trials")
+    X = answers(np.uint8 if whole else dtype, dtype.startswith("float"), D=3)
     if dtype == "blocks":
         X = Blocks((X[:, :2], X[:, 2:].astype(float)))
     elif dtype == "trials":

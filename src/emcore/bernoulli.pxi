@@ -102,6 +102,9 @@ cdef class Bernoulli(Emission):
     reference : ndarray of shape (n_features,), 0 or 1, subtracted from the rows first
     logits : ndarray of shape (n_components, n_features), log p - log(1 - p)
     constants : ndarray of shape (n_components,), log-density of the reference
+    may_miss : bool
+        Whether features may be missing (NaN). Then rows have one column for two of the parameters:
+        whether a feature is 1, and after all of these whether it is 0.
 
     Statistics: for every component sums of r (x - reference), (n_features,), and then the sum of r,
     taken in the same order: a feature that differs from its reference in every row has exactly that.
@@ -109,14 +112,18 @@ cdef class Bernoulli(Emission):
 
     cdef Buffer constants
     cdef Buffer tables           # (n_groups, K, 16), or (n_groups, 16, table_stride)
-    cdef Py_ssize_t n_groups, table_stride
+    cdef Py_ssize_t n_bits, n_groups, table_stride
+    cdef bint may_miss
 
     def __init__(self, const double[::1] reference, const double[:, ::1] logits,
-                 const double[::1] constants):
+                 const double[::1] constants, bint may_miss=False):
         cdef Py_ssize_t K = logits.shape[0], D = logits.shape[1], d, k, g, b
         cdef real terms[4]
-        require(constants.shape[0] == K)
+        require(constants.shape[0] == K and not (may_miss and D % 2))
         self.set_shape(K, D, D + 1, reference)
+        self.n_bits, self.may_miss = D, may_miss
+        if may_miss:
+            self.n_features = D // 2
         self.statistics_size = K * (D + 1)
         self.about_centre = True
         self.constants = as_buffer(constants)
@@ -149,7 +156,10 @@ cdef class Bernoulli(Emission):
             subset_sums(terms, tables + g * 16 * self.table_stride + k, self.table_stride)
 
     cdef void read(self, Tile* tile, Py_ssize_t stop, bint weighted) noexcept nogil:
-        pack_words(tile.source, <const bits*> self.flips.data, self.n_features, tile)
+        if self.may_miss:
+            pack_answers(tile.source, <const bits*> self.flips.data, self.n_features, tile)
+        else:
+            pack_words(tile.source, <const bits*> self.flips.data, self.n_features, tile)
         prefetch_next(tile, stop, self.n_features)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
@@ -216,7 +226,7 @@ cdef class Bernoulli(Emission):
         self, const Tile* tile, const real* tables, Py_ssize_t n_groups, Py_ssize_t n_words,
         double* statistics,
     ) noexcept nogil:
-        cdef Py_ssize_t K = self.n_components, C = self.n_features + 1, k, d, h, v, n_k
+        cdef Py_ssize_t K = self.n_components, C = self.n_bits + 1, k, d, h, v, n_k
         cdef const vbits* columns
         cdef vreal sums[16]
         for d from 0 <= d < C by 4 * LANES:
@@ -240,7 +250,7 @@ cdef class Bernoulli(Emission):
 
     cdef inline void add_signed(self, vreal sums, Py_ssize_t d, double* out) noexcept nogil:
         """out[d + lane] += sums[lane], or less where the reference is 1, up to the column of ones."""
-        cdef Py_ssize_t D = self.n_features
+        cdef Py_ssize_t D = self.n_bits
         if d <= D:
             add_lanes(sums * (<real> 1 - vload(self.centre.data + d) * <real> 2), d, D + 1, out)
 
@@ -248,7 +258,7 @@ cdef class Bernoulli(Emission):
         self, const Tile* tile, const real* tables, Py_ssize_t n_groups, Py_ssize_t n_words,
         double* statistics,
     ) noexcept nogil:
-        cdef Py_ssize_t C = self.n_features + 1, d, k
+        cdef Py_ssize_t C = self.n_bits + 1, d, k
         cdef vreal* sums = tile.scratch + n_groups * 16 * (self.table_stride // LANES)
         cdef double sign
         for d in range(C):

@@ -111,7 +111,7 @@ cdef class Product(Emission):
     Statistics: those of `first`, then those of `rest`.
     """
 
-    cdef Emission first, rest
+    cdef readonly Emission first, rest
 
     def __init__(self, Emission first not None, Emission rest not None):
         require(first.n_components == rest.n_components and not isinstance(first, Product))

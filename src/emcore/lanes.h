@@ -502,6 +502,27 @@ EMCORE_INLINE bits word_of_reals(const real *from, int n)
     return (bits)word;
 }
 
+/* Which of them are missing: not a number. */
+EMCORE_INLINE bits word_of_missing(const real *from, int n)
+{
+    ubits word = 0;
+    int i = 0;
+#if EMCORE_LOOKUPS
+    for (; i + LANES <= n; i += LANES) {
+        vreal a;
+        memcpy(&a, from + i, sizeof a);
+#ifdef EMCORE_FLOAT32
+        word |= (ubits)_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q) << i;
+#else
+        word |= (ubits)_mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q) << i;
+#endif
+    }
+#endif
+    for (; i < n; i++)
+        word |= (ubits)(from[i] != from[i]) << i;
+    return (bits)word;
+}
+
 /* WORD_BITS words of as many bits, transposed in place: bit j of word i becomes bit i of word j. Blocks
    of halving size change places, between vectors first and between lanes then. */
 EMCORE_INLINE void transpose_bits(vbits *a)

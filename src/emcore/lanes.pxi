@@ -42,6 +42,7 @@ cdef extern from "lanes.h" nogil:
     vbits vnext_index(vbits)
     bits word_of_bytes(const unsigned char*, int n)
     bits word_of_reals(const real*, int n)
+    bits word_of_missing(const real*, int n)
     void transpose_bits(vbits*)
     void* lanes_alloc(size_t, void** handle)
 

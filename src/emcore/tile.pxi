@@ -237,6 +237,51 @@ cdef void pack_words(
         at += rows.row_stride
 
 
+cdef void pack_answers(
+    const Rows* rows,           # IN   zeros, ones and what is missing, all reals
+    const bits* flips,          # IN   (n_words,) bits that are inverted
+    Py_ssize_t D,
+    Tile* tile,                 # OUT  words
+) noexcept nogil:
+    """For every feature a bit that says yes, and after all of them for every feature one that says no.
+
+    Where a feature is missing, neither does.
+    """
+    cdef Py_ssize_t b, w, d, n, h
+    cdef const char* at
+    cdef real gathered[WORD_BITS]
+    cdef bits there, no
+    cdef bits* out
+    for b in range(tile.vectors * LANES):
+        out = <bits*> (tile.words + b // LANES * tile.n_words) + b % LANES
+        for w in range(tile.n_words):
+            out[w * LANES] = flips[w] if b < tile.rows else 0
+        if b >= tile.rows:
+            continue
+        at = rows.data + (tile.first + b) * rows.row_stride
+        for d from 0 <= d < D by WORD_BITS:
+            n = min(<Py_ssize_t> WORD_BITS, D - d)
+            for h in range(n):
+                gathered[h] = (<const real*> at)[0]
+                at += rows.column_stride
+            there = all_ones(n) & ~word_of_missing(gathered, <int> n)
+            no = there & ~word_of_reals(gathered, <int> n)
+            xor_bits(out, d, there & ~no)
+            xor_bits(out, D + d, no)
+
+
+cdef inline bits all_ones(Py_ssize_t n) noexcept nogil:
+    return <bits> (~(<ubits> 0) >> (WORD_BITS - n))
+
+
+cdef inline void xor_bits(bits* words, Py_ssize_t first, bits word) noexcept nogil:
+    """Invert bits from `first` on in words that are LANES apart."""
+    cdef Py_ssize_t at = first // WORD_BITS * LANES, shift = first % WORD_BITS
+    words[at] ^= <bits> (<ubits> word << shift)
+    if shift > 0 and <ubits> word >> (WORD_BITS - shift) != 0:
+        words[at + LANES] ^= <bits> (<ubits> word >> (WORD_BITS - shift))
+
+
 cdef void prefetch_adjacent_rows(
     const Rows* rows, Py_ssize_t first, Py_ssize_t stop, Py_ssize_t D,
 ) noexcept nogil:

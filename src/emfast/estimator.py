@@ -44,9 +44,10 @@ from emfast.validation import (
 # Rows above which starts race.
 RACE_ABOVE = 50_000
 
-# The best of several starts goes on until this fraction of `tol` is left; where rows are many, for
-# no more iterations than leave a race at two to three times the cost of one start.
+# The best of several starts goes on until this fraction of `tol` is left. Where rows are many, it
+# may be more, and iterations are so few that a race costs about three times what one start does.
 REFINEMENT = 0.01
+REFINEMENT_OF_MANY = 0.05
 REFINEMENT_ITER = 10
 
 # A start begins as the best of so many on its first subsample. In a race, what is tried besides
@@ -340,7 +341,7 @@ class BaseMixture(FittedMixture):
         """Go on from where a start has converged, within `max_iter`, to a finer tolerance."""
         tol, max_iter = REFINEMENT * self.tol, self.max_iter - trace.n_iter
         if problem.source.n_rows > RACE_ABOVE:
-            max_iter = min(max_iter, REFINEMENT_ITER)
+            tol, max_iter = REFINEMENT_OF_MANY * self.tol, min(max_iter, REFINEMENT_ITER)
         if not trace.converged or max_iter == 0 or em.has_converged(trace.history, tol):
             return trace
         further = em.maximize(

@@ -46,7 +46,7 @@ START_ROWS = 10_000
 START_ROWS_PER_MEAN = 20
 
 # Lloyd steps after which EM does better with the time.
-LLOYD_STEPS = 10
+LLOYD_STEPS = 5
 
 
 def start_size(n_components: int, n_features: int) -> int:

@@ -46,8 +46,8 @@ class GaussianMixture(BaseMixture):
     tol : float, default=1e-3
         Converged once the last gain of the mean log-likelihood, and Aitken's estimate of all gain
         still to come, are below. 0 runs exactly `max_iter` iterations. Once it has converged, the
-        best of several starts goes on until a hundredth of `tol` is left, within `max_iter` and,
-        above 50,000 rows, for ten iterations at most.
+        best of several starts goes on until a hundredth of `tol` is left, within `max_iter`; above
+        50,000 rows until a twentieth is left, for ten iterations at most.
     reg_covar : float, default=1e-6
         Added to the variances. With 0, a start whose covariances become singular fails.
     max_iter : int, default=100

@@ -106,10 +106,9 @@ class Bernoulli(Emission):
         if storage == "sparse":
             return kernels.SparseForms(np.ascontiguousarray((log_p - log_q).T), log_q.sum(axis=1))
         if missing:
-            # Yes and no are levels, and a feature that is missing has none.
-            levels = np.full(p.shape[1], 2)
-            table = np.stack([log_q.T, log_p.T], axis=1).reshape(-1, len(p))
-            return kernels.Categorical(levels, np.ascontiguousarray(table))
+            # Yes and no are columns of their own, and a feature that is missing has neither.
+            K, D = p.shape
+            return kernels.Bernoulli(np.zeros(2 * D), np.hstack([log_p, log_q]), np.zeros(K), True)
         reference = _reference(p)
         constants = np.where(reference, log_p, log_q).sum(axis=1)
         return kernels.Bernoulli(reference, log_p - log_q, constants)
@@ -120,13 +119,13 @@ class Bernoulli(Emission):
         # The kernel's own counts: a column of ones has sums that are exactly as large.
         K, D = parameters.probabilities.shape
         nothing = np.zeros(D)
-        if kernel.form == "levels":
-            no, yes = kernel.by_slot(flat)[:-1].reshape(D, 2, K).transpose(1, 2, 0)
-            return BernoulliStatistics(no + yes, nothing, yes)
         if kernel.form == "entries":
             first = kernel.by_slot(flat).T
             return BernoulliStatistics(first[:, -1:], nothing, first[:, :-1])
-        first = flat.reshape(K, D + 1)
+        first = flat.reshape(K, -1)
+        if first.shape[1] > D + 1:
+            yes, no = first[:, :D], first[:, D:-1]
+            return BernoulliStatistics(yes + no, nothing, yes)
         reference = _reference(parameters.probabilities)
         return BernoulliStatistics(first[:, -1:], reference, first[:, :-1])
 
