@@ -3,8 +3,9 @@
 from importlib.metadata import version
 
 from emfast.mixture import BernoulliMixture, GaussianMixture
+from emfast.theory import Elbo, elbo
 from emfast.versions import show_versions
 
-__all__ = ["BernoulliMixture", "GaussianMixture", "show_versions"]
+__all__ = ["BernoulliMixture", "Elbo", "GaussianMixture", "elbo", "show_versions"]
 
 __version__ = version("emfast")

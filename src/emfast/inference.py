@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from emfast.data import Batch
 from emfast.emissions.base import Emission
-from emfast.labels import Labels
+from emfast.labels import Labels, encode_labels
 from emfast.latent import Latent, MixtureWeights
 from emfast.problem import Model, posterior
 from emfast.threads import resolve_threads
@@ -92,6 +92,11 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             raise ValueError(f"X: found {rows.shape[1]} features; expected {n_features} features")
         return rows
 
+    def _known(self, labels: Any, n_rows: int) -> Labels:
+        """What labels of the fitted model's components say of rows."""
+        classes = getattr(self, "classes_", np.empty(0, object))
+        return encode_labels(labels, n_rows, len(self._model().latent), classes)
+
     def _posterior(self, batch: Batch, *wanted: str) -> list[np.ndarray]:
         """The outputs of `problem.posterior` that are named, for every row.
 
@@ -105,7 +110,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             zero = emission.impossible_rows(rows, model.emission)
             if zero is None:
                 break
-            possible = ~zero & (model.latent > 0)
+            possible = ~zero & (model.latent > 0) & batch.labels.allows(chunk, zero.shape)
             affected = np.flatnonzero(zero.any(axis=1) & possible.any(axis=1))
             if affected.size:
                 allowed = np.ascontiguousarray(possible[affected]).view(np.uint8)

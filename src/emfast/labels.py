@@ -56,7 +56,9 @@ class Labels:
 NOTHING_KNOWN = Labels()
 
 
-def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
+def encode_labels(
+    labels: Any, n_rows: int, n_components: int, fitted: np.ndarray | None = None
+) -> Labels:
     """Labels as component indices or as sets of allowed components.
 
     Parameters
@@ -66,6 +68,8 @@ def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
         sorted to components 0, 1, ...; a categorical dtype keeps its order. None, NaN and
         pandas.NA are missing. A boolean array holds the components each row may have.
     n_rows, n_components : int
+    fitted : ndarray of shape (n_classes,), optional
+        The names that a fitted model has for its first components: labels can be no others.
 
     Returns
     -------
@@ -74,8 +78,8 @@ def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
     Raises
     ------
     ValueError
-        Wrong length or shape, more classes than components, an index out of range, or a row of a
-        boolean array that allows nothing.
+        Wrong length or shape, more classes than components, a name that the model has not, an
+        index out of range, or a row of a boolean array that allows nothing.
     TypeError
         Values that cannot be sorted to components.
     """
@@ -93,7 +97,9 @@ def encode_labels(labels: Any, n_rows: int, n_components: int) -> Labels:
     missing = _missing(values)
     if categories is None and _are_numbers(values, missing):
         return _encode_indices(values, missing, n_components)
-    if categories is None:
+    if fitted is not None:
+        categories = _fitted_classes(values[~missing], fitted)
+    elif categories is None:
         categories = _sorted_classes(values[~missing])
     return _encode_classes(values, missing, categories, n_components)
 
@@ -190,6 +196,17 @@ def _are_numbers(values: np.ndarray, missing: np.ndarray) -> bool:
             isinstance(value, Real) and not isinstance(value, bool) for value in values[~missing]
         )
     return values.dtype.kind in "iuf"
+
+
+def _fitted_classes(present: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    """The names that a fitted model has, where labels have no others."""
+    others = set(present.tolist()) - set(fitted.tolist())
+    if others:
+        raise ValueError(
+            f"labels: found {min(others, key=repr)!r}; expected component indices or names "
+            f"that the model was fitted with, {fitted.tolist()}"
+        )
+    return fitted
 
 
 def _sorted_classes(present: np.ndarray) -> np.ndarray:

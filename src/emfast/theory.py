@@ -1,0 +1,191 @@
+r"""What EM does, in numbers: the lower bound that both of its steps raise.
+
+For any responsibilities :math:`q_{nk}` and rows of weights :math:`w_n`,
+
+.. math::
+    \log p(X) = \underbrace{\sum_{nk} w_n q_{nk} \log \frac{p(x_n, k)}{q_{nk}}}_{L(q, \theta)}
+              + \underbrace{\sum_{nk} w_n q_{nk} \log \frac{q_{nk}}{p(k | x_n)}}_{KL(q, \theta)}
+
+(Bishop, Pattern Recognition and Machine Learning, 2006, eqs. 9.70 to 9.72). KL is never negative,
+so that L is a lower bound. The E-step raises it by the choice of q, until KL is 0 and the bound
+touches the log-likelihood; the M-step raises it by the choice of the parameters, and takes the
+log-likelihood along.
+"""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import xlogy
+
+from emfast.data import Batch
+from emfast.inference import FittedMixture
+from emfast.labels import Labels
+from emfast.validation import check_sample_weight
+
+# Numbers of responsibilities that are worked on at a time.
+CHUNK_NUMBERS = 2**20
+
+# What a row of responsibilities may be off a sum of 1: rounding, in single precision.
+ROUNDING = 1e-5
+
+
+class Elbo(NamedTuple):
+    """The log-likelihood as a lower bound and what it lacks; totals over rows, in nats.
+
+    Attributes
+    ----------
+    log_likelihood : float, log p(X)
+    lower_bound : float, L
+    kl_divergence : float, KL
+    """
+
+    log_likelihood: float
+    lower_bound: float
+    kl_divergence: float
+
+
+def elbo(model, X, responsibilities, *, sample_weight=None, labels=None) -> Elbo:
+    r"""Split the log-likelihood of a fitted mixture into lower bound and KL divergence.
+
+    :math:`\log p(X) = L + KL`, with :math:`L = \sum_{nk} w_n q_{nk} \log(p(x_n, k) / q_{nk})` and
+    :math:`KL = \sum_{nk} w_n q_{nk} \log(q_{nk} / p(k | x_n))`, where q are the `responsibilities`,
+    whatever they come from. KL is 0 where they are the model's own.
+
+    Parameters
+    ----------
+    model : fitted mixture
+    X : array-like of shape (n_samples, n_features)
+    responsibilities : array-like of shape (n_samples, n_components)
+        Rows of probabilities; zeros are fine.
+    sample_weight : array-like of shape (n_samples,), optional
+    labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
+        As in `fit`. The likelihood is joint with the label then.
+
+    Returns
+    -------
+    Elbo
+        ``log_likelihood``, ``lower_bound`` and ``kl_divergence``, weighted sums over rows in nats.
+        The bound is -inf, and the divergence inf, where responsibilities go to a component that
+        cannot have produced the row. A prior does not enter.
+
+    Raises
+    ------
+    TypeError
+        The model is no mixture.
+    ValueError
+        Bad rows, weights or labels; responsibilities of another shape, negative, not finite or not
+        summing to 1; a row that no component can have produced, of which there is no posterior.
+
+    References
+    ----------
+    Neal, R. M. and Hinton, G. E. (1998). A view of the EM algorithm that justifies incremental,
+    sparse, and other variants. In Learning in Graphical Models, 355-368.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import emfast
+    >>> X = np.array([[0.0], [1.0], [4.0], [6.0]])
+    >>> model = emfast.GaussianMixture(2, random_state=0).fit(X)
+    >>> guess = np.full((4, 2), 0.5)
+    >>> total, bound, divergence = emfast.elbo(model, X, guess)
+    >>> bool(np.isclose(total, bound + divergence) and divergence > 0)
+    True
+    >>> own = emfast.elbo(model, X, model.predict_proba(X))
+    >>> bool(np.isclose(own.lower_bound, total) and own.kl_divergence < 1e-12)
+    True
+    """
+    if not isinstance(model, FittedMixture):
+        raise TypeError(f"model: found {type(model).__name__}; expected a fitted mixture")
+    rows = model._rows(X)
+    n_rows, n_components = rows.shape[0], len(model._model().latent)
+    weights = check_sample_weight(sample_weight, n_rows)
+    known = model._known(labels, n_rows)
+    q = _as_table(responsibilities, (n_rows, n_components))
+    step = max(1, CHUNK_NUMBERS // n_components)
+    totals = np.zeros(3)
+    for start in range(0, n_rows, step):
+        chunk = np.arange(start, min(n_rows, start + step))
+        if weights is not None:
+            chunk = chunk[weights[chunk] > 0]
+        batch = Batch(rows, weights, known).take(chunk)
+        parts = _parts(model, batch, _probabilities(q[chunk], chunk), chunk)
+        totals += parts.sum(axis=1) if weights is None else parts @ batch.weights
+    log_likelihood, lower_bound, divergence = totals.tolist()
+    # Below 0 by rounding alone.
+    return Elbo(log_likelihood, lower_bound, max(0.0, divergence))
+
+
+def _as_table(responsibilities: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Responsibilities as numbers of the right shape, not copied if they are an array already."""
+    table = np.asarray(responsibilities)
+    if table.dtype.kind == "O":
+        table = table.astype(np.float64)
+    if table.dtype.kind not in "biuf":
+        raise ValueError(f"responsibilities: found {table.dtype}; expected numbers")
+    if table.shape != shape:
+        raise ValueError(
+            f"responsibilities: found shape {table.shape}; expected {shape}, "
+            "(n_samples, n_components)"
+        )
+    return table
+
+
+def _probabilities(q: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Rows of float64 that sum to 1; `numbers` are those of the rows, for messages."""
+    q = q.astype(np.float64)
+    wrong = ~(np.isfinite(q) & (q >= 0)).all(axis=1)
+    if wrong.any():
+        row = wrong.argmax()
+        value = q[row][~(np.isfinite(q[row]) & (q[row] >= 0))][0]
+        raise ValueError(
+            f"responsibilities: found {value} in row {numbers[row]}; expected numbers from 0 to 1"
+        )
+    sums = q.sum(axis=1, keepdims=True)
+    wrong = np.abs(sums - 1) > ROUNDING
+    if wrong.any():
+        row = wrong.argmax()
+        raise ValueError(
+            f"responsibilities: row {numbers[row]} has the sum {sums[row, 0]}; expected 1"
+        )
+    return q / sums
+
+
+def _parts(model: FittedMixture, batch: Batch, q: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """log p(x), L and KL of every row, of shape (3, n_rows)."""
+    r, log_likelihoods = model._posterior(batch, "responsibilities", "log_likelihoods")
+    impossible = log_likelihoods == -np.inf
+    if impossible.any():
+        raise ValueError(
+            f"X: row {numbers[impossible.argmax()]} has zero likelihood under every component that "
+            "its label allows; expected rows that have a posterior"
+        )
+    log_r = _log_posterior(model, batch, r, log_likelihoods, q > 0)
+    entropy = -xlogy(q, q).sum(axis=1)
+    # No responsibility times minus infinity is nothing.
+    expected = (q * np.where(q > 0, log_r, 0.0)).sum(axis=1)
+    return np.stack([log_likelihoods, log_likelihoods + expected + entropy, -expected - entropy])
+
+
+def _log_posterior(
+    model: FittedMixture,
+    batch: Batch,
+    r: np.ndarray,
+    log_likelihoods: np.ndarray,
+    wanted: np.ndarray,
+) -> np.ndarray:
+    """log p(k | x), where `wanted` also of responsibilities that are lost beside the largest.
+
+    The likelihood of a row joint with the label k is p(x, k), of which no digits are lost.
+    """
+    r = r.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        log_r = np.log(r / r.sum(axis=1, keepdims=True))
+    lost = wanted & (r == 0) & batch.labels.allows(slice(None), r.shape)
+    for k in np.flatnonzero(lost.any(axis=0)):
+        rows = np.flatnonzero(lost[:, k])
+        as_k = Labels(component=np.full(rows.size, k, np.int32))
+        joint = model._posterior(replace(batch.take(rows), labels=as_k), "log_likelihoods")[0]
+        log_r[rows, k] = joint - log_likelihoods[rows]
+    return log_r
