@@ -12,13 +12,17 @@ touches the log-likelihood; the M-step raises it by the choice of the parameters
 log-likelihood along.
 """
 
+from copy import copy
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import xlogy
+from sklearn.base import clone
 
 from emfast.data import Batch
+from emfast.estimator import BaseMixture
 from emfast.inference import FittedMixture
 from emfast.labels import Labels
 from emfast.validation import check_sample_weight
@@ -189,3 +193,94 @@ def _log_posterior(
         joint = model._posterior(replace(batch.take(rows), labels=as_k), "log_likelihoods")[0]
         log_r[rows, k] = joint - log_likelihoods[rows]
     return log_r
+
+
+class Staircase(NamedTuple):
+    """How the two steps of EM raise the lower bound; totals over rows, in nats.
+
+    Attributes
+    ----------
+    log_likelihoods : ndarray of shape (n_iter + 1,)
+        Of the start, then after every iteration. Each is where the E-step takes the bound.
+    lower_bounds : ndarray of shape (n_iter,)
+        Where each M-step takes the bound: of its parameters, with the responsibilities of those
+        before.
+    kl_divergences : ndarray of shape (n_iter,)
+        What the bound lacks then, by which the next E-step raises it.
+    """
+
+    log_likelihoods: np.ndarray
+    lower_bounds: np.ndarray
+    kl_divergences: np.ndarray
+
+
+def staircase(estimator, X, n_iter=6, *, sample_weight=None, labels=None) -> Staircase:
+    """Run EM step by step, and measure the lower bound after every step.
+
+    Parameters
+    ----------
+    estimator : mixture, fitted or not
+        Where it starts, and what is known. It is left as it is.
+    X : array-like of shape (n_samples, n_features)
+    n_iter : int, default=6
+    sample_weight, labels : see `elbo`
+
+    Returns
+    -------
+    Staircase
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emfast import GaussianMixture, theory
+    >>> X = np.array([[0.0], [1.0], [4.0], [6.0]])
+    >>> steps = theory.staircase(GaussianMixture(2, random_state=0), X, n_iter=3)
+    >>> up = np.stack([steps.log_likelihoods[:-1], steps.lower_bounds, steps.log_likelihoods[1:]])
+    >>> bool(np.all(np.diff(up, axis=0) >= 0))
+    True
+    """
+    before, *iterates = iterations(estimator, X, n_iter, sample_weight=sample_weight, labels=labels)
+    given = {"sample_weight": sample_weight, "labels": labels}
+    log_likelihoods, parts = [], []
+    for after in iterates:
+        q = _own_responsibilities(before, X, labels)
+        if not log_likelihoods:
+            log_likelihoods.append(elbo(before, X, q, **given).log_likelihood)
+        parts.append(elbo(after, X, q, **given))
+        before = after
+    log_likelihoods += [part.log_likelihood for part in parts]
+    return Staircase(
+        np.array(log_likelihoods),
+        np.array([part.lower_bound for part in parts]),
+        np.array([part.kl_divergence for part in parts]),
+    )
+
+
+def iterations(estimator, X, n_iter, *, sample_weight=None, labels=None) -> list:
+    """The mixture at the start and after each of `n_iter` iterations of EM.
+
+    Parameters
+    ----------
+    estimator : mixture, fitted or not; it is left as it is
+    X, sample_weight, labels : see `fit`
+    n_iter : int, at least 1
+
+    Returns
+    -------
+    list of n_iter + 1 fitted mixtures
+    """
+    if not isinstance(estimator, BaseMixture):
+        raise TypeError(f"estimator: found {type(estimator).__name__}; expected a mixture")
+    if not isinstance(n_iter, Integral) or n_iter < 1:
+        raise ValueError(f"n_iter: found {n_iter!r}; expected an integer of at least 1")
+    given = {"sample_weight": sample_weight, "labels": labels}
+    models = [clone(estimator).set_params(tol=0, max_iter=0, warm_start=False).fit(X, **given)]
+    for _ in range(n_iter):
+        models.append(copy(models[-1]).set_params(max_iter=1, warm_start=True).fit(X, **given))
+    return models
+
+
+def _own_responsibilities(model: FittedMixture, X: Any, labels: Any) -> np.ndarray:
+    rows = model._rows(X)
+    batch = Batch(rows, labels=model._known(labels, rows.shape[0]))
+    return model._posterior(batch, "responsibilities", "log_likelihoods")[0]
