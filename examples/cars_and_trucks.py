@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Cars and trucks
 #
-# Lengths of vehicles: cars are N(5, 1²), trucks N(10, 2²), and six in ten are cars. Of 1100 vehicles
-# a hundred are labelled. Weights and standard deviations are known; EM has to find the two means.
+# Lengths of vehicles: cars are N(5, 1²), trucks N(10, 2²), and six in ten are cars. Of 1100
+# vehicles a hundred are labelled. Weights and standard deviations are known; EM has to find the
+# two means.
 
 # %%
 import numpy as np
@@ -23,17 +24,16 @@ mixture = GaussianMixture(
     random_state=0,
 )
 mixture.fit(X, labels=labels)
-print(
-    "means by EM:", dict(zip(mixture.classes_.tolist(), mixture.means_.ravel().round(2).tolist()))
-)
+for name, mean in zip(mixture.classes_, mixture.means_.ravel(), strict=True):
+    print(f"{name:5} {mean:.2f}")
 
 # %% [markdown]
-# That start was taken from the labelled rows. What if we had guessed? Here is what EM makes of every
-# pair of initial means on a grid.
+# That start was taken from the labelled rows. What if we had guessed? Here is what EM makes of
+# every pair of initial means on a grid.
 #
 # - Left, the objective after ten iterations. Lines are the likelihood of the initial means: a hill
 #   about (5, 10), and a lower one where the two have changed places.
-# - Right, where the means are. Nearly all paths end on one of the two hilltops, whichever is theirs.
+# - Right, where the means are, by then nearly all of them on one of the two hilltops.
 
 # %%
 means = np.linspace(0, 15, 31)
@@ -45,6 +45,8 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.6), layout="constraine
 plot.landscape(after_ten, left)
 plot.contours(hills, left, "0.3")
 plot.attractors(walks, right)
+for ax in (left, right):
+    ax.set(xlabel="mean of the cars", ylabel="mean of the trucks")
 plt.show()
 
 # %%
@@ -52,9 +54,9 @@ for means, objective in zip(walks.attractors, walks.objectives, strict=True):
     print(f"attractor ({means[0]:.2f}, {means[1]:.2f}), objective {objective:.4f}")
 
 # %% [markdown]
-# At the second attractor the narrow component sits on the trucks, and the broad one has to explain
-# the cars. From there no single step leads uphill; EM never leaves it. Most other starts need three to
-# five iterations until both means are within 0.1 of the best.
+# At the second attractor the narrow component sits on the trucks, and the broad one has to
+# explain the cars. From there no single step leads uphill; EM never leaves it. Most other starts
+# need three to five iterations until both means are within 0.1 of the best.
 
 # %%
 to_best = walks.positions[walks.leads_to == 0]

@@ -30,11 +30,12 @@ for name, (total, bound, divergence) in parts.items():
     print(f"{name:22} {total:10.2f} {bound:10.2f} {divergence:10.2f}")
 
 # %% [markdown]
-# The guess changes L and KL, never their sum; the mixture's own responsibilities leave no divergence.
+# The guess changes L and KL, never their sum; the mixture's own responsibilities leave no
+# divergence.
 #
-# The two steps of EM take turns at L. The **E-step** chooses q: the divergence becomes 0, and the bound
-# touches the log-likelihood. The **M-step** chooses θ: the bound rises, and the log-likelihood rises by
-# more, because a new divergence opens between them.
+# The two steps of EM take turns at L. The **E-step** chooses q: the divergence becomes 0, and the
+# bound touches the log-likelihood. The **M-step** chooses θ: the bound rises, and the log-
+# likelihood rises by more, because a new divergence opens between them.
 
 # %%
 start = GaussianMixture(
@@ -51,9 +52,9 @@ ax.set_title("Every step of EM goes up", loc="left")
 plt.show()
 
 # %% [markdown]
-# The same once more, for one parameter: the mean of the cars, while all else is known. Every lower
-# bound is a parabola that touches the log-likelihood where its responsibilities were taken. Its
-# maximum is where the M-step goes.
+# The same once more, for one parameter: the mean of the cars, while all else is known. Every
+# lower bound is a parabola that touches the log-likelihood where its responsibilities were taken.
+# Its maximum is where the M-step goes.
 
 # %%
 known = GaussianMixture(
@@ -78,12 +79,13 @@ def log_likelihood(mean):
 
 grid = np.linspace(0.0, 9.0, 181)
 figure, ax = plt.subplots(figsize=(7, 5), layout="constrained")
-ax.plot(grid, [log_likelihood(mean) for mean in grid], color="#1B1F24", linewidth=2.4)
+ax.plot(grid, [log_likelihood(mean) for mean in grid], color="0.1", linewidth=2.4, label="log p(X)")
 
 visited = [1.0]
-for colour in plot.COLOURS[:3]:
+for number, colour in enumerate(plot.COLOURS[:3]):
     q = with_mean(visited[-1]).predict_proba(X)
-    ax.plot(grid, [elbo(with_mean(mean), X, q).lower_bound for mean in grid], color=colour)
+    bounds = [elbo(with_mean(mean), X, q).lower_bound for mean in grid]
+    ax.plot(grid, bounds, color=colour, label=f"L after E-step {number}")
     ax.plot(visited[-1], log_likelihood(visited[-1]), "o", color=colour, markersize=9)
     visited.append(float(q[:, 0] @ X[:, 0] / q[:, 0].sum()))
     ax.axvline(visited[-1], color=colour, linestyle=":", zorder=0)
@@ -92,5 +94,6 @@ ax.set_ylim(log_likelihood(0.0), -2200)
 ax.set_xlabel("mean of the cars")
 ax.set_ylabel("log-likelihood and lower bounds (nats)")
 ax.spines[["top", "right"]].set_visible(False)
+ax.legend(frameon=False, loc="upper left")
 plt.show()
 print("means visited:", np.round(visited, 3).tolist())

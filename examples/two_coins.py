@@ -1,12 +1,12 @@
 # %% [markdown]
 # # Two coins, by hand
 #
-# Somebody takes one of two coins, tosses it ten times, and does so five times. We see the numbers of
-# heads, not which coin it was. How likely is heads, with each coin? (Do and Batzoglou, What is the
-# expectation maximization algorithm?, Nature Biotechnology 26, 2008.)
+# Somebody takes one of two coins, tosses it ten times, and does so five times. We see the numbers
+# of heads, not which coin it was. How likely is heads, with each coin? (Do and Batzoglou, What is
+# the expectation maximization algorithm?, Nature Biotechnology 26, 2008.)
 #
-# `em.maximize` runs EM on anything that has an E-step, an M-step and an objective. The model here is
-# the pair of probabilities.
+# `em.maximize` runs EM on anything that has an E-step, an M-step and an objective. The model here
+# is the pair of probabilities.
 
 # %%
 import numpy as np
@@ -50,8 +50,8 @@ for name, trace in (("1 iteration", first), ("10 iterations", tenth), ("the limi
 
 # %% [markdown]
 # Who decides for the likelier coin each time, instead of sharing the tosses between both, ends
-# somewhere else, and after one iteration already. What hard assignments climb is another objective: the
-# likelihood joint with the best choice of coins.
+# somewhere else, and after one iteration already. What hard assignments climb is another
+# objective: the likelihood joint with the best choice of coins.
 
 # %%
 
@@ -70,8 +70,8 @@ hard = em.maximize(HardCoins(), start, tol=0, max_iter=3)
 print(f"{'hard':14} {hard.model.round(4).tolist()}")
 
 # %% [markdown]
-# The likelihood over both probabilities has two equal hilltops: names of coins mean nothing. The start
-# decides which of them EM climbs.
+# The likelihood over both probabilities has two equal hilltops: names of coins mean nothing. The
+# start decides which of them EM climbs.
 
 # %%
 theta = np.linspace(0.02, 0.98, 97)
@@ -84,8 +84,9 @@ figure, ax = plt.subplots(figsize=(6, 5.6), layout="constrained")
 levels = surface.max() - np.linspace(4.0, 0.1, 18) ** 2
 ax.contourf(theta, theta, surface, levels, cmap="YlGnBu_r", extend="both", alpha=0.8)
 ax.plot([0, 1], [0, 1], color="white", linewidth=0.8)
-ax.plot(*walk.T, "o-", color="#D55E00", markersize=5, markeredgecolor="white", label="EM")
+ax.plot(*walk.T, "o-", color="#D55E00", markersize=6, markeredgecolor="white", label="EM")
 ax.plot(*np.stack([start, hard.model]).T, "s--", color="#1B1F24", label="hard assignment")
-ax.set(xlabel="coin A: probability of heads", ylabel="coin B: probability of heads", aspect="equal")
-ax.legend(frameon=False, loc="lower left")
+ax.set(xlabel="coin A: probability of heads", ylabel="coin B: probability of heads")
+ax.set(aspect="equal", xlim=theta[[0, -1]], ylim=theta[[0, -1]])
+ax.legend(loc="lower left")
 plt.show()

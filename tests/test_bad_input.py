@@ -389,7 +389,10 @@ def test_a_boolean_number_of_components(estimator):
         ([1], "1"),
         ([None], "None"),
         ([["weights"]], r"\['weights'\]|list"),
-        ({"weights": [True, False]}, "dict|weights"),
+        ({"weights": [True]}, r"\[True\].*'weights'"),
+        ({"weights": [1, 0]}, r"\[1, 0\].*'weights'"),
+        ({"weights": "all"}, "'all'"),
+        ({"rates": True}, "'rates'"),
     ],
 )
 def test_bad_names_of_fixed_groups(estimator, fixed, found):

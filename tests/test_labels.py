@@ -578,3 +578,124 @@ def test_labels_are_not_modified(data):
         labels.flags.writeable = False
         GaussianMixture(3, random_state=0).fit(X, labels=labels)
         assert_array_equal(labels, before)
+
+
+# Of rows that a fitted model is asked about
+
+
+def joint(model, X):
+    """log p(z) p(x | z), (n, K), by SciPy."""
+    return np.stack(
+        [
+            np.log(w) + multivariate_normal(m, c).logpdf(X)
+            for w, m, c in zip(model.weights_, model.means_, model.covariances_, strict=True)
+        ],
+        axis=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def named(data):
+    X, component = data
+    labels = np.where(np.arange(60) < 20, np.array(["a", "b", "c"])[component], None)
+    return GaussianMixture(3, random_state=0).fit(X, labels=labels)
+
+
+def test_scores_are_joint_with_the_label(named, data):
+    X, component = data
+    known = np.where(np.arange(60) % 2, component, -1)
+    expected = np.where(
+        known >= 0, joint(named, X)[np.arange(60), component], named.score_samples(X)
+    )
+    assert_allclose(named.score_samples(X, labels=known), expected, rtol=1e-10)
+    weights = np.arange(60.0)
+    assert_allclose(named.score(X, labels=known), expected.mean())
+    assert_allclose(
+        named.score(X, sample_weight=weights, labels=known), expected @ weights / weights.sum()
+    )
+    mask = (known < 0)[:, None] | (known[:, None] == np.arange(3))
+    assert_array_equal(named.score_samples(X, labels=mask), named.score_samples(X, labels=known))
+
+
+def test_score_with_the_labels_of_the_fit_is_the_bound(data):
+    X, component = data
+    known = np.where(np.arange(60) % 4, -1, component)
+    weights = np.linspace(0, 2, 60)
+    mixture = GaussianMixture(3, random_state=0).fit(X, labels=known, sample_weight=weights)
+    score = mixture.score(X, labels=known, sample_weight=weights)
+    assert score == pytest.approx(mixture.lower_bound_, rel=1e-12)
+    assert mixture.score(X, sample_weight=weights) > score
+
+
+def test_responsibilities_are_those_of_the_allowed_components(named, data):
+    X, _ = data
+    free = named.predict_proba(X)
+    mask = np.ones((60, 3), bool)
+    mask[::2, 0] = False
+    mask[::3, 2] = False
+    expected = np.where(mask, free, 0)
+    expected /= expected.sum(axis=1, keepdims=True)
+    assert_allclose(named.predict_proba(X, labels=mask), expected, rtol=1e-9, atol=1e-14)
+    one = named.predict_proba(X[:3], labels=[1, -1, 2])
+    assert_array_equal(one[[0, 2]], [[0, 1, 0], [0, 0, 1]])
+    assert_array_equal(one[1], free[1])
+
+
+@pytest.mark.parametrize("form", [np.array, list, pd.Series, pd.Categorical, pl.Series, pa.array])
+def test_names_are_those_of_the_fit(named, data, form):
+    # Sorted afresh, "b" and "c" would be components 0 and 1.
+    X = data[0][:4]
+    labels = ["c", "b", "c", "b"]
+    assert_array_equal(named.predict_proba(X, labels=form(labels)).argmax(axis=1), [2, 1, 2, 1])
+
+
+def test_categories_that_are_numbers_are_names_of_the_fit(data):
+    X, component = data
+    labels = pd.Categorical(10 * component + 10)
+    mixture = GaussianMixture(3, random_state=0).fit(X, labels=labels)
+    few = pd.Categorical([30, 10])
+    assert_array_equal(mixture.predict_proba(X[:2], labels=few), [[0, 0, 1], [1, 0, 0]])
+
+
+@pytest.mark.parametrize("method", ["score", "score_samples", "predict_proba"])
+def test_bad_labels_of_a_fitted_model(named, data, method):
+    X = data[0][:2]
+    ask = getattr(named, method)
+    for labels, message in (
+        (["a", "d"], r"found 'd' in row 1.*\['a', 'b', 'c'\]"),
+        ([0, 3], "found 3 in row 1"),
+        ([0], r"shape \(1,\)"),
+        ([[True] * 3, [False] * 3], "row 1 allows no component"),
+        ([[True] * 2] * 2, r"\(2, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ask(X, labels=labels)
+    unnamed = GaussianMixture(2, random_state=0).fit(data[0])
+    with pytest.raises(ValueError, match=r"found 'a' in row 0.*no names"):
+        getattr(unnamed, method)(X, labels=["a", None])
+
+
+@pytest.mark.filterwarnings("ignore::emfast.exceptions.StarvedComponentWarning")
+@pytest.mark.parametrize("method", ["score", "score_samples", "predict_proba"])
+def test_rows_that_their_label_excludes_are_named(method):
+    mixture = BernoulliMixture(
+        3, probabilities_init=[[1.0, 0.5], [0.0, 0.5], [0.5, 0.5]], weights_init=[0.5, 0.5, 0.0],
+        max_iter=0,
+    ).fit([[1, 0], [0, 1], [1, 1]])  # fmt: skip
+    X = [[1, 0], [0, 0], [1, 1]]
+    ask = getattr(mixture, method)
+    ask(X, labels=[0, 1, -1])
+    for labels in ([0, 0, -1], [[True] * 3, [True, False, True], [True] * 3]):
+        with pytest.raises(ValueError, match="labels: row 1 has zero likelihood"):
+            ask(X, labels=labels)
+    # A component of weight 0 has produced no row.
+    with pytest.raises(ValueError, match="labels: row 2 has zero likelihood"):
+        ask(X, labels=[0, 1, 2])
+
+
+def test_rows_without_label_may_be_impossible_and_rows_without_weight_contradictory():
+    mixture = BernoulliMixture(1, probabilities_init=[[1.0]], max_iter=0).fit([[1]])
+    X = [[0], [1]]
+    assert_array_equal(mixture.score_samples(X, labels=[-1, 0]), [-np.inf, 0])
+    assert_array_equal(mixture.predict_proba(X, labels=[-1, 0]), [[1], [1]])
+    assert mixture.score(X, labels=[0, 0], sample_weight=[0, 1]) == 0

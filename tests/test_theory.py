@@ -252,9 +252,59 @@ def test_bad_arguments():
         elbo(model, X, q, sample_weight=-np.ones(10))
     with pytest.raises(ValueError, match="labels: numbers are component indices"):
         elbo(model, X, q, labels=np.full(10, 2))
-    with pytest.raises(ValueError, match="labels: found 'bus'; expected component indices"):
+    with pytest.raises(
+        ValueError, match="labels: found 'bus' in row 0; expected component indices"
+    ):
         elbo(model, X, q, labels=["bus"] * 10)
     with pytest.raises(ValueError, match="X: row 9 has zero likelihood"):
         elbo(model, np.vstack([X[:9], [[1e200]]]), q)
     with pytest.raises(ValueError, match="features"):
         elbo(model, np.zeros((10, 2)), q)
+
+
+# Step by step
+
+
+@pytest.mark.parametrize("kind", LABELS)
+@over_families
+def test_a_staircase_goes_up(family, precision, kind):
+    shape = Shape(801, 3, 3, 2)
+    case, other = setting(family, precision, shape), another_model(family, shape)
+    rng = np.random.default_rng(2)
+    known = None if kind == "none" else allowed_of(random_labels(kind, rng, 801, 3), 3)
+    weights = rng.uniform(0.1, 3.0, 801)
+    given = {"labels": known, "sample_weight": weights}
+    start = {f"{name}_init": value for name, value in family.named(other.emission).items()}
+    mixture = family.estimator(3, weights_init=other.latent, regular=1e-9, **start)
+
+    steps = theory.staircase(mixture, case.X, 5, **given)
+
+    assert [len(part) for part in steps] == [6, 5, 5]
+    rounding = (1e-11 if precision == "float64" else 1e-5) * np.abs(steps.log_likelihoods[0])
+    assert np.all(steps.lower_bounds > steps.log_likelihoods[:-1] - rounding)
+    assert np.all(steps.kl_divergences >= 0)
+    assert steps.lower_bounds[0] > steps.log_likelihoods[0] + 1
+    assert_allclose(
+        steps.lower_bounds + steps.kl_divergences, steps.log_likelihoods[1:], rtol=1e-13
+    )
+    fitted = mixture.set_params(tol=0, max_iter=5).fit(case.X, **given)
+    assert_allclose(
+        steps.log_likelihoods[1:] / weights.sum(), fitted.lower_bounds_,
+        rtol=1e-12 if precision == "float64" else 1e-5,
+    )  # fmt: skip
+
+
+def test_iterations_are_those_of_one_fit():
+    X = np.random.default_rng(0).standard_normal((100, 2))
+    mixture = GaussianMixture(3, random_state=0)
+    models = theory.iterations(mixture, X, 4)
+    assert len(models) == 5
+    assert not hasattr(mixture, "weights_")
+    for n_iter, model in enumerate(models):
+        alone = GaussianMixture(3, random_state=0, tol=0, max_iter=n_iter).fit(X)
+        np.testing.assert_array_equal(model.means_, alone.means_)
+    with pytest.raises(TypeError, match="estimator: found GaussianMixture"):
+        theory.iterations(Peer(2), X, 4)
+    for bad in (0, -1, 1.5, "2"):
+        with pytest.raises(ValueError, match="n_iter: found"):
+            theory.staircase(mixture, X, bad)

@@ -6,6 +6,7 @@ arguments that give its starting values, and the attributes that show its parame
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -24,6 +25,7 @@ from emfast.exceptions import (
 )
 from emfast.inference import FittedMixture
 from emfast.initialize import INIT_PARAMS, start_model, start_size
+from emfast.known import check_known_values, given_as_a_whole
 from emfast.labels import encode_labels
 from emfast.problem import MixtureProblem, Model
 from emfast.restarts import Restart, Starter, best_of
@@ -60,8 +62,8 @@ class BaseMixture(FittedMixture):
         "init_params": [StrOptions(set(INIT_PARAMS))],
         "random_state": ["random_state"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
-        "weights_init": ["array-like", None],
-        "fixed": [list, tuple, set, frozenset, None],
+        "weights_init": ["array-like", StrOptions({"equal"}), None],
+        "fixed": [list, tuple, set, frozenset, Mapping, None],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
@@ -165,7 +167,8 @@ class BaseMixture(FittedMixture):
         given = self._given(n_features)
         if self.weights_init is not None:
             given["weights"] = check_mixture_weights(self.weights_init, n_components)
-        fixed = self._check_fixed(("weights", *self._emission().groups), given)
+        fixed = self._known()
+        check_known_values(fixed, given, n_components)
         source = ArraySource(Batch(rows, near_one(weights), encoded))
         return (
             MixtureProblem(
@@ -179,15 +182,16 @@ class BaseMixture(FittedMixture):
 
     def _check_possible(self, problem: MixtureProblem, given: dict) -> None:
         """Raise where known parameters leave a row no component that its label allows."""
-        if not set(problem.emission.groups) <= problem.emission.fixed:
+        emission, batch, K = problem.emission, problem.source.batch, int(self.n_components)
+        known = np.all([emission.fixed.of(group, K) for group in emission.groups], axis=0)
+        if not known.any():
             return
-        batch = problem.source.batch
         parameters = self._given_model(problem, given).emission
         for chunk, rows in self._chunks(batch.X):
-            possible = problem.emission.impossible_rows(rows, parameters)
-            if possible is None:
+            zero = emission.impossible_rows(rows, parameters)
+            if zero is None:
                 return
-            possible = ~possible & batch.labels.allows(chunk, possible.shape)
+            possible = ~(zero & known) & batch.labels.allows(chunk, zero.shape)
             impossible = ~possible.any(axis=1)
             if batch.weights is not None:
                 impossible &= batch.weights[chunk] > 0
@@ -201,28 +205,15 @@ class BaseMixture(FittedMixture):
         """The model whose emission is given as a whole, with equal weights unless they are too."""
         K = int(self.n_components)
         flat = problem.emission.flat_start(problem.source.batch.X[:1], K)
-        weights = given.get("weights", np.full(K, 1 / K))
-        return Model(weights, problem.emission.with_groups(flat, given))
-
-    def _check_fixed(self, groups: tuple[str, ...], given: dict) -> frozenset[str]:
-        for group in self.fixed or ():
-            if group not in groups:
-                raise ValueError(f"fixed: found {group!r}; expected names among {groups}")
-        fixed = frozenset(self.fixed or ())
-        for group in sorted(fixed):
-            if group not in given:
-                raise ValueError(
-                    f"fixed: {group!r} needs the known values, but {group}_init is None"
-                )
-        return fixed
+        return problem.with_groups(Model(np.full(K, 1 / K), flat), given)
 
     def _run_starts(self, problem: MixtureProblem, given: dict) -> tuple[em.Trace, list[Restart]]:
         """All starts; one where the start is given as a whole or goes on from the last fit."""
         history, model = self._previous(problem, given) if self.warm_start else ((), None)
-        if model is None and {"weights", *problem.emission.groups} <= given.keys():
+        if model is None and given_as_a_whole(problem.groups, given):
             model = self._given_model(problem, given)
         # Elsewhere EM on a subsample would leave what is given before any row but its own is seen.
-        subsampled = model is None and given.keys() <= problem.fixed
+        subsampled = model is None and problem.fixed.covers(given)
         n_init = self.n_init if model is None else 1
         race = subsampled and n_init > 1 and self._races(problem.source.n_rows)
         K, shape = int(self.n_components), (problem.source.n_rows, problem.source.n_features)
@@ -336,12 +327,8 @@ class BaseMixture(FittedMixture):
                 f"warm_start: the last fit was of (emission, n_components, n_features) = {fitted}; "
                 f"expected {wanted}"
             )
-        model = self._model()
-        known = {group: given[group] for group in problem.emission.fixed}
-        weights = given["weights"] if problem.latent.fixed else model.latent
-        return tuple(self._history[:-1]), Model(
-            weights, problem.emission.with_groups(model.emission, known)
-        )
+        model = problem.with_groups(self._model(), problem.fixed.only(given))
+        return tuple(self._history[:-1]), model
 
     def _observe(self, start: int, iteration: em.Iteration) -> None:
         """Print progress as scikit-learn's mixtures do."""

@@ -2,6 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from numbers import Integral
 from typing import Any
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from emfast.data import Batch
 from emfast.emissions.base import Emission
+from emfast.known import NOTHING_KNOWN, Known, check_fixed
 from emfast.labels import Labels, encode_labels
 from emfast.latent import Latent, MixtureWeights
 from emfast.problem import Model, posterior
@@ -30,12 +32,18 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     _defining_attributes: tuple[str, ...] = ()
 
     @abstractmethod
-    def _emission(self, fixed: Collection[str] = ()) -> Emission:
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
         """The emission family that the constructor's arguments describe."""
 
-    def _latent(self, fixed: Collection[str] = ()) -> Latent:
+    def _latent(self, fixed: Known = NOTHING_KNOWN) -> Latent:
         """The latent structure: what makes this a mixture."""
-        return MixtureWeights(fixed="weights" in fixed)
+        return MixtureWeights(fixed=fixed)
+
+    def _known(self) -> Known:
+        """The parameters that the argument `fixed` says are known."""
+        emission = self._emission()
+        groups = (*self._latent().groups, *emission.groups)
+        return check_fixed(self.fixed, groups, emission.shared, int(self.n_components))
 
     @abstractmethod
     def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
@@ -92,10 +100,11 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             raise ValueError(f"X: found {rows.shape[1]} features; expected {n_features} features")
         return rows
 
-    def _known(self, labels: Any, n_rows: int) -> Labels:
-        """What labels of the fitted model's components say of rows."""
+    def _batch(self, X: Any, labels: Any) -> Batch:
+        """Rows that the fitted model can be asked about, with what is known of them."""
+        rows = self._rows(X)
         classes = getattr(self, "classes_", np.empty(0, object))
-        return encode_labels(labels, n_rows, len(self._model().latent), classes)
+        return Batch(rows, labels=encode_labels(labels, len(rows), len(self.weights_), classes))
 
     def _posterior(self, batch: Batch, *wanted: str) -> list[np.ndarray]:
         """The outputs of `problem.posterior` that are named, for every row.
@@ -105,7 +114,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         responsibilities.
         """
         emission, model = self._emission(), self._model()
-        out = self._pass(batch, wanted)
+        needed = wanted if batch.labels.nothing_known else {*wanted, "log_likelihoods"}
+        out = self._pass(batch, needed)
         for chunk, rows in self._chunks(batch.X):
             zero = emission.impossible_rows(rows, model.emission)
             if zero is None:
@@ -115,11 +125,13 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             if affected.size:
                 allowed = np.ascontiguousarray(possible[affected]).view(np.uint8)
                 part = Batch(rows[affected], labels=Labels(allowed=allowed))
-                for name, values in self._pass(part, wanted).items():
+                for name, values in self._pass(part, needed).items():
                     out[name][chunk][affected] = values
             _no_component(out, chunk.start + np.flatnonzero(~possible.any(axis=1)), model.latent)
-        if "log_likelihoods" in wanted:
-            _no_component(out, np.flatnonzero(out["log_likelihoods"] == -np.inf), model.latent)
+        if "log_likelihoods" in needed:
+            nowhere = out["log_likelihoods"] == -np.inf
+            _no_component(out, np.flatnonzero(nowhere), model.latent)
+            _refuse_contradictions(batch, nowhere)
         return [out[name] for name in wanted]
 
     def _pass(self, batch: Batch, wanted: Collection[str]) -> dict[str, np.ndarray]:
@@ -141,63 +153,79 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
 
     # What people ask of it
 
-    def score_samples(self, X):
+    def score_samples(self, X, *, labels=None):
         """Log-likelihood of every row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
+            What is known of each row's component, as in `fit`; names are those in ``classes_``.
 
         Returns
         -------
         ndarray of shape (n_samples,)
-            log p(x) in nats; -inf for a row that no component can produce.
-        """
-        rows = self._rows(X)
-        return self._posterior(Batch(rows), "log_likelihoods")[0]
+            log p(x) in nats, joint with the label where there is one: the log of the sum of
+            p(z) p(x | z) over the components z that it allows. -inf for a row without label that no
+            component can produce.
 
-    def score(self, X, y=None, sample_weight=None):
-        """Mean log-likelihood of the rows, in nats.
+        Raises
+        ------
+        ValueError
+            A row has zero likelihood under every component that its label allows.
+        """
+        return self._posterior(self._batch(X, labels), "log_likelihoods")[0]
+
+    def score(self, X, y=None, sample_weight=None, *, labels=None):
+        """Mean log-likelihood of the rows, in nats; joint with the label for labelled rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
+        labels : see `score_samples`
 
         Returns
         -------
         float
         """
-        total, weight = self._total(X, sample_weight)
+        total, weight = self._total(X, sample_weight, labels)
         return total / weight
 
-    def _total(self, X, sample_weight) -> tuple[float, float]:
+    def _total(self, X, sample_weight, labels=None) -> tuple[float, float]:
         """Weighted log-likelihood of the rows, and the sum of weights."""
-        scores = self.score_samples(X)
-        weights = check_sample_weight(sample_weight, len(scores))
+        batch = self._batch(X, labels)
+        weights = check_sample_weight(sample_weight, batch.n_rows)
+        scores = self._posterior(replace(batch, weights=weights), "log_likelihoods")[0]
         if weights is None:
             return float(scores.sum()), float(len(scores))
         return float(scores[weights > 0] @ weights[weights > 0]), float(weights.sum())
 
-    def predict_proba(self, X):
-        """Responsibilities: the probability of every component given the row.
+    def predict_proba(self, X, *, labels=None):
+        """Responsibilities: the probability of every component given the row, and its label.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        labels : see `score_samples`
 
         Returns
         -------
         ndarray of shape (n_samples, n_components)
-            Rows sum to 1; a row that no component can produce has the mixture's weights.
-        """
-        rows = self._rows(X)
-        return self._responsibilities(rows)
+            Rows sum to 1; components that a label excludes have 0. A row without label that no
+            component can produce has the mixture's weights.
 
-    def _responsibilities(self, rows: np.ndarray) -> np.ndarray:
+        Raises
+        ------
+        ValueError
+            A row has zero likelihood under every component that its label allows.
+        """
+        return self._responsibilities(self._batch(X, labels))
+
+    def _responsibilities(self, batch: Batch) -> np.ndarray:
         # With the likelihoods, which tell the rows that underflow under every component.
-        return self._posterior(Batch(rows), "responsibilities", "log_likelihoods")[0]
+        return self._posterior(batch, "responsibilities", "log_likelihoods")[0]
 
     def predict(self, X):
         """The most probable component of every row.
@@ -240,8 +268,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         return X, np.repeat(np.arange(len(counts)), counts)
 
     def _n_parameters(self) -> int:
-        """Free parameters: fixed groups do not count."""
-        fixed = frozenset(self.fixed or ())
+        """Free parameters: known ones do not count."""
+        fixed = self._known()
         latent, emission = self._latent(fixed), self._emission(fixed)
         K, D = emission.shape(self._model().emission)
         return latent.n_parameters(K) + emission.n_parameters(K, D)
@@ -296,9 +324,24 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         weights = check_sample_weight(sample_weight, len(rows))
         certainty = 0.0
         for chunk, part in self._chunks(rows):
-            largest = np.log(self._responsibilities(part).max(axis=1), dtype=np.float64)
+            shares = self._responsibilities(Batch(part))
+            largest = np.log(shares.max(axis=1), dtype=np.float64)
             certainty += float(largest.sum() if weights is None else largest @ weights[chunk])
         return self.bic(X, sample_weight=sample_weight) - 2 * certainty
+
+
+def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:
+    """Raise where a row of positive weight and its label exclude each other."""
+    if batch.labels.nothing_known:
+        return
+    contradictory = nowhere & batch.labels.restricts(batch.n_rows)
+    if batch.weights is not None:
+        contradictory &= batch.weights > 0
+    if contradictory.any():
+        raise ValueError(
+            f"labels: row {contradictory.argmax()} has zero likelihood under every component that "
+            "its label allows"
+        )
 
 
 def _no_component(out: dict[str, np.ndarray], rows: np.ndarray, weights: np.ndarray) -> None:

@@ -17,6 +17,7 @@ from emfast import em
 from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.exceptions import SingularComponentError
+from emfast.known import components_given
 from emfast.labels import Labels
 from emfast.problem import MixtureProblem, Model, expectation, posterior
 from emfast.threads import limited_openmp
@@ -67,8 +68,9 @@ def start_model(
     n_components : int
     init_params : one of `INIT_PARAMS`
     given : dict of ndarray
-        Groups with known starting values, "weights" among them. Where the locations of the
-        components are given, rows go to the nearest; `init_params` is not used.
+        Groups with known starting values, "weights" among them, NaN where a component has none.
+        Where the locations of components are given, rows go to the nearest; `init_params` is not
+        used. Components whose location is not given are spread over the rows as by k-means++.
     random_state : RandomState
     n_trials : int, default=0
         How many starts of this kind are tried by a few iterations of EM; the best goes on. One is
@@ -95,8 +97,7 @@ def start_model(
         model = _best_short_run(problem, n_components, kinds, TRIAL_ITER, random_state)
     else:
         model = _assigned_start(problem, n_components, init_params, locations, random_state)
-    weights = given.get("weights", model.latent)
-    return Model(weights, problem.emission.with_groups(model.emission, given))
+    return problem.with_groups(model, given)
 
 
 def _best_short_run(
@@ -192,7 +193,8 @@ def _assign(
         middle = X.mean(axis=0)
         X = X - middle
         if locations is not None:
-            scores = _squared_distances(X, locations - middle)
+            centres = _centres(X, batch.weights, known, locations - middle, random_state)
+            scores = _squared_distances(X, centres)
         elif init_params == "neighbourhood" and not np.any(known >= 0):
             scores = _neighbourhood_scores(X, batch.weights, n_components, random_state)
         else:
@@ -238,7 +240,8 @@ def _locations(
 ) -> np.ndarray:
     """A point for every component."""
     if np.any(known >= 0):
-        centres = _centres_with_labels(X, weights, known, n_components, random_state)
+        nowhere = np.full((n_components, X.shape[1]), np.nan)
+        centres = _centres(X, weights, known, nowhere, random_state)
     elif init_params == "random_from_data":
         centres = X[random_state.choice(len(X), n_components, replace=False)]
     elif init_params != "kmeans":
@@ -264,35 +267,39 @@ def _locations(
         return kmeans.fit(X, sample_weight=weights).cluster_centers_
 
 
-def _centres_with_labels(
+def _centres(
     X: np.ndarray,
     weights: np.ndarray | None,
     known: np.ndarray,
-    n_components: int,
+    locations: np.ndarray,
     random_state: np.random.RandomState,
 ) -> np.ndarray:
-    """Means of the labelled rows; components without any are spread over the other rows.
+    """The given locations, where there are none (NaN) the means of the labelled rows.
 
-    They are drawn one by one with probability proportional to the squared distance from the nearest
-    centre so far, as k-means++ does (Arthur and Vassilvitskii, 2007).
+    Components that have neither are spread over the other rows. They are drawn one by one with
+    probability proportional to the squared distance from the nearest centre so far, as k-means++
+    does (Arthur and Vassilvitskii, 2007).
     """
+    placed = components_given(locations)
+    if placed.all():
+        return locations
     weights = np.ones(len(X)) if weights is None else weights
-    centres = np.zeros((n_components, X.shape[1]), X.dtype)
-    totals = np.bincount(known[known >= 0], weights[known >= 0], n_components)
-    labelled = totals > 0
-    for k in np.flatnonzero(labelled):
+    centres = np.where(placed[:, None], locations, 0).astype(X.dtype)
+    totals = np.bincount(known[known >= 0], weights[known >= 0], len(centres))
+    for k in np.flatnonzero(~placed & (totals > 0)):
         centres[k] = np.average(X[known == k], axis=0, weights=weights[known == k])
+        placed[k] = True
     candidates = np.flatnonzero((known < 0) & (weights > 0))
     if candidates.size == 0:
         candidates = np.flatnonzero(weights > 0)
-    for k in np.flatnonzero(~labelled):
+    for k in np.flatnonzero(~placed):
         nearest = (
-            _squared_distances(X[candidates], centres[labelled]).min(axis=1) * weights[candidates]
+            _squared_distances(X[candidates], centres[placed]).min(axis=1) * weights[candidates]
         )
         total = nearest.sum()
         odds = nearest / total if total > 0 else None
         centres[k] = X[random_state.choice(candidates, p=odds)]
-        labelled[k] = True
+        placed[k] = True
     return centres
 
 

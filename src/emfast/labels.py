@@ -36,6 +36,12 @@ class Labels:
             return (component < 0) | (component == np.arange(shape[1]))
         return np.ones(shape, bool)
 
+    def restricts(self, n_rows: int) -> np.ndarray:
+        """Which rows have a label that excludes some component, (n_rows,), bool."""
+        if self.allowed is not None:
+            return ~self.allowed.all(axis=1)
+        return self.known(n_rows) >= 0
+
     def take(self, rows: np.ndarray) -> "Labels":
         return Labels(
             None if self.component is None else self.component[rows],
@@ -57,7 +63,7 @@ NOTHING_KNOWN = Labels()
 
 
 def encode_labels(
-    labels: Any, n_rows: int, n_components: int, fitted: np.ndarray | None = None
+    labels: Any, n_rows: int, n_components: int, classes: np.ndarray | None = None
 ) -> Labels:
     """Labels as component indices or as sets of allowed components.
 
@@ -68,8 +74,8 @@ def encode_labels(
         sorted to components 0, 1, ...; a categorical dtype keeps its order. None, NaN and
         pandas.NA are missing. A boolean array holds the components each row may have.
     n_rows, n_components : int
-    fitted : ndarray of shape (n_classes,), optional
-        The names that a fitted model has for its first components: labels can be no others.
+    classes : ndarray of shape (n_classes,), optional
+        Names that the first components have already; there are no others then.
 
     Returns
     -------
@@ -78,8 +84,8 @@ def encode_labels(
     Raises
     ------
     ValueError
-        Wrong length or shape, more classes than components, a name that the model has not, an
-        index out of range, or a row of a boolean array that allows nothing.
+        Wrong length or shape, more classes than components, a name that is none of the `classes`,
+        an index out of range, or a row of a boolean array that allows nothing.
     TypeError
         Values that cannot be sorted to components.
     """
@@ -97,9 +103,9 @@ def encode_labels(
     missing = _missing(values)
     if categories is None and _are_numbers(values, missing):
         return _encode_indices(values, missing, n_components)
-    if fitted is not None:
-        categories = _fitted_classes(values[~missing], fitted)
-    elif categories is None:
+    if classes is not None:
+        return _encode_known_classes(values, missing, classes)
+    if categories is None:
         categories = _sorted_classes(values[~missing])
     return _encode_classes(values, missing, categories, n_components)
 
@@ -159,9 +165,26 @@ def _encode_classes(
             f"labels: found {len(classes)} classes ({shown}{more}) for n_components="
             f"{n_components}; expected at most one class for each component"
         )
+    return _encode_known_classes(values, missing, classes)
+
+
+def _encode_known_classes(values: np.ndarray, missing: np.ndarray, classes: np.ndarray) -> Labels:
     code: dict[Hashable, int] = {name: i for i, name in enumerate(classes.tolist())}
     component = np.full(values.shape[0], -1, np.int32)
-    component[~missing] = [code[value] for value in values[~missing].tolist()]
+    present = np.flatnonzero(~missing)
+    try:
+        component[present] = [code.get(value, -1) for value in values[present].tolist()]
+    except TypeError as error:
+        raise TypeError(f"labels: expected names or numbers ({error})") from error
+    unknown = present[component[present] < 0]
+    if unknown.size:
+        if not len(classes):
+            expected = "component indices, for components had no names in the fit"
+        else:
+            expected = f"the names that components had in the fit, {classes.tolist()}"
+        raise ValueError(
+            f"labels: found {values[unknown[0]]!r} in row {unknown[0]}; expected {expected}"
+        )
     return Labels(component=component, classes=classes)
 
 
@@ -196,17 +219,6 @@ def _are_numbers(values: np.ndarray, missing: np.ndarray) -> bool:
             isinstance(value, Real) and not isinstance(value, bool) for value in values[~missing]
         )
     return values.dtype.kind in "iuf"
-
-
-def _fitted_classes(present: np.ndarray, fitted: np.ndarray) -> np.ndarray:
-    """The names that a fitted model has, where labels have no others."""
-    others = set(present.tolist()) - set(fitted.tolist())
-    if others:
-        raise ValueError(
-            f"labels: found {min(others, key=repr)!r}; expected component indices or names "
-            f"that the model was fitted with, {fitted.tolist()}"
-        )
-    return fitted
 
 
 def _sorted_classes(present: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from emfast.exceptions import (
     StarvedComponentWarning,
 )
 from emfast.labels import encode_labels
-from emfast.theory import iterations
+from emfast.theory import check_n_iter, iterations
 
 # When a path has arrived: the gain that is left to a row, in nats, and the most iterations.
 ARRIVED = 1e-10
@@ -97,7 +97,8 @@ def landscape(
     TypeError, ValueError
         The estimator is no mixture of two components, X has not one column, or an argument is bad.
     """
-    group, first, second = _checked(estimator, first, second)
+    check_n_iter(n_iter, 0)
+    group, first, second = _checked(estimator, X, first, second)
     labels = _encoded(labels, X)
     objective = np.full((second.size, first.size), np.nan)
     for place, mixture in _starts(estimator, group, first, second):
@@ -126,7 +127,8 @@ def paths(estimator, X, first, second, *, n_iter=10, sample_weight=None, labels=
     TypeError, ValueError
         See `landscape`.
     """
-    group, first, second = _checked(estimator, first, second)
+    check_n_iter(n_iter, 1)
+    group, first, second = _checked(estimator, X, first, second)
     positions = np.full((second.size, first.size, n_iter + 1, 2), np.nan)
     limits = np.full((second.size, first.size, 3), np.nan)
     given = {"sample_weight": sample_weight, "labels": _encoded(labels, X)}
@@ -141,7 +143,7 @@ def paths(estimator, X, first, second, *, n_iter=10, sample_weight=None, labels=
     return Paths(group, positions, *_distinct(limits, SAME * span))
 
 
-def _checked(estimator: Any, first: Any, second: Any) -> tuple[str, np.ndarray, np.ndarray]:
+def _checked(estimator: Any, X: Any, first: Any, second: Any) -> tuple[str, np.ndarray, np.ndarray]:
     """The group whose initial values are varied, and both axes of the grid."""
     if not isinstance(estimator, BaseMixture):
         raise TypeError(f"estimator: found {type(estimator).__name__}; expected a mixture")
@@ -150,6 +152,8 @@ def _checked(estimator: Any, first: Any, second: Any) -> tuple[str, np.ndarray, 
             f"estimator: found n_components={estimator.n_components}; expected 2, the initial "
             "values of which are the axes of the grid"
         )
+    if len(np.shape(X)) != 2 or np.shape(X)[1] != 1:
+        raise ValueError(f"X: found shape {np.shape(X)}; expected (n_samples, 1), one column")
     axes = []
     for name, values in (("first", first), ("second", second)):
         axis = np.asarray(values, dtype=np.float64)

@@ -1,6 +1,5 @@
 """The public mixtures: each names its emission; the algorithms are elsewhere."""
 
-from collections.abc import Collection
 from numbers import Real
 from typing import Any
 
@@ -10,8 +9,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from emfast.emissions.bernoulli import Bernoulli, BernoulliParameters
 from emfast.emissions.gaussian import COVARIANCE_TYPES, Gaussian, GaussianParameters
 from emfast.estimator import BaseMixture
+from emfast.known import NOTHING_KNOWN, Known
 from emfast.validation import (
     check_array_of,
+    check_of_components,
     check_positive_definite,
     check_probabilities,
     check_rows,
@@ -60,13 +61,18 @@ class GaussianMixture(BaseMixture):
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend
         on it.
-    weights_init : array-like of shape (n_components,), optional
+    weights_init : array-like of shape (n_components,) or "equal", optional
+        "equal" are the same for all components. This and the next ones may be lists with None for
+        components whose values are not given: these begin as without it, and share the weight that
+        the others leave.
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init, covariances_init : array-like, optional
         At most one of them, in the shape that `covariance_type` says: (n_components, n_features,
         n_features), (n_features, n_features), (n_components, n_features) or (n_components,).
-    fixed : collection of {"weights", "means", "covariances"}, optional
-        Groups that are known: they keep the values given above.
+    fixed : collection of {"weights", "means", "covariances"}, or mapping of them, optional
+        What is known: it keeps the values given above. A mapping says for a group True, or which
+        components' values are known: ``{"means": [True, False], "weights": True}``. Free weights
+        share what the known ones leave. `bic` and `aic` count free parameters.
     warm_start : bool, default=False
         Go on from the last fit.
     verbose : int, default=0
@@ -129,6 +135,15 @@ class GaussianMixture(BaseMixture):
     >>> mixture = GaussianMixture(2, random_state=0).fit(X, labels=labels)
     >>> mixture.classes_[mixture.predict([[1.1]])].item()
     'truck'
+
+    Weights and variances that are known, so that EM has but the means to find:
+
+    >>> from emfast.datasets import make_cars_and_trucks
+    >>> X, labels = make_cars_and_trucks(random_state=0)
+    >>> mixture = GaussianMixture(2, covariance_type="spherical", fixed=("weights", "covariances"),
+    ...                           weights_init=[0.6, 0.4], covariances_init=[1, 4])
+    >>> mixture.fit(X, labels=labels).means_.round(2).ravel().tolist()
+    [5.05, 9.98]
     """
 
     _parameter_constraints = {
@@ -183,7 +198,7 @@ class GaussianMixture(BaseMixture):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _emission(self, fixed: Collection[str] = ()) -> Gaussian:
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Gaussian:
         return Gaussian(self.covariance_type, reg_covar=self.reg_covar, fixed=fixed)
 
     def _simpler_emission(self) -> Gaussian | None:
@@ -196,7 +211,7 @@ class GaussianMixture(BaseMixture):
 
     def _check_columns(self, X: np.ndarray, weights: np.ndarray | None) -> None:
         check_squares(X, weights)
-        if self.reg_covar > 0 or "covariances" in (self.fixed or ()):
+        if self.reg_covar > 0 or "covariances" in self._known():
             return
         least, largest = column_ranges(X, weights)
         constant = np.flatnonzero(least == largest)
@@ -211,23 +226,31 @@ class GaussianMixture(BaseMixture):
         K, D = self.n_components, n_features
         given = {}
         if self.means_init is not None:
-            given["means"] = check_array_of(
-                "means_init", self.means_init, (K, D), "(n_components, n_features)"
+            given["means"] = check_of_components(
+                "means_init",
+                self.means_init,
+                lambda name, means: check_array_of(
+                    name, means, (K, D), "(n_components, n_features)"
+                ),
             )
         if self.covariances_init is not None and self.precisions_init is not None:
             raise ValueError(
                 "covariances_init and precisions_init: found both; expected at most one of them"
             )
-        if self.covariances_init is not None:
-            given["covariances"] = check_positive_definite(
-                "covariances_init", self.covariances_init, self.covariance_type, K, D
-            )
-        elif self.precisions_init is not None:
-            precisions = check_positive_definite(
-                "precisions_init", self.precisions_init, self.covariance_type, K, D
-            )
+
+        def covariances(name: str, values: Any) -> np.ndarray:
+            values = check_positive_definite(name, values, self.covariance_type, K, D)
+            if name == "covariances_init":
+                return values
             diagonal = self.covariance_type in ("diag", "spherical")
-            given["covariances"] = 1 / precisions if diagonal else inverse(precisions)
+            return 1 / values if diagonal else inverse(values)
+
+        for name in ("covariances_init", "precisions_init"):
+            values = getattr(self, name)
+            if values is not None and self.covariance_type == "tied":
+                given["covariances"] = covariances(name, values)
+            elif values is not None:
+                given["covariances"] = check_of_components(name, values, covariances)
         return given
 
     def _attributes(self, parameters: GaussianParameters) -> dict[str, np.ndarray]:
@@ -255,9 +278,11 @@ class BernoulliMixture(BaseMixture):
     ----------
     n_components : int, default=1
     tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
-    weights_init : array-like of shape (n_components,), optional
+    weights_init : array-like of shape (n_components,) or "equal", optional
     probabilities_init : array-like of shape (n_components, n_features), optional
-    fixed : collection of {"weights", "probabilities"}, optional
+        As `weights_init`, it may be a list with None for components that are not given.
+    fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
+        What is known: see `GaussianMixture`.
     warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
@@ -319,7 +344,7 @@ feature_names_in_ : see `GaussianMixture`
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _emission(self, fixed: Collection[str] = ()) -> Bernoulli:
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
 
     def _validate_rows(self, X: Any, *, reset: bool) -> np.ndarray:
@@ -344,8 +369,10 @@ feature_names_in_ : see `GaussianMixture`
             return {}
         shape = (self.n_components, n_features)
         return {
-            "probabilities": check_probabilities(
-                "probabilities_init", self.probabilities_init, shape
+            "probabilities": check_of_components(
+                "probabilities_init",
+                self.probabilities_init,
+                lambda name, values: check_probabilities(name, values, shape),
             )
         }
 

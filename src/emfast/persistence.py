@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from numbers import Integral, Real
 from pathlib import Path
@@ -84,7 +85,7 @@ def load(path: str | os.PathLike) -> BaseMixture:
     -------
     GaussianMixture or BernoulliMixture
         Predicts the same bits as the one saved. Tuples and sets among the constructor's arguments
-        have become lists.
+        have become lists, and mappings dicts.
 
     Raises
     ------
@@ -227,7 +228,13 @@ def _plain(name: str, value: Any, classes: bool = False) -> Any:
             return [_plain(name, item) for item in value]
         if isinstance(value, set | frozenset):
             return sorted(_plain(name, item) for item in value)
-    expected = "strings or numbers" if classes else "None, strings, numbers, lists or arrays"
+        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+            return {key: _plain(name, item) for key, item in value.items()}
+        if hasattr(value, "__array__"):
+            return _plain(name, np.asarray(value).tolist())
+    expected = (
+        "strings or numbers" if classes else "None, strings, numbers, lists, mappings or arrays"
+    )
     raise TypeError(f"{name}: cannot store {value!r} of {type(value)}; expected {expected}")
 
 

@@ -169,10 +169,17 @@ def trace(model: BaseMixture, ax: "Axes | None" = None) -> "Axes":
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        No start ran for an iteration.
     """
     check_is_fitted(model, "restarts_")
-    ax = _axes(ax)
     runs = [restart for restart in model.restarts_ if restart.lower_bounds]
+    if not runs:
+        raise ValueError("model: found no iterations in its restarts_; expected some to draw")
+    ax = _axes(ax)
     n_rows, longest = max(run.n_rows for run in runs), max(run.n_iter for run in runs)
     for run in sorted(runs, key=lambda run: run.won):
         _draw_run(ax, run, ":" if run.n_rows < n_rows else "-")
@@ -205,7 +212,7 @@ def _draw_run(ax, run: Restart, line: str) -> None:
     )
     if run.won:
         ax.annotate(
-            f"{run.lower_bounds[-1]:.4f}",
+            _number(run.lower_bounds[-1], 7),
             (number[-1], run.lower_bounds[-1]),
             xytext=(0, 9),
             textcoords="offset points",
@@ -312,9 +319,10 @@ def landscape(grid: Landscape, ax: "Axes | None" = None) -> "Axes":
         contours(grid, ax)
     else:
         drawn = ax.pcolormesh(*plane, vmin=levels[0], vmax=objective.max(), **style)
-    when = f"after {grid.n_iter} iterations" if grid.n_iter else "of the start"
+    plural = "" if grid.n_iter == 1 else "s"
+    when = f"after {grid.n_iter} iteration{plural}" if grid.n_iter else "of the start"
     bar = ax.figure.colorbar(drawn, ax=ax, label=f"objective {when} (nats a row)", pad=0.02)
-    bar.set_ticks(levels[:: max(1, len(levels) // 7)])
+    bar.set_ticks(_round_numbers(7, objective, levels[0]))
     bar.outline.set_visible(False)
     _name_plane(ax, grid.group, "initial ")
     ax.spines[:].set_visible(False)
@@ -353,11 +361,15 @@ def contours(grid: Landscape, ax: "Axes", colour: str = "white") -> "Axes":
 
 
 def _levels(objective: np.ma.MaskedArray) -> np.ndarray:
-    """Round numbers between which colours change, from where there is more to see."""
+    """Between which colours change; they begin where there is more to see."""
+    return _round_numbers(36, objective, np.quantile(objective.compressed(), LOWEST_SHOWN))
+
+
+def _round_numbers(at_most: int, objective: np.ma.MaskedArray, lowest: float) -> np.ndarray:
     from matplotlib.ticker import MaxNLocator
 
-    low, high = np.quantile(objective.compressed(), LOWEST_SHOWN), objective.max()
-    return MaxNLocator(36).tick_values(low, high)
+    numbers = MaxNLocator(at_most).tick_values(lowest, objective.max())
+    return numbers[numbers >= lowest - 1e-9 * abs(lowest)]
 
 
 def _surface():
@@ -401,7 +413,7 @@ def attractors(grid: Paths, ax: "Axes | None" = None) -> "Axes":
             markeredgecolor="white",
             markeredgewidth=1.4,
             linestyle="none",
-            label=f"({place[0]:.3g}, {place[1]:.3g}), objective {objective:.4g}",
+            label=f"({_number(place[0])}, {_number(place[1])}), objective {_number(objective, 4)}",
             zorder=5,
         )
     _name_plane(ax, grid.group)
@@ -424,6 +436,10 @@ def _axes(ax: "Axes | None") -> "Axes":
     from matplotlib import pyplot
 
     return pyplot.subplots(figsize=(7, 5), layout="constrained")[1]
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _plain(ax) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import emcore
 from emfast.data import ArraySource, Batch
 from emfast.emissions.base import Emission
+from emfast.known import Known
 from emfast.labels import NOTHING_KNOWN
 from emfast.latent.base import Latent
 from emfast.latent.mixture import MixtureWeights
@@ -119,9 +120,21 @@ class MixtureProblem:
         return 1e-5 if self.source.dtype == "float32" else 1e-11
 
     @property
-    def fixed(self) -> frozenset[str]:
-        """The groups of parameters that are known."""
-        return self.emission.fixed | ({"weights"} if self.latent.fixed else frozenset())
+    def fixed(self) -> Known:
+        """The parameters that are known."""
+        return Known({**self.latent.fixed, **self.emission.fixed})
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of all groups of parameters."""
+        return (*self.latent.groups, *self.emission.groups)
+
+    def with_groups(self, model: Model, given: dict[str, np.ndarray]) -> Model:
+        """Replace groups by given values, except where these are NaN."""
+        return Model(
+            self.latent.with_groups(model.latent, given),
+            self.emission.with_groups(model.emission, given),
+        )
 
     @cached_property
     def constant(self) -> Any:

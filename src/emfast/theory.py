@@ -102,23 +102,32 @@ def elbo(model, X, responsibilities, *, sample_weight=None, labels=None) -> Elbo
     """
     if not isinstance(model, FittedMixture):
         raise TypeError(f"model: found {type(model).__name__}; expected a fitted mixture")
-    rows = model._rows(X)
-    n_rows, n_components = rows.shape[0], len(model._model().latent)
+    batch = model._batch(X, labels)
+    n_rows, n_components = batch.n_rows, len(model._model().latent)
     weights = check_sample_weight(sample_weight, n_rows)
-    known = model._known(labels, n_rows)
+    batch = replace(batch, weights=weights)
+    log_likelihoods = model._posterior(batch, "log_likelihoods")[0]
+    used = np.ones(n_rows, bool) if weights is None else weights > 0
+    _check_possible(log_likelihoods, used)
     q = _as_table(responsibilities, (n_rows, n_components))
     step = max(1, CHUNK_NUMBERS // n_components)
     totals = np.zeros(3)
     for start in range(0, n_rows, step):
-        chunk = np.arange(start, min(n_rows, start + step))
-        if weights is not None:
-            chunk = chunk[weights[chunk] > 0]
-        batch = Batch(rows, weights, known).take(chunk)
-        parts = _parts(model, batch, _probabilities(q[chunk], chunk), chunk)
-        totals += parts.sum(axis=1) if weights is None else parts @ batch.weights
+        rows = start + np.flatnonzero(used[start : start + step])
+        part = batch.take(rows)
+        totals += _parts(model, part, _probabilities(q[rows], rows), log_likelihoods[rows])
     log_likelihood, lower_bound, divergence = totals.tolist()
     # Below 0 by rounding alone.
     return Elbo(log_likelihood, lower_bound, max(0.0, divergence))
+
+
+def _check_possible(log_likelihoods: np.ndarray, used: np.ndarray) -> None:
+    impossible = used & (log_likelihoods == -np.inf)
+    if impossible.any():
+        raise ValueError(
+            f"X: row {impossible.argmax()} has zero likelihood under every component; expected "
+            "rows that have a posterior"
+        )
 
 
 def _as_table(responsibilities: Any, shape: tuple[int, int]) -> np.ndarray:
@@ -156,42 +165,36 @@ def _probabilities(q: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return q / sums
 
 
-def _parts(model: FittedMixture, batch: Batch, q: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """log p(x), L and KL of every row, of shape (3, n_rows)."""
-    r, log_likelihoods = model._posterior(batch, "responsibilities", "log_likelihoods")
-    impossible = log_likelihoods == -np.inf
-    if impossible.any():
-        raise ValueError(
-            f"X: row {numbers[impossible.argmax()]} has zero likelihood under every component that "
-            "its label allows; expected rows that have a posterior"
-        )
-    log_r = _log_posterior(model, batch, r, log_likelihoods, q > 0)
-    entropy = -xlogy(q, q).sum(axis=1)
+def _parts(
+    model: FittedMixture, batch: Batch, q: np.ndarray, log_likelihoods: np.ndarray
+) -> np.ndarray:
+    """Weighted sums of log p(x), L and KL."""
+    log_r = _log_posterior(model, batch, q > 0, log_likelihoods)
     # No responsibility times minus infinity is nothing.
-    expected = (q * np.where(q > 0, log_r, 0.0)).sum(axis=1)
-    return np.stack([log_likelihoods, log_likelihoods + expected + entropy, -expected - entropy])
+    divergences = (xlogy(q, q) - q * np.where(q > 0, log_r, 0.0)).sum(axis=1)
+    parts = np.stack([log_likelihoods, log_likelihoods - divergences, divergences])
+    return parts.sum(axis=1) if batch.weights is None else parts @ batch.weights
 
 
 def _log_posterior(
-    model: FittedMixture,
-    batch: Batch,
-    r: np.ndarray,
-    log_likelihoods: np.ndarray,
-    wanted: np.ndarray,
+    model: FittedMixture, batch: Batch, wanted: np.ndarray, log_likelihoods: np.ndarray
 ) -> np.ndarray:
     """log p(k | x), where `wanted` also of responsibilities that are lost beside the largest.
 
     The likelihood of a row joint with the label k is p(x, k), of which no digits are lost.
     """
-    r = r.astype(np.float64)
+    r = model._responsibilities(batch).astype(np.float64)
     with np.errstate(divide="ignore"):
         log_r = np.log(r / r.sum(axis=1, keepdims=True))
     lost = wanted & (r == 0) & batch.labels.allows(slice(None), r.shape)
+    impossible = model._emission().impossible_rows(batch.X, model._model().emission)
+    if impossible is not None:
+        lost &= ~impossible
     for k in np.flatnonzero(lost.any(axis=0)):
         rows = np.flatnonzero(lost[:, k])
         as_k = Labels(component=np.full(rows.size, k, np.int32))
-        joint = model._posterior(replace(batch.take(rows), labels=as_k), "log_likelihoods")[0]
-        log_r[rows, k] = joint - log_likelihoods[rows]
+        joint = model._pass(replace(batch.take(rows), labels=as_k), ["log_likelihoods"])
+        log_r[rows, k] = joint["log_likelihoods"] - log_likelihoods[rows]
     return log_r
 
 
@@ -243,7 +246,7 @@ def staircase(estimator, X, n_iter=6, *, sample_weight=None, labels=None) -> Sta
     given = {"sample_weight": sample_weight, "labels": labels}
     log_likelihoods, parts = [], []
     for after in iterates:
-        q = _own_responsibilities(before, X, labels)
+        q = before.predict_proba(X, labels=labels)
         if not log_likelihoods:
             log_likelihoods.append(elbo(before, X, q, **given).log_likelihood)
         parts.append(elbo(after, X, q, **given))
@@ -271,8 +274,7 @@ def iterations(estimator, X, n_iter, *, sample_weight=None, labels=None) -> list
     """
     if not isinstance(estimator, BaseMixture):
         raise TypeError(f"estimator: found {type(estimator).__name__}; expected a mixture")
-    if not isinstance(n_iter, Integral) or n_iter < 1:
-        raise ValueError(f"n_iter: found {n_iter!r}; expected an integer of at least 1")
+    check_n_iter(n_iter, 1)
     given = {"sample_weight": sample_weight, "labels": labels}
     models = [clone(estimator).set_params(tol=0, max_iter=0, warm_start=False).fit(X, **given)]
     for _ in range(n_iter):
@@ -280,7 +282,6 @@ def iterations(estimator, X, n_iter, *, sample_weight=None, labels=None) -> list
     return models
 
 
-def _own_responsibilities(model: FittedMixture, X: Any, labels: Any) -> np.ndarray:
-    rows = model._rows(X)
-    batch = Batch(rows, labels=model._known(labels, rows.shape[0]))
-    return model._posterior(batch, "responsibilities", "log_likelihoods")[0]
+def check_n_iter(n_iter: Any, least: int) -> None:
+    if not isinstance(n_iter, Integral) or n_iter < least:
+        raise ValueError(f"n_iter: found {n_iter!r}; expected an integer of at least {least}")

@@ -1,6 +1,7 @@
 """Checks of what users give; every message names the argument, what was found, what is expected."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,14 +61,54 @@ def check_array_of(name: str, values: Any, shape: tuple[int, ...], meaning: str)
     return np.array(array, order="C")
 
 
+def check_of_components(
+    name: str, values: Any, check: Callable[[str, Any], np.ndarray]
+) -> np.ndarray:
+    """What `check` makes of values of every component, NaN where a list has None: not given."""
+    missing = _is_none(values)
+    if not missing.any():
+        return check(name, values)
+    if missing.all():
+        raise ValueError(f"{name}: found None for every component; expected values for some")
+    # In place of what is missing, something that passes if the rest does.
+    something = next(value for value in values if value is not None)
+    filled = check(name, [something if value is None else value for value in values])
+    filled[missing] = np.nan
+    return filled
+
+
+def _is_none(values: Any) -> np.ndarray:
+    if isinstance(values, list | tuple):
+        return np.array([value is None for value in values], bool)
+    return np.zeros(1, bool)
+
+
 def check_mixture_weights(weights_init: Any, n_components: int) -> np.ndarray:
-    """Weights of the components: non-negative numbers that sum to 1."""
-    weights = check_array_of("weights_init", weights_init, (n_components,), "(n_components,)")
+    """Weights of the components: non-negative numbers that sum to 1.
+
+    "equal" are the same for all. Where a list has None, which becomes NaN, components share what
+    the others leave.
+    """
+    if isinstance(weights_init, str):
+        return np.full(n_components, 1 / n_components)
+    weights = check_of_components(
+        "weights_init",
+        weights_init,
+        lambda name, values: check_array_of(name, values, (n_components,), "(n_components,)"),
+    )
+    total = np.nansum(weights)
     if np.any(weights < 0):
-        raise ValueError(f"weights_init: found {weights.min()}; expected no negatives")
-    if not np.isclose(weights.sum(), 1.0, rtol=0, atol=1e-6):
-        raise ValueError(f"weights_init: found a sum of {weights.sum()}; expected 1")
-    return weights / weights.sum()
+        raise ValueError(f"weights_init: found {np.nanmin(weights)}; expected no negatives")
+    if np.isnan(weights).any():
+        if not total < 1:
+            raise ValueError(
+                f"weights_init: found a sum of {total}; expected less than 1, for the components "
+                "that are None share what is left"
+            )
+        return weights
+    if not np.isclose(total, 1.0, rtol=0, atol=1e-6):
+        raise ValueError(f"weights_init: found a sum of {total}; expected 1")
+    return weights / total
 
 
 def check_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import oracle
 from emfast.emissions.gaussian import COVARIANCE_TYPES
+from emfast.known import Known
 from emfast.problem import Model
 from families import (
     FAMILIES,
@@ -145,7 +146,7 @@ def test_known_means_are_what_covariances_are_taken_about(covariance_type):
     family = GaussianFamily(covariance_type)
     case = setting(family, "float64", Shape(200, 3, 2, 1))
     emission = family.emission(regular=0.0)
-    emission.fixed = frozenset({"means"})
+    emission.fixed = Known({"means"})
     statistics = estep(family, case.model, case.X)
     after = emission.mstep(statistics.emission, case.model.emission)
     r, _ = oracle.respond(family.log_densities(case.X, case.model.emission), case.model.latent)

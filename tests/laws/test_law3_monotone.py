@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 
 from emfast import em
+from emfast.known import Known
 from emfast.latent import MixtureWeights
 from families import (
     LABELS,
@@ -55,9 +56,9 @@ def test_objective_never_falls_with_known_groups_and_these_stay(family, precisio
     for group in ("weights", *family.named(start.emission)):
         steps = problem(family, case.X)
         if group == "weights":
-            steps = replace(steps, latent=MixtureWeights(fixed=True))
+            steps = replace(steps, latent=MixtureWeights(fixed={"weights"}))
         else:
-            steps.emission.fixed = frozenset({group})
+            steps.emission.fixed = Known({group})
         models = [start]
         trace = em.maximize(steps, start, tol=0, max_iter=5)
         for _ in range(5):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from emfast.known import NOTHING_KNOWN, Known
 from emfast.statistics import Statistics
 
 
@@ -29,13 +30,17 @@ class Emission(ABC):
     kind : str
         What it is, in words: models of one kind can stand in for each other.
     groups : tuple of str
-        The names of the parameter groups, each of which can be given and fixed as a whole.
-    fixed : frozenset of str
+        The names of the parameter groups, which can be given and fixed, the locations first.
+    shared : tuple of str
+        Those whose values all components share; others have the component axis first.
+    fixed : Known
+        The parameters that the M-step leaves as they are.
     """
 
     kind: str = ""
     groups: tuple[str, ...] = ()
-    fixed: frozenset[str] = frozenset()
+    shared: tuple[str, ...] = ()
+    fixed: Known = NOTHING_KNOWN
 
     @abstractmethod
     def kernel(
@@ -64,7 +69,7 @@ class Emission(ABC):
 
     @abstractmethod
     def mstep(self, statistics: Any, parameters: Any) -> Any:
-        """The parameters that maximise the expected log-density; fixed groups stay as they are."""
+        """The parameters that maximise the expected log-density; known ones stay as they are."""
 
     @abstractmethod
     def flat_start(self, X: np.ndarray, n_components: int) -> Any:
@@ -80,7 +85,7 @@ class Emission(ABC):
 
     @abstractmethod
     def with_groups(self, parameters: Any, given: dict[str, np.ndarray]) -> Any:
-        """Replace whole groups by given values."""
+        """Replace groups by given values, except where these are NaN."""
 
     @abstractmethod
     def reseed(
@@ -93,8 +98,13 @@ class Emission(ABC):
         """(n_components, n_features)."""
 
     @abstractmethod
+    def group_size(self, group: str, n_components: int, n_features: int) -> int:
+        """How many numbers a group has for one or more components."""
+
     def n_parameters(self, n_components: int, n_features: int) -> int:
-        """How many free parameters there are; fixed groups do not count."""
+        """How many free parameters there are; known ones do not count."""
+        free = {group: self.fixed.n_free(group, n_components) for group in self.groups}
+        return sum(self.group_size(group, n, n_features) for group, n in free.items() if n > 0)
 
     @abstractmethod
     def draw(

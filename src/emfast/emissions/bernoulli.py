@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from emfast.emissions.base import Emission, refuse_another_kind
+from emfast.known import Known, filled
 from emfast.statistics import starved
 
 # log p and log(1 - p) are not taken to be lower: a row that a component excludes stays comparable.
@@ -57,14 +58,14 @@ class Bernoulli(Emission):
 
     Parameters
     ----------
-    fixed : collection of "probabilities"
+    fixed : collection or mapping of "probabilities", see `known.Known`
     """
 
     kind = "Bernoulli"
     groups = ("probabilities",)
 
     def __init__(self, *, fixed=()):
-        self.fixed = frozenset(fixed)
+        self.fixed = Known(fixed)
 
     def kernel(
         self,
@@ -99,7 +100,7 @@ class Bernoulli(Emission):
         gone = starved(statistics.counts)
         n = np.where(gone, 1.0, statistics.counts)[:, None]
         p = np.clip(statistics.reference + statistics.first / n, 0.0, 1.0)
-        p[gone] = parameters.probabilities[gone]
+        p = self.fixed.keep("probabilities", p, parameters.probabilities, gone)
         return BernoulliParameters(p)
 
     def start(
@@ -108,7 +109,8 @@ class Bernoulli(Emission):
         # A probability of 0 or 1 would never move again.
         p = self.mstep(statistics, parameters).probabilities
         average = statistics.counts @ p / statistics.counts.sum()
-        return BernoulliParameters((1 - START_SHRINKAGE) * p + START_SHRINKAGE * average)
+        shrunk = (1 - START_SHRINKAGE) * p + START_SHRINKAGE * average
+        return BernoulliParameters(self.fixed.keep("probabilities", shrunk, p))
 
     def flat_start(self, X: np.ndarray, n_components: int) -> BernoulliParameters:
         return BernoulliParameters(np.full((n_components, X.shape[1]), 0.5))
@@ -116,7 +118,7 @@ class Bernoulli(Emission):
     def with_groups(
         self, parameters: BernoulliParameters, given: dict[str, np.ndarray]
     ) -> BernoulliParameters:
-        return BernoulliParameters(given.get("probabilities", parameters.probabilities))
+        return BernoulliParameters(filled(given.get("probabilities"), parameters.probabilities))
 
     def reseed(
         self,
@@ -127,13 +129,13 @@ class Bernoulli(Emission):
     ) -> BernoulliParameters:
         p = parameters.probabilities.copy()
         p[components] = 0.5 * (rows + p[healthy].mean(axis=0))
-        return BernoulliParameters(p)
+        return BernoulliParameters(self.fixed.keep("probabilities", p, parameters.probabilities))
 
     def shape(self, parameters: BernoulliParameters) -> tuple[int, int]:
         return parameters.probabilities.shape
 
-    def n_parameters(self, n_components: int, n_features: int) -> int:
-        return 0 if "probabilities" in self.fixed else n_components * n_features
+    def group_size(self, group: str, n_components: int, n_features: int) -> int:
+        return n_components * n_features
 
     def draw(
         self,

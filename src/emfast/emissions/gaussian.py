@@ -27,6 +27,7 @@ from emfast.emissions.covariances import (
 )
 from emfast.emissions.degeneracy import degenerate_components
 from emfast.exceptions import SingularComponentError
+from emfast.known import Known, filled
 from emfast.statistics import Statistics, starved
 
 COVARIANCE_TYPES = tuple(STRUCTURES)
@@ -151,7 +152,7 @@ class Gaussian(Emission):
     covariance_type : {"full", "tied", "diag", "spherical"}
     reg_covar : float, default=1e-6
         Added to the variances in every M-step.
-    fixed : collection of "means" and "covariances"
+    fixed : collection or mapping of "means" and "covariances", see `known.Known`
     """
 
     groups = ("means", "covariances")
@@ -160,7 +161,8 @@ class Gaussian(Emission):
         self.covariance_type = covariance_type
         self.structure = STRUCTURES[covariance_type]
         self.reg_covar = reg_covar
-        self.fixed = frozenset(fixed)
+        self.fixed = Known(fixed)
+        self.shared = ("covariances",) if self.structure.shared else ()
 
     @property
     def kind(self) -> str:
@@ -221,22 +223,21 @@ class Gaussian(Emission):
     ) -> GaussianParameters:
         counts, origin, structure = statistics.counts, statistics.origin, self.structure
         gone = starved(counts)
-        some_gone = np.count_nonzero(gone) > 0
         n = np.maximum(counts, LEAST_COUNT)
-        means = parameters.means
-        if "means" not in self.fixed:
-            means = origin + statistics.first / n[:, None]
-            if some_gone:
-                means[gone] = parameters.means[gone]
+        means = origin + statistics.first / n[:, None]
+        means = self.fixed.keep("means", means, parameters.means, gone)
         if "covariances" in self.fixed:
             return replace(parameters, means=means)
         second = statistics.about(means)[1]
         unknown = LOST_DIGITS * statistics.epsilon * (means - origin) ** 2
         covariances = structure.averages(second, n, means.shape[1])
         covariances = structure.raise_variances(covariances, unknown, self.reg_covar)
-        if some_gone and not structure.shared:
-            covariances[gone] = parameters.covariances[gone]
-        return self._regular(means, covariances, statistics.epsilon, gone)
+        kept = gone | self.fixed.of("covariances", len(gone))
+        estimate = self._regular(means, covariances, statistics.epsilon, kept)
+        if np.count_nonzero(kept) and not structure.shared:
+            estimate.covariances[kept] = parameters.covariances[kept]
+            estimate.factors[kept] = parameters.factors[kept]
+        return estimate
 
     def is_precise(self, statistics: GaussianStatistics, parameters: GaussianParameters) -> bool:
         distances = self.structure.whitened(
@@ -249,17 +250,18 @@ class Gaussian(Emission):
         means: np.ndarray,
         covariances: np.ndarray,
         epsilon: float,
-        gone: np.ndarray | bool = False,
+        kept: np.ndarray | bool = False,
     ) -> GaussianParameters:
         """Parameters with regular covariances, which are overwritten.
 
         With ``reg_covar > 0`` a covariance that is singular to rounding gets the smallest
-        eigenvalues that keep it regular; without, it is an error, except for components that are
-        `gone`.
+        eigenvalues that keep it regular; without, it is an error, except for components whose
+        covariances are `kept` as they were.
         """
         factors, singular = self.structure.regular(covariances, means, epsilon, self.reg_covar)
         if np.count_nonzero(singular):
-            singular = singular if self.structure.shared else singular & ~np.asarray(gone)
+            if not self.structure.shared:
+                singular = singular & ~np.asarray(kept)
             self._refuse_singular(np.flatnonzero(singular))
         return GaussianParameters(means, covariances, factors)
 
@@ -297,11 +299,10 @@ class Gaussian(Emission):
     def with_groups(
         self, parameters: GaussianParameters, given: dict[str, np.ndarray]
     ) -> GaussianParameters:
-        if "means" in given:
-            parameters = replace(parameters, means=given["means"])
-        if "covariances" in given:
-            parameters = self.parameters(parameters.means, given["covariances"])
-        return parameters
+        means = filled(given.get("means"), parameters.means)
+        if "covariances" not in given:
+            return replace(parameters, means=means)
+        return self.parameters(means, filled(given["covariances"], parameters.covariances))
 
     def reseed(
         self,
@@ -311,22 +312,22 @@ class Gaussian(Emission):
         healthy: np.ndarray,
     ) -> GaussianParameters:
         means = parameters.means.copy()
-        if "means" not in self.fixed:
-            means[components] = rows
+        means[components] = rows
+        means = self.fixed.keep("means", means, parameters.means)
         if self.structure.shared or "covariances" in self.fixed:
             return replace(parameters, means=means)
         covariances = parameters.covariances.copy()
         covariances[components] = covariances[healthy].mean(axis=0)
+        covariances = self.fixed.keep("covariances", covariances, parameters.covariances)
         return self.parameters(means, covariances)
 
     def shape(self, parameters: GaussianParameters) -> tuple[int, int]:
         return parameters.means.shape
 
-    def n_parameters(self, n_components: int, n_features: int) -> int:
-        means = 0 if "means" in self.fixed else n_components * n_features
-        if "covariances" in self.fixed:
-            return means
-        return means + self.structure.n_parameters(n_components, n_features)
+    def group_size(self, group: str, n_components: int, n_features: int) -> int:
+        if group == "means":
+            return n_components * n_features
+        return self.structure.n_parameters(n_components, n_features)
 
     def draw(
         self,

@@ -6,16 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from emfast.known import NOTHING_KNOWN, Known
+
 
 class Latent(ABC):
     """p(z): how the components of rows are distributed, with its M-step.
 
     Attributes
     ----------
-    fixed : bool, whether the parameters are known
+    groups : tuple of str
+        The names of the parameter groups, which can be given and fixed.
+    fixed : Known
+        The parameters that the M-step leaves as they are.
     """
 
-    fixed: bool
+    groups: tuple[str, ...] = ()
+    fixed: Known = NOTHING_KNOWN
 
     @abstractmethod
     def kernel(self, parameters: Any, kernels: ModuleType) -> Any:
@@ -27,7 +33,11 @@ class Latent(ABC):
 
     @abstractmethod
     def mstep(self, counts: np.ndarray, parameters: Any) -> Any:
-        """The parameters that maximise the expected log p(z); fixed ones stay as they are."""
+        """The parameters that maximise the expected log p(z); known ones stay as they are."""
+
+    @abstractmethod
+    def with_groups(self, parameters: Any, given: dict[str, np.ndarray]) -> Any:
+        """Replace groups by given values, except where these are NaN."""
 
     @abstractmethod
     def n_parameters(self, n_components: int) -> int:

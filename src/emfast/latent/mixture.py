@@ -1,25 +1,27 @@
 """Independent components: the latent structure of a mixture."""
 
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from emfast.known import Known, components_given
 from emfast.latent.base import Latent
 from emfast.statistics import starved
 
 
-@dataclass(frozen=True)
 class MixtureWeights(Latent):
     """p(z = k) = weights[k], the same for every row.
 
     Parameters
     ----------
-    fixed : bool, whether the weights are known
+    fixed : collection or mapping of "weights", see `known.Known`
     """
 
-    fixed: bool = False
+    groups = ("weights",)
+
+    def __init__(self, *, fixed=()):
+        self.fixed = Known(fixed)
 
     def kernel(self, weights: np.ndarray, kernels: ModuleType) -> Any:
         with np.errstate(divide="ignore"):
@@ -29,11 +31,34 @@ class MixtureWeights(Latent):
         return weights
 
     def mstep(self, counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """weights[k] = sum of the responsibilities of k / sum of all; 0 for a starved component."""
-        if self.fixed:
+        """weights[k] = sum of the responsibilities of k / sum of all; 0 for a starved component.
+
+        Free weights share what the known ones leave, in proportion to their sums.
+        """
+        if "weights" in self.fixed:
             return weights
         counts = np.where(starved(counts), 0.0, counts)
-        return counts / counts.sum()
+        known = self.fixed.of("weights", len(weights))
+        if not known.any():
+            return counts / counts.sum()
+        return _shared(counts, weights, known) if counts[~known].sum() > 0 else weights
+
+    def with_groups(self, weights: np.ndarray, given: dict[str, np.ndarray]) -> np.ndarray:
+        """Weights that are not given share what the given ones leave."""
+        if "weights" not in given:
+            return weights
+        return _shared(weights, given["weights"], components_given(given["weights"]))
 
     def n_parameters(self, n_components: int) -> int:
-        return 0 if self.fixed else n_components - 1
+        return max(self.fixed.n_free("weights", n_components) - 1, 0)
+
+
+def _shared(shares: np.ndarray, weights: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The `known` weights, and what they leave in proportion to `shares`, if these are not 0."""
+    if known.all():
+        return weights
+    if not shares[~known].sum() > 0:
+        shares = np.ones(len(weights))
+    shares = np.where(known, 0.0, shares)
+    left = max(1.0 - weights[known].sum(), 0.0)
+    return np.where(known, weights, left * (shares / shares.sum()))
