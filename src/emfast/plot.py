@@ -212,7 +212,7 @@ def _draw_run(ax, run: Restart, line: str) -> None:
     )
     if run.won:
         ax.annotate(
-            _number(run.lower_bounds[-1], 7),
+            _number(run.lower_bounds[-1], 5),
             (number[-1], run.lower_bounds[-1]),
             xytext=(0, 9),
             textcoords="offset points",
@@ -322,7 +322,8 @@ def landscape(grid: Landscape, ax: "Axes | None" = None) -> "Axes":
     plural = "" if grid.n_iter == 1 else "s"
     when = f"after {grid.n_iter} iteration{plural}" if grid.n_iter else "of the start"
     bar = ax.figure.colorbar(drawn, ax=ax, label=f"objective {when} (nats a row)", pad=0.02)
-    bar.set_ticks(_round_numbers(7, objective, levels[0]))
+    ticks = _round_numbers(7, objective, levels[0])
+    bar.set_ticks(ticks[ticks <= objective.max()])
     bar.outline.set_visible(False)
     _name_plane(ax, grid.group, "initial ")
     ax.spines[:].set_visible(False)
