@@ -237,7 +237,9 @@ def staircase(estimator, X, n_iter=6, *, sample_weight=None, labels=None) -> Sta
     >>> import numpy as np
     >>> from emfast import GaussianMixture, theory
     >>> X = np.array([[0.0], [1.0], [4.0], [6.0]])
-    >>> start = GaussianMixture(2, means_init=[[0.0], [1.0]])
+    >>> start = GaussianMixture(
+    ...     2, covariance_type="tied", means_init=[[1], [4]], weights_init=[0.5, 0.5]
+    ... )
     >>> steps = theory.staircase(start, X, n_iter=3)
     >>> up = np.stack([steps.log_likelihoods[:-1], steps.lower_bounds, steps.log_likelihoods[1:]])
     >>> bool(np.all(np.diff(up, axis=0) > 0))
