@@ -1,6 +1,6 @@
 # The C side of the kernels: see lanes.h.
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport free
 
 cdef extern from "lanes.h" nogil:

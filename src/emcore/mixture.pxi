@@ -93,6 +93,87 @@ cdef inline void normalise_two(
         a[v * stride + 1] = vwhere_greater(a0, a1, small, weight)
 
 
+cdef inline void choose(
+    vreal* a,                    # INOUT  (VECTORS, K)  log p(x | k), then the weight or 0
+    Py_ssize_t stride, const real* log_weights, Py_ssize_t K, const vreal* weights,
+    vreal* m, vreal* total,      # OUT    (VECTORS,)
+    vbits* n_positive,
+) noexcept nogil:
+    """`normalise`, but all goes to the first k with the largest a_k, and no other is summed."""
+    cdef Py_ssize_t k, v
+    cdef vreal joint, below
+    cdef vreal best[VECTORS]
+    cdef vreal zero = splat(0)
+    for v in range(VECTORS):
+        m[v] = splat(LOWEST)
+        best[v] = splat(-1)
+        total[v] = splat(1)
+    for k in range(K):
+        for v in range(VECTORS):
+            joint = a[v * stride + k] + log_weights[k]
+            best[v] = vwhere_greater(joint - m[v], zero, splat(<real> k), best[v])
+            m[v] = vmax(joint, m[v])
+    for v in range(VECTORS):
+        n_positive[0] = vcount_above(n_positive[0], best[v], -1)
+        for k in range(K):
+            below = vwhere_greater(best[v], splat(k - <real> 0.5), weights[v], zero)
+            a[v * stride + k] = vwhere_greater(best[v], splat(k + <real> 0.5), zero, below)
+
+
+cdef uint64_t GOLDEN = 0x9e3779b97f4a7c15ULL
+
+
+cdef inline uint64_t mixed(uint64_t z) noexcept nogil:
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL
+    return z ^ (z >> 31)
+
+
+cdef inline real uniform(uint64_t key, uint64_t row) noexcept nogil:
+    """A number in [0, 1) for every row: output `row` of SplitMix64 seeded with the key.
+
+    Steele, G. L., Lea, D. and Flood, C. H. (2014). Fast splittable pseudorandom number generators.
+    OOPSLA '14, 453-472.
+    """
+    cdef uint64_t z = mixed(key + (row + 1) * GOLDEN)
+    # One digit less than a real has: u c < c even after rounding.
+    if sizeof(real) == 8:
+        return <real> (<double> (z >> 12) * (1.0 / 4503599627370496.0))
+    return <real> (<double> (z >> 41) * (1.0 / 8388608.0))
+
+
+cdef void draw(
+    Tile* tile,                  # INOUT  responsibilities: the weight of one component, else 0
+    Py_ssize_t K, uint64_t key, Py_ssize_t first_row,
+) noexcept nogil:
+    """Draw the component of every row: the first whose cumulated responsibility exceeds u r."""
+    cdef Py_ssize_t i, k, lane
+    cdef vreal* r
+    cdef vreal u, total, before, after, chosen, zero = splat(0)
+    for i in range(tile.vectors):
+        r = tile.responsibilities + i * tile.r_stride
+        total = zero
+        for k in range(K):
+            total = total + r[k]
+        for lane in range(LANES):
+            (<real*> &u)[lane] = uniform(
+                key, <uint64_t> (first_row + tile.first + i * LANES + lane))
+        u = u * total
+        before = zero
+        for k in range(K):
+            after = before + r[k]
+            chosen = vwhere_greater(after, u, tile.weights[i], zero)
+            r[k] = vwhere_greater(before, u, zero, chosen)
+            before = after
+    tile.n_positive = tile.vectors * LANES
+
+
+cdef enum Assignment:
+    SOFT
+    HARD
+    STOCHASTIC
+
+
 cdef class MixtureWeights(Latent):
     """Independent latent variables: log p(z = k) = log_weights[k].
 
@@ -101,16 +182,32 @@ cdef class MixtureWeights(Latent):
         log p(x) = m + log sum_k exp(a_k - m),   r_k = weight exp(a_k - m) / sum_k exp(a_k - m).
 
     A term below exp(NEGLIGIBLE) is lost in the sum by rounding and counts as zero.
+
+    Parameters
+    ----------
+    log_weights : ndarray of shape (n_components,)
+    assignment : {"soft", "hard", "stochastic"}
+        With "hard", r_k is the weight for the first k with a_k = m, else 0, and log p(x) gives way
+        to m; with "stochastic", a component that is drawn with probability r_k gets the weight.
+    seed, iteration, first_row : int
+        Draws depend on these and on the index of the row, `first_row` for the first one.
     """
 
     cdef Buffer log_weights
     cdef Py_ssize_t rows_per_log
+    cdef Assignment assignment
+    cdef uint64_t key
+    cdef Py_ssize_t first_row
 
-    def __init__(self, const double[::1] log_weights):
+    def __init__(self, const double[::1] log_weights, *, str assignment="soft",
+                 uint64_t seed=0, uint64_t iteration=0, Py_ssize_t first_row=0):
         cdef Py_ssize_t K = log_weights.shape[0]
-        require(K > 0)
+        require(K > 0 and assignment in ("soft", "hard", "stochastic") and first_row >= 0)
         self.n_components = K
         self.log_weights = as_buffer(log_weights)
+        self.assignment = {"soft": SOFT, "hard": HARD, "stochastic": STOCHASTIC}[assignment]
+        self.key = mixed(mixed(seed + GOLDEN) + (iteration + 1) * GOLDEN)
+        self.first_row = first_row
         # Sums of K terms of at most 1, whose product must stay below 2^1024 (2^128).
         self.rows_per_log = (1000 if sizeof(real) == 8 else 120) // int.bit_length(K)
 
@@ -129,7 +226,9 @@ cdef class MixtureWeights(Latent):
         if labels.component != NULL or labels.allowed != NULL:
             restrict_to_labels(tile, labels, K)
         for i from 0 <= i < tile.vectors by VECTORS:
-            if K == 2:
+            if self.assignment == HARD:
+                choose(a, tile.r_stride, log_weights, K, weights, m, total, &n_positive)
+            elif K == 2:
                 normalise_two(a, tile.r_stride, log_weights, weights, m, total, &n_positive)
             else:
                 normalise(a, tile.r_stride, log_weights, K, weights, m, total, &n_positive)
@@ -154,6 +253,8 @@ cdef class MixtureWeights(Latent):
                 room = self.rows_per_log
         log_likelihood[0] += vsum(ll + vlog(product))
         tile.n_positive = vcount_sum(n_positive)
+        if self.assignment == STOCHASTIC:
+            draw(tile, K, self.key, self.first_row)
         add_counts(tile, K, counts)
         if vcount_sum(n_possible) < tile.vectors * LANES:
             return first_impossible(tile, K)

@@ -64,6 +64,7 @@ class BaseMixture(FittedMixture):
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "weights_init": ["array-like", StrOptions({"equal"}), None],
         "fixed": [list, tuple, set, frozenset, Mapping, None],
+        "assignment": [StrOptions({"soft", "hard", "stochastic"})],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
@@ -172,7 +173,7 @@ class BaseMixture(FittedMixture):
         source = ArraySource(Batch(rows, near_one(weights), encoded))
         return (
             MixtureProblem(
-                self._latent(fixed),
+                self._latent(fixed, self.assignment),
                 self._emission(fixed),
                 source,
                 resolve_threads(self.n_threads),
@@ -232,9 +233,9 @@ class BaseMixture(FittedMixture):
                 else model
             ),
             lambda model, number: em.maximize(
-                problem,
+                problem.with_draws(restarts[number].seed),
                 model,
-                tol=self.tol,
+                tol=self._tol,
                 max_iter=self.max_iter,
                 history=history,
                 observe=lambda iteration: self._observe(number, iteration),
@@ -242,6 +243,11 @@ class BaseMixture(FittedMixture):
             lambda trace, number: self._refine(problem, trace, number),
         )
         return best_of(problem, restarts, starter, race=race), restarts
+
+    @property
+    def _tol(self) -> float:
+        """What the gain is compared with; where rows are drawn it says nothing."""
+        return 0.0 if self.assignment == "stochastic" else self.tol
 
     def _n_trials(self, n_rows: int, subsampled_rows: list[int], race: bool) -> int:
         """How many starts are tried for each; none without subsamples, where trials would cost."""
@@ -359,7 +365,7 @@ class BaseMixture(FittedMixture):
 
     def _report(self, restarts: list[Restart]) -> None:
         winner = next(restart for restart in restarts if restart.won)
-        if not self.converged_ and self.tol > 0 and self.max_iter > 0:
+        if not self.converged_ and self._tol > 0 and self.max_iter > 0:
             warnings.warn(
                 f"The best of {len(restarts)} start(s) did not converge in {self.max_iter} "
                 f"iterations (tol={self.tol}). Try other starts, or increase max_iter or tol.",

@@ -35,9 +35,9 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
         """The emission family that the constructor's arguments describe."""
 
-    def _latent(self, fixed: Known = NOTHING_KNOWN) -> Latent:
+    def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> Latent:
         """The latent structure: what makes this a mixture."""
-        return MixtureWeights(fixed=fixed)
+        return MixtureWeights(fixed=fixed, assignment=assignment)
 
     def _known(self) -> Known:
         """The parameters that the argument `fixed` says are known."""

@@ -73,6 +73,14 @@ class GaussianMixture(BaseMixture):
         What is known: it keeps the values given above. A mapping says for a group True, or which
         components' values are known: ``{"means": [True, False], "weights": True}``. Free weights
         share what the known ones leave. `bic` and `aic` count free parameters.
+    assignment : {"soft", "hard", "stochastic"}, default="soft"
+        What the E-step makes of the responsibilities of a row. "soft": all components take part by
+        them. "hard": the most probable component takes the row as a whole (classification EM; the
+        first one of several), which maximises the classification likelihood; with fixed equal
+        weights and fixed equal "spherical" covariances this is k-means. "stochastic": a component
+        drawn with these probabilities takes it, so that EM leaves saddles and poor maxima; it runs
+        for `max_iter` iterations, whatever `tol` says, and draws the same for any number of
+        threads. Predictions and scores are those of the mixture, whatever it was fitted by.
     warm_start : bool, default=False
         Go on from the last fit.
     verbose : int, default=0
@@ -91,7 +99,8 @@ class GaussianMixture(BaseMixture):
     n_iter_ : int
         M-steps of the best start on all rows, those beyond `tol` included.
     lower_bound_ : float
-        Mean log-likelihood of the fitted model, in nats; joint with the label for labelled rows.
+        Mean log-likelihood of the fitted model, in nats; joint with the label for labelled rows,
+        and with the component for all rows if the assignment is "hard".
     lower_bounds_ : ndarray of shape (n_iter_,), the same after every iteration
     restarts_ : list of Restart
         How every start went: its seed and `init_params`, with which it can be repeated, its trace,
@@ -175,6 +184,7 @@ class GaussianMixture(BaseMixture):
         precisions_init=None,
         covariances_init=None,
         fixed=None,
+        assignment="soft",
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -194,6 +204,7 @@ class GaussianMixture(BaseMixture):
         self.precisions_init = precisions_init
         self.covariances_init = covariances_init
         self.fixed = fixed
+        self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
@@ -283,7 +294,7 @@ class BernoulliMixture(BaseMixture):
         As `weights_init`, it may be a list with None for components that are not given.
     fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
         What is known: see `GaussianMixture`.
-    warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
@@ -325,6 +336,7 @@ feature_names_in_ : see `GaussianMixture`
         weights_init=None,
         probabilities_init=None,
         fixed=None,
+        assignment="soft",
         warm_start=False,
         verbose=0,
         verbose_interval=10,
@@ -340,6 +352,7 @@ feature_names_in_ : see `GaussianMixture`
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
         self.fixed = fixed
+        self.assignment = assignment
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval

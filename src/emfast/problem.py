@@ -4,6 +4,7 @@ The model is a pair (latent structure, emission) of parameter values; what does 
 fit - the families, their fixed groups, the rows - is held here.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -24,10 +25,11 @@ ROWS_OF_FLAT_START = 10_000
 
 
 class Model(NamedTuple):
-    """Parameters of the latent structure and of the emission."""
+    """Parameters of the latent structure and of the emission, and how many M-steps led to them."""
 
     latent: Any
     emission: Any
+    iteration: int = 0
 
 
 def expectation(
@@ -37,10 +39,14 @@ def expectation(
     batch: Batch,
     n_threads: int,
     constant: Any = None,
+    first_row: int = 0,
 ) -> Statistics:
-    """The E-step on one batch; without what is `constant`, if the emission can leave it out."""
+    """The E-step on one batch, whose first row is `first_row` of the source.
+
+    It is without what is `constant`, if the emission can leave it out.
+    """
     kernels = emcore.kernels(batch.dtype)
-    latent_kernel = latent.kernel(model.latent, kernels)
+    latent_kernel = latent.kernel(model.latent, kernels, model.iteration, first_row)
     weights = latent.weights(model.latent)
     emission_kernel = emission.kernel(model.emission, weights, kernels, constant)
     partial, impossible = _pass_over(kernels, latent_kernel, emission_kernel, batch, n_threads)
@@ -131,9 +137,9 @@ class MixtureProblem:
 
     def with_groups(self, model: Model, given: dict[str, np.ndarray]) -> Model:
         """Replace groups by given values, except where these are NaN."""
-        return Model(
-            self.latent.with_groups(model.latent, given),
-            self.emission.with_groups(model.emission, given),
+        return model._replace(
+            latent=self.latent.with_groups(model.latent, given),
+            emission=self.emission.with_groups(model.emission, given),
         )
 
     @cached_property
@@ -163,7 +169,9 @@ class MixtureProblem:
         for batch in self.source:
             if not labelled:
                 batch = replace(batch, labels=NOTHING_KNOWN)
-            statistics = expectation(latent, self.emission, model, batch, self.n_threads, constant)
+            statistics = expectation(
+                latent, self.emission, model, batch, self.n_threads, constant, n_rows
+            )
             if statistics.impossible_row >= 0:
                 raise ValueError(
                     f"X: row {n_rows + statistics.impossible_row} has zero likelihood under "
@@ -177,6 +185,7 @@ class MixtureProblem:
         return Model(
             self.latent.mstep(statistics.counts, model.latent),
             self.emission.mstep(statistics.emission, model.emission),
+            model.iteration + 1,
         )
 
     def objective(self, statistics: Statistics, model: Model) -> float:
@@ -192,10 +201,16 @@ class MixtureProblem:
         return not self.degenerate(statistics, model), self.objective(statistics, model)
 
     def on(self, batch: Batch) -> "MixtureProblem":
-        """The same model and other rows."""
-        return replace(self, source=ArraySource(batch))
+        """The same model and other rows, to start from: nothing is drawn."""
+        return replace(self, source=ArraySource(batch), latent=self.latent.with_draws(None))
+
+    def with_draws(self, seed: int) -> "MixtureProblem":
+        """The same, with draws of this seed if it makes any."""
+        return replace(self, latent=self.latent.with_draws(seed)) if self.latent.draws else self
 
     def slack(self, model: Model) -> float:
         """How much one iteration that led to `model` may have lowered the objective."""
+        if self.latent.draws:
+            return math.inf
         epsilon = float(np.finfo(self.source.dtype).eps)
         return self.emission.slack(model.emission, self.latent.weights(model.latent), epsilon)

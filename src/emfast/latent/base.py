@@ -23,9 +23,23 @@ class Latent(ABC):
     groups: tuple[str, ...] = ()
     fixed: Known = NOTHING_KNOWN
 
+    @property
+    def draws(self) -> bool:
+        """Whether the E-step draws, so that the objective may fall."""
+        return False
+
+    def with_draws(self, seed: int | None) -> "Latent":
+        """The same, with draws of this seed, or None for expectations in their place."""
+        return self
+
     @abstractmethod
-    def kernel(self, parameters: Any, kernels: ModuleType) -> Any:
-        """The compiled latent structure with these parameters."""
+    def kernel(
+        self, parameters: Any, kernels: ModuleType, iteration: int = 0, first_row: int = 0
+    ) -> Any:
+        """The compiled latent structure with these parameters, for rows from `first_row` on.
+
+        Draws, if it makes any, depend on the iteration and on the index of the row.
+        """
 
     @abstractmethod
     def weights(self, parameters: Any) -> np.ndarray:

@@ -1,4 +1,10 @@
-"""Independent components: the latent structure of a mixture."""
+"""Independent components: the latent structure of a mixture.
+
+References
+----------
+Celeux, G. and Govaert, G. (1992). A classification EM algorithm for clustering and two stochastic
+versions. Computational Statistics & Data Analysis 14, 315-332.
+"""
 
 from types import ModuleType
 from typing import Any
@@ -16,16 +22,42 @@ class MixtureWeights(Latent):
     Parameters
     ----------
     fixed : collection or mapping of "weights", see `known.Known`
+    assignment : {"soft", "hard", "stochastic"}, default="soft"
+        Whether the E-step gives rows to components by their responsibilities, as a whole to the
+        most probable one, or as a whole to one that is drawn. The objective of "hard" is the
+        classification likelihood, that of the others the likelihood.
+    seed : int, default=0
+        Of the draws.
     """
 
     groups = ("weights",)
 
-    def __init__(self, *, fixed=()):
+    def __init__(self, *, fixed=(), assignment="soft", seed=0):
         self.fixed = Known(fixed)
+        self.assignment = assignment
+        self.seed = seed
 
-    def kernel(self, weights: np.ndarray, kernels: ModuleType) -> Any:
+    @property
+    def draws(self) -> bool:
+        return self.assignment == "stochastic"
+
+    def with_draws(self, seed: int | None) -> "MixtureWeights":
+        if not self.draws:
+            return self
+        assignment = "soft" if seed is None else "stochastic"
+        return MixtureWeights(fixed=self.fixed, assignment=assignment, seed=seed or 0)
+
+    def kernel(
+        self, weights: np.ndarray, kernels: ModuleType, iteration: int = 0, first_row: int = 0
+    ) -> Any:
         with np.errstate(divide="ignore"):
-            return kernels.MixtureWeights(np.log(weights))
+            return kernels.MixtureWeights(
+                np.log(weights),
+                assignment=self.assignment,
+                seed=self.seed,
+                iteration=iteration,
+                first_row=first_row,
+            )
 
     def weights(self, weights: np.ndarray) -> np.ndarray:
         return weights
