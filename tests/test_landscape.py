@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture as Peer
 
 from emfast import BernoulliMixture, GaussianMixture
@@ -118,3 +119,17 @@ def test_bad_arguments(cars_and_trucks, function):
             function(mixture, X, axis, axis, n_iter=bad)
     with pytest.raises(ValueError, match="labels"):
         function(mixture, X, axis, axis, labels=labels[:-1])
+
+
+def test_hard_assignments_lead_to_where_k_means_does(cars_and_trucks):
+    X, _ = cars_and_trucks
+    mixture = GaussianMixture(
+        2, covariance_type="spherical", weights_init=[0.5, 0.5], covariances_init=[1.0, 1.0],
+        fixed=("weights", "covariances"), assignment="hard",
+    )  # fmt: skip
+    found = paths(mixture, X, [3.0, 12.0], [4.0, 11.0], n_iter=3)
+    for (i, j), leads_to in np.ndenumerate(found.leads_to):
+        kmeans = KMeans(2, init=found.positions[i, j, 0][:, None], n_init=1, tol=0).fit(X)
+        assert_allclose(found.attractors[leads_to], kmeans.cluster_centers_.ravel(), rtol=1e-9)
+    with pytest.raises(ValueError, match="estimator: found assignment='stochastic'"):
+        paths(mixture.set_params(assignment="stochastic"), X, [3.0, 12.0], [4.0, 11.0])

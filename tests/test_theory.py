@@ -308,3 +308,5 @@ def test_iterations_are_those_of_one_fit():
     for bad in (0, -1, 1.5, "2"):
         with pytest.raises(ValueError, match="n_iter: found"):
             theory.staircase(mixture, X, bad)
+    with pytest.raises(ValueError, match="estimator: found assignment='hard'; expected 'soft'"):
+        theory.staircase(mixture.set_params(assignment="hard"), X)

@@ -20,7 +20,7 @@ from emfast.exceptions import (
     StarvedComponentWarning,
 )
 from emfast.labels import encode_labels
-from emfast.theory import check_n_iter, iterations
+from emfast.theory import check_mixture, check_n_iter, iterations
 
 # When a path has arrived: the gain that is left to a row, in nats, and the most iterations.
 ARRIVED = 1e-10
@@ -129,6 +129,11 @@ def paths(estimator, X, first, second, *, n_iter=10, sample_weight=None, labels=
     """
     check_n_iter(n_iter, 1)
     group, first, second = _checked(estimator, X, first, second)
+    if estimator.assignment == "stochastic":
+        raise ValueError(
+            "estimator: found assignment='stochastic'; expected 'soft' or 'hard', with which paths "
+            "have an end"
+        )
     positions = np.full((second.size, first.size, n_iter + 1, 2), np.nan)
     limits = np.full((second.size, first.size, 3), np.nan)
     given = {"sample_weight": sample_weight, "labels": _encoded(labels, X)}
@@ -145,8 +150,7 @@ def paths(estimator, X, first, second, *, n_iter=10, sample_weight=None, labels=
 
 def _checked(estimator: Any, X: Any, first: Any, second: Any) -> tuple[str, np.ndarray, np.ndarray]:
     """The group whose initial values are varied, and both axes of the grid."""
-    if not isinstance(estimator, BaseMixture):
-        raise TypeError(f"estimator: found {type(estimator).__name__}; expected a mixture")
+    check_mixture(estimator)
     if estimator.n_components != 2:
         raise ValueError(
             f"estimator: found n_components={estimator.n_components}; expected 2, the initial "

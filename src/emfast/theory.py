@@ -14,6 +14,7 @@ log-likelihood along.
 
 from copy import copy
 from dataclasses import replace
+from itertools import pairwise
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -232,6 +233,11 @@ def staircase(estimator, X, n_iter=6, *, sample_weight=None, labels=None) -> Sta
     -------
     Staircase
 
+    Raises
+    ------
+    TypeError, ValueError
+        The estimator is no mixture with soft assignment, or an argument is bad.
+
     Examples
     --------
     >>> import numpy as np
@@ -245,20 +251,22 @@ def staircase(estimator, X, n_iter=6, *, sample_weight=None, labels=None) -> Sta
     >>> bool(np.all(np.diff(up, axis=0) > 0))
     True
     """
-    before, *iterates = iterations(estimator, X, n_iter, sample_weight=sample_weight, labels=labels)
+    check_mixture(estimator)
+    if estimator.assignment != "soft":
+        raise ValueError(
+            f"estimator: found assignment={estimator.assignment!r}; expected 'soft', with which "
+            "the E-step takes the bound to the log-likelihood"
+        )
     given = {"sample_weight": sample_weight, "labels": labels}
-    log_likelihoods, parts = [], []
-    for after in iterates:
-        q = before.predict_proba(X, labels=labels)
-        if not log_likelihoods:
-            log_likelihoods.append(elbo(before, X, q, **given).log_likelihood)
-        parts.append(elbo(after, X, q, **given))
-        before = after
-    log_likelihoods += [part.log_likelihood for part in parts]
+    models = iterations(estimator, X, n_iter, **given)
+    first, *raised = (
+        elbo(after, X, before.predict_proba(X, labels=labels), **given)
+        for before, after in pairwise([models[0], *models])
+    )
     return Staircase(
-        np.array(log_likelihoods),
-        np.array([part.lower_bound for part in parts]),
-        np.array([part.kl_divergence for part in parts]),
+        np.array([part.log_likelihood for part in (first, *raised)]),
+        np.array([part.lower_bound for part in raised]),
+        np.array([part.kl_divergence for part in raised]),
     )
 
 
@@ -275,14 +283,18 @@ def iterations(estimator, X, n_iter, *, sample_weight=None, labels=None) -> list
     -------
     list of n_iter + 1 fitted mixtures
     """
-    if not isinstance(estimator, BaseMixture):
-        raise TypeError(f"estimator: found {type(estimator).__name__}; expected a mixture")
+    check_mixture(estimator)
     check_n_iter(n_iter, 1)
     given = {"sample_weight": sample_weight, "labels": labels}
     models = [clone(estimator).set_params(tol=0, max_iter=0, warm_start=False).fit(X, **given)]
     for _ in range(n_iter):
         models.append(copy(models[-1]).set_params(max_iter=1, warm_start=True).fit(X, **given))
     return models
+
+
+def check_mixture(estimator: Any) -> None:
+    if not isinstance(estimator, BaseMixture):
+        raise TypeError(f"estimator: found {type(estimator).__name__}; expected a mixture")
 
 
 def check_n_iter(n_iter: Any, least: int) -> None:
