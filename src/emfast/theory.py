@@ -115,8 +115,9 @@ def elbo(model, X, responsibilities, *, sample_weight=None, labels=None) -> Elbo
     totals = np.zeros(3)
     for start in range(0, n_rows, step):
         rows = start + np.flatnonzero(used[start : start + step])
-        part = batch.take(rows)
-        totals += _parts(model, part, _probabilities(q[rows], rows), log_likelihoods[rows])
+        if rows.size:
+            part = batch.take(rows)
+            totals += _parts(model, part, _probabilities(q[rows], rows), log_likelihoods[rows])
     log_likelihood, lower_bound, divergence = totals.tolist()
     # Below 0 by rounding alone.
     return Elbo(log_likelihood, lower_bound, max(0.0, divergence))
