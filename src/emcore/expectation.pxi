@@ -8,7 +8,7 @@
 # the same bits come out for any number of threads.
 
 cdef Py_ssize_t TILE_BYTES = 640 * 1024         # of one tile: well inside a level-2 cache
-cdef Py_ssize_t TERM_TILE_BYTES = 64 * 1024     # where terms are summed: about a level-1 cache
+cdef Py_ssize_t TERM_TILE_BYTES = 40 * 1024     # where terms are summed: about a level-1 cache
 cdef Py_ssize_t MAX_TILE_ROWS = 768
 # Sums of a component, each loaded and stored once for a tile, from which on that shows.
 cdef Py_ssize_t MANY_SUMS = 200

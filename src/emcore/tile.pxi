@@ -95,27 +95,23 @@ cdef inline void pack_adjacent_features(
 
     The last features come in a vector that ends with them, and overlaps the one before.
     """
-    cdef Py_ssize_t d = 0, lane, n_d
-    cdef const char* source = rows.data + (tile.first + i * LANES) * rows.row_stride
+    cdef Py_ssize_t d = 0, lane, source_stride = rows.row_stride, row_stride = tile.row_stride
+    cdef const char* source = rows.data + (tile.first + i * LANES) * source_stride
     cdef vreal* out = tile.x + i * tile.x_stride
-    cdef real* row = tile.rows_of_x + i * LANES * tile.row_stride
+    cdef real* row = tile.rows_of_x + i * LANES * row_stride
     cdef vreal block[LANES]
     cdef vreal origin
     while True:
         origin = vload(centre + d)
         for lane in range(LANES):
-            block[lane] = vload(<const real*> (source + lane * rows.row_stride) + d) - origin
+            block[lane] = vload(<const real*> (source + lane * source_stride) + d) - origin
             if with_rows:
-                vstore(row + lane * tile.row_stride + d, block[lane])
+                vstore(row + lane * row_stride + d, block[lane])
             if doubled:
-                vstore(row + lane * tile.row_stride + D + d, block[lane])
+                vstore(row + lane * row_stride + D + d, block[lane])
         vtranspose(block)
-        if D - d >= LANES:
-            for lane in range(LANES):
-                out[d + lane] = block[lane]
-        else:
-            n_d = D - d
-            for lane in range(n_d):
+        for lane in range(LANES):
+            if lane < D:
                 out[d + lane] = block[lane]
         d += LANES
         if d >= D:
