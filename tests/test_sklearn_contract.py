@@ -15,6 +15,7 @@ from emfast import (
 )
 from emfast.data import Batch
 from emfast.emissions import Gaussian
+from emfast.estimator import BaseMixture
 
 BINARY_ONLY = "expected only 0 and 1"
 
@@ -32,7 +33,7 @@ class FlooredPoissonMixture(PoissonMixture):
     def _validate_rows(self, X, *, reset):
         return super()._validate_rows(whole_numbers(self, X, reset), reset=reset)
 
-    __sklearn_tags__ = GaussianMixture.__sklearn_tags__
+    __sklearn_tags__ = BaseMixture.__sklearn_tags__
 
 
 class FlooredBinomialMixture(BinomialMixture):
@@ -41,7 +42,7 @@ class FlooredBinomialMixture(BinomialMixture):
     def _validate_rows(self, X, *, reset):
         return super()._validate_rows(whole_numbers(self, X, reset) % 10, reset=reset)
 
-    __sklearn_tags__ = GaussianMixture.__sklearn_tags__
+    __sklearn_tags__ = BaseMixture.__sklearn_tags__
 
 
 class FlooredCategoricalMixture(CategoricalMixture):
@@ -52,7 +53,7 @@ class FlooredCategoricalMixture(CategoricalMixture):
         self.categories_ = [np.arange(4)] * rows.shape[1]
         return Batch(rows.astype(np.uint8))
 
-    __sklearn_tags__ = GaussianMixture.__sklearn_tags__
+    __sklearn_tags__ = BaseMixture.__sklearn_tags__
 
 
 def whole_numbers(estimator, X, reset):
