@@ -15,9 +15,13 @@ from emfast import (
 )
 from emfast.data import Batch
 from emfast.emissions import Gaussian
-from emfast.estimator import BaseMixture
 
 BINARY_ONLY = "expected only 0 and 1"
+
+
+def tags_of_numbers(estimator):
+    """What scikit-learn's checks are to know of an estimator that makes do with any numbers."""
+    return GaussianMixture().__sklearn_tags__()
 
 
 class ThresholdedBernoulliMixture(BernoulliMixture):
@@ -33,7 +37,7 @@ class FlooredPoissonMixture(PoissonMixture):
     def _validate_rows(self, X, *, reset):
         return super()._validate_rows(whole_numbers(self, X, reset), reset=reset)
 
-    __sklearn_tags__ = BaseMixture.__sklearn_tags__
+    __sklearn_tags__ = tags_of_numbers
 
 
 class FlooredBinomialMixture(BinomialMixture):
@@ -42,7 +46,7 @@ class FlooredBinomialMixture(BinomialMixture):
     def _validate_rows(self, X, *, reset):
         return super()._validate_rows(whole_numbers(self, X, reset) % 10, reset=reset)
 
-    __sklearn_tags__ = BaseMixture.__sklearn_tags__
+    __sklearn_tags__ = tags_of_numbers
 
 
 class FlooredCategoricalMixture(CategoricalMixture):
@@ -53,7 +57,7 @@ class FlooredCategoricalMixture(CategoricalMixture):
         self.categories_ = [np.arange(4)] * rows.shape[1]
         return Batch(rows.astype(np.uint8))
 
-    __sklearn_tags__ = BaseMixture.__sklearn_tags__
+    __sklearn_tags__ = tags_of_numbers
 
 
 def whole_numbers(estimator, X, reset):

@@ -88,9 +88,7 @@ def _is_none(values: Any) -> np.ndarray:
     return np.zeros(1, bool)
 
 
-def check_mixture_weights(
-    weights_init: Any, n_components: int, noise: bool = False
-) -> np.ndarray:
+def check_mixture_weights(weights_init: Any, n_components: int, noise: bool = False) -> np.ndarray:
     """Weights of the components: non-negative numbers that sum to 1.
 
     "equal" are the same for all. Where a list has None, which becomes NaN, components share what
