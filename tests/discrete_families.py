@@ -322,6 +322,8 @@ class ProductFamily(DiscreteFamily):
     def of(self, named):
         parts = {}
         for key, value in named.items():
+            if "." not in key:
+                continue
             name, group = key.split(".")
             parts.setdefault(name, {})[group] = value
         return ProductParameters(self._of_part(name, own) for name, own in parts.items())

@@ -19,45 +19,45 @@ from emfast.emissions import Gaussian
 BINARY_ONLY = "expected only 0 and 1"
 
 
-def tags_of_numbers(estimator):
-    """What scikit-learn's checks are to know of an estimator that makes do with any numbers."""
-    return GaussianMixture().__sklearn_tags__()
+class OfNumbers:
+    """Takes the numbers of scikit-learn's checks, which are made discrete first."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inputs = tags.input_tags
+        inputs.sparse = inputs.positive_only = inputs.categorical = inputs.string = False
+        return tags
 
 
-class ThresholdedBernoulliMixture(BernoulliMixture):
+class ThresholdedBernoulliMixture(OfNumbers, BernoulliMixture):
     """scikit-learn's checks have no binary data: here every integer part that is odd is 1."""
 
     def _validate_rows(self, X, *, reset):
         return super()._validate_rows(whole_numbers(self, X, reset) % 2, reset=reset)
 
 
-class FlooredPoissonMixture(PoissonMixture):
+class FlooredPoissonMixture(OfNumbers, PoissonMixture):
     """Nor have they whole numbers."""
 
     def _validate_rows(self, X, *, reset):
         return super()._validate_rows(whole_numbers(self, X, reset), reset=reset)
 
-    __sklearn_tags__ = tags_of_numbers
 
-
-class FlooredBinomialMixture(BinomialMixture):
+class FlooredBinomialMixture(OfNumbers, BinomialMixture):
     """Out of ten."""
 
     def _validate_rows(self, X, *, reset):
         return super()._validate_rows(whole_numbers(self, X, reset) % 10, reset=reset)
 
-    __sklearn_tags__ = tags_of_numbers
 
-
-class FlooredCategoricalMixture(CategoricalMixture):
+class FlooredCategoricalMixture(OfNumbers, CategoricalMixture):
     """Four levels, all of which are known."""
 
     def _validate_rows(self, X, *, reset):
         rows = whole_numbers(self, X, reset) % 4
-        self.categories_ = [np.arange(4)] * rows.shape[1]
+        if reset:
+            self.categories_ = [np.arange(4)] * rows.shape[1]
         return Batch(rows.astype(np.uint8))
-
-    __sklearn_tags__ = tags_of_numbers
 
 
 def whole_numbers(estimator, X, reset):

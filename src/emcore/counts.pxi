@@ -48,7 +48,9 @@ cdef class Counts(LinearForms):
     Statistics: sums of r (x - centre) and, where counts may be missing, of r t for every component.
     """
 
-    cdef Buffer base, trials
+    cdef Buffer trials
+    cdef const double[::1] base         # double: large terms cancel
+    cdef const double* base_weights
     cdef double base_constant
     cdef bint may_miss, with_base, with_trials
     cdef readonly bint paired
@@ -67,7 +69,8 @@ cdef class Counts(LinearForms):
         self.with_base, self.with_trials = base is not None, trials is not None
         self.base_constant = base_constant
         if self.with_base:
-            self.base = as_buffer(base)
+            self.base = base
+            self.base_weights = &self.base[0]
         if self.with_trials:
             self.trials = as_buffer(trials)
 
@@ -103,7 +106,7 @@ cdef class Counts(LinearForms):
             column = <const real*> x + lane
             total = self.base_constant
             for d in range(self.n_columns):
-                total += <double> column[d * LANES] * self.base.data[d]
+                total += <double> column[d * LANES] * self.base_weights[d]
             for d in range(D):
                 if self.may_miss and column[(D + d) * LANES] == 0:
                     continue

@@ -255,7 +255,8 @@ cdef class SparseForms(Entries):
     The last slot holds a number that is 1 in every row.
     """
 
-    cdef Buffer base
+    cdef const double[::1] base         # double: large terms cancel
+    cdef const double* base_weights
     cdef double base_constant
     cdef bint with_base
 
@@ -268,7 +269,8 @@ cdef class SparseForms(Entries):
         self.reads, self.form = ENTRIES, "entries"
         self.with_base, self.base_constant = base is not None, base_constant
         if self.with_base:
-            self.base = as_buffer(base)
+            self.base = base
+            self.base_weights = &self.base[0]
 
     cdef void read(self, Tile* tile, Py_ssize_t stop, bint weighted) noexcept nogil:
         pass
@@ -296,7 +298,7 @@ cdef class SparseForms(Entries):
             n = self.entries(tile, b, &slots, &values)
             total = self.base_constant
             for e in range(n):
-                total += values[e] * self.base.data[slots[e]] - log_factorial(values[e])
+                total += values[e] * self.base_weights[slots[e]] - log_factorial(values[e])
             for v in range(n_v):
                 tile.scratch[b * n_v + v] = tile.scratch[b * n_v + v] + splat(<real> total)
 

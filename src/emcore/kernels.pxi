@@ -9,7 +9,7 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport INFINITY, log, round
+from libc.math cimport INFINITY, log
 
 include "lanes.pxi"
 

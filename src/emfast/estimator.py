@@ -193,8 +193,7 @@ class BaseMixture(FittedMixture):
         fixed = self._known()
         emission = self._emission(fixed)
         if np.any(batch.missing):
-            names = getattr(self, "feature_names_in_", None)
-            check_observed(batch.X, weights, emission.missing_entries, names)
+            check_observed(batch.X, weights, emission.missing_entries, self._called)
         if self._has_noise:
             self.noise_bounds_ = noise_bounds(self.noise, batch.X, weights)
         latent = self._latent(fixed, self.assignment)
@@ -215,6 +214,11 @@ class BaseMixture(FittedMixture):
         if scaled is not weights:
             problem = problem.with_prior_times(float(scaled.max() / weights.max()))
         return problem, given
+
+    def _called(self, column: int) -> str:
+        """How messages call a column of the rows."""
+        names = getattr(self, "feature_names_in_", None)
+        return f"column {column}" if names is None else f"column {column} ({names[column]!r})"
 
     def _set_prior(self, latent: Latent, emission: Emission, n_features: int) -> None:
         names = (*latent.prior_names, *emission.prior_names)

@@ -151,6 +151,9 @@ feature_names_in_ : see `GaussianMixture`
             missing.append(of_block[1])
         return Batch(in_one_precision(rows), missing=tuple(missing))
 
+    def _called(self, column: int) -> str:
+        return super()._called([at for _, _, columns in self._parts() for at in columns][column])
+
     def _bind(self, X: Any, names: list[Any]) -> list[tuple[str, Emission, list[int]]]:
         """The emissions with the positions of their columns, and what they learn from these."""
         parts, taken = [], {}
@@ -272,6 +275,8 @@ def _positions(X: Any, columns: Any, name: str) -> list[int]:
     """Positions of the columns that one emission describes."""
     if isinstance(columns, str) or np.isscalar(columns):
         columns = [columns]
+    if isinstance(columns, slice) and columns == slice(None):
+        return list(range(X.shape[1]))
     try:
         positions = [int(column) for column in _get_column_indices(X, columns)]
     except (ValueError, IndexError, TypeError) as error:

@@ -308,7 +308,7 @@ def check_observed(
     X: Any,
     weights: np.ndarray | None,
     missing_entries: Callable[[Any], np.ndarray],
-    names: np.ndarray | None = None,
+    called: Callable[[int], str],
 ) -> None:
     """Raise where a column has no entry that is not missing in any row of positive weight."""
     unseen = np.ones(X.shape[1], bool)
@@ -316,11 +316,9 @@ def check_observed(
         unseen &= missing_entries(part).all(axis=0)
         if not unseen.any():
             return
-    column = int(unseen.argmax())
-    which = f"column {column}" if names is None else f"column {column} ({names[column]!r})"
     raise ValueError(
-        f"X: every entry of {which} is missing; expected at least one that is not in every column, "
-        "in a row of positive weight"
+        f"X: every entry of {called(int(unseen.argmax()))} is missing; expected at least one that "
+        "is not in every column, in a row of positive weight"
     )
 
 

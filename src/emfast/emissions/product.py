@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from emfast.emissions.base import Emission, FlatTotal
+from emfast.emissions.base import Emission, FlatTotal, refuse_another_kind
 from emfast.known import Known
 from emfast.rows import Blocks, in_one_precision
 from emfast.statistics import Statistics
@@ -40,6 +40,7 @@ class ProductStatistics:
         return "product of " + ", ".join(part.kind for part in self.parts)
 
     def __add__(self, other: "ProductStatistics") -> "ProductStatistics":
+        refuse_another_kind(self, other)
         pairs = zip(self.parts, other.parts, strict=True)
         return ProductStatistics(tuple(one + another for one, another in pairs))
 
