@@ -402,6 +402,7 @@ def test_subsamples_weigh_the_prior_by_their_share(n_init):
 # Products
 
 
+@pytest.mark.filterwarnings("ignore::emfast.exceptions.DegenerateComponentWarning")
 def test_priors_of_blocks_of_columns():
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.normal(size=(50, 2)), rng.poisson(3.0, 50)])

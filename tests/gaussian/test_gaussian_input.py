@@ -191,7 +191,7 @@ def test_nothing_given_is_modified(X):
 
 @pytest.mark.parametrize("spoil", [
     lambda mixture, X: mixture.fit(X[:, 0]),
-    lambda mixture, X: mixture.fit(np.where(X > 1, np.nan, X)[:, :2]),
+    lambda mixture, X: mixture.fit(np.where(X > 1, np.inf, X)[:, :2]),
     lambda mixture, X: mixture.fit(X[:, :2], labels=[5] * len(X)),
     lambda mixture, X: mixture.fit(X[:, :2], sample_weight=-np.ones(len(X))),
     lambda mixture, X: mixture.fit_predict(X[:1, :2]),
