@@ -179,13 +179,24 @@ def test_bad_input_is_one_line_and_status_2(emfast_fit, good, case):
 
 @pytest.mark.parametrize(
     ("cell", "message"),
-    [("oops", "column 'b': found 'oops' in row 1"), ("", "found a missing value in row 1")],
+    [("oops", "column 'b': found 'oops' in row 1"), ("inf", "found inf in row 1")],
 )
 def test_bad_cells(emfast_fit, tmp_path, cell, message):
     write_csv(tmp_path / "x.csv", "a,b", [1, 2, 3], [4, cell, 6])
     status, out, err = emfast_fit("x.csv", "--components", 1)
     assert (status, out) == (2, "")
     assert message in err
+
+
+def test_missing_cells(emfast_fit, tmp_path):
+    write_csv(tmp_path / "x.csv", "a,b", [1, 2, 3, 5], [4, "", 6, 9])
+    status, out, _ = emfast_fit("x.csv", "--components", 1)
+    assert status == 0
+    assert "2.75" in out
+    write_csv(tmp_path / "x.csv", "a,w", [1, 2, 3], [1, "", 1])
+    status, _, err = emfast_fit("x.csv", "--components", 1, "--weights-column", "w")
+    assert status == 2
+    assert "column 'w': found a missing value in row 1" in err
 
 
 def test_negative_weights_and_too_many_classes(emfast_fit, tmp_path):

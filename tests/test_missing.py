@@ -268,6 +268,44 @@ def fit_from(model, covariance_type, X, *, labels=None, **arguments):
         return mixture.fit(X, labels=labels)
 
 
+@over_types
+@pytest.mark.parametrize("patterns", ["half", "few patterns", "some rows entirely"])
+def test_monotone_with_a_prior(covariance_type, patterns):
+    model, X, _ = case_of(covariance_type, 200, 4, 3, patterns, seed=1)
+    scale = {"diag": np.ones(4), "spherical": 1.0}.get(covariance_type, np.eye(4))
+    prior = {
+        "weight_concentration_prior": 2.0,
+        "mean_prior": np.zeros(4),
+        "mean_precision_prior": 0.5,
+        "covariance_prior": scale,
+        "degrees_of_freedom_prior": 8.0,
+    }
+    fitted = fit_from(model, covariance_type, X, max_iter=30, tol=0, reg_covar=0, prior=prior)
+    assert np.all(np.diff(fitted.lower_bounds_) > -1e-11)
+    assert fitted.score(X) != fitted.lower_bound_
+
+
+@matrices
+def test_accelerated_fit_reaches_the_same_maximum(covariance_type):
+    model, X, _ = case_of(covariance_type, 300, 3, 2, "half", seed=2)
+    arguments = {"reg_covar": 0, "tol": 1e-11, "max_iter": 5000}
+    plain = fit_from(model, covariance_type, X, **arguments)
+    fast = fit_from(model, covariance_type, X, accelerate=True, **arguments)
+    assert_allclose(fast.lower_bound_, plain.lower_bound_, rtol=1e-8)
+    assert_allclose(fast.means_, plain.means_, atol=1e-3)
+    assert fast.n_iter_ < plain.n_iter_
+
+
+@pytest.mark.parametrize("assignment", ["hard", "stochastic"])
+@over_types
+def test_rows_go_to_one_component_as_a_whole(covariance_type, assignment):
+    model, X, _ = case_of(covariance_type, 300, 3, 2, "few", seed=2)
+    fitted = fit_from(model, covariance_type, X, assignment=assignment, max_iter=20, tol=0)
+    assert np.isfinite(fitted.lower_bounds_).all()
+    if assignment == "hard":
+        assert np.all(np.diff(fitted.lower_bounds_) > -1e-5)
+
+
 @variances
 def test_independent_features_have_means_of_what_is_known(covariance_type):
     _, X, _ = case_of(covariance_type, 300, 4, 2, "half")

@@ -7,6 +7,9 @@
 #                                                                             │         │
 #                                                               Categorical, SparseForms, Counts
 #
+# Rows with missing entries have emissions of their own: IncompleteDiagGaussian, IncompleteTiedGaussian
+# and IncompleteFullGaussian; the latter two derive from those of complete rows.
+#
 # An emission is built from its parameters for one pass over the rows, and is read-only during it. A
 # `Product` of them reads several blocks of columns, each with a tile of its own.
 

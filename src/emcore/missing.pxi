@@ -52,9 +52,10 @@ cdef inline vreal zero_for_missing(vreal x) noexcept nogil:
 
 cdef void zero_missing_in_rows(const Tile* tile, Py_ssize_t i) noexcept nogil:
     """Of vector i, in tile.rows_of_x."""
-    cdef vreal* rows = <vreal*> (tile.rows_of_x + i * LANES * tile.row_stride)
+    cdef vreal* rows
     cdef Py_ssize_t h
     if tile.rows_of_x != NULL:
+        rows = <vreal*> (tile.rows_of_x + i * LANES * tile.row_stride)
         for h in range(tile.row_stride):
             rows[h] = zero_for_missing(rows[h])
 

@@ -49,8 +49,8 @@ class Table:
         if self.n_rows == 0:
             raise TableError("the table has no rows")
 
-    def numbers(self, name: str) -> np.ndarray:
-        """A column of finite numbers or booleans, none of them missing.
+    def numbers(self, name: str, *, allow_missing: bool = False) -> np.ndarray:
+        """A column of finite numbers or booleans; NaN for missing ones, if these are allowed.
 
         Raises
         ------
@@ -62,8 +62,9 @@ class Table:
             at, value = _first_bad(values)
             found = "a missing value" if value is None else repr(str(value))
             raise TableError(f"column {name!r}: found {found} in row {at}; expected numbers")
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            at = int(np.argmin(np.isfinite(values)))
+        good = ~np.isinf(values) if allow_missing else np.isfinite(values)
+        if not good.all():
+            at = int(np.argmin(good))
             found = "a missing value" if np.isnan(values[at]) else str(values[at])
             raise TableError(f"column {name!r}: found {found} in row {at}; expected finite numbers")
         return values
@@ -78,15 +79,15 @@ class Table:
         Returns
         -------
         X : ndarray of shape (n_rows, n_features)
-            float32, uint8 or bool if all columns are, else float64.
+            float32, uint8 or bool if all columns are, else float64; NaN where a number is missing.
         names : list of str
         """
         names = [name for name in self.columns if name not in set(without)]
         if not names:
             raise TableError("no columns are left to be features")
-        if self.matrix is not None and len(names) == len(self.columns) and self._all_finite():
+        if self.matrix is not None and len(names) == len(self.columns) and not self._any_infinite():
             return self.matrix, names
-        columns = [self.numbers(name) for name in names]
+        columns = [self.numbers(name, allow_missing=True) for name in names]
         dtype = np.result_type(*{column.dtype for column in columns})
         if dtype not in (np.float32, np.uint8, np.bool_):
             dtype = np.float64
@@ -95,10 +96,10 @@ class Table:
             X[:, j] = column
         return X, names
 
-    def _all_finite(self) -> bool:
+    def _any_infinite(self) -> bool:
         step = max(1, CHECK_SIZE // self.matrix.shape[1])
         starts = range(0, self.n_rows, step)
-        return all(np.isfinite(self.matrix[at : at + step]).all() for at in starts)
+        return any(np.isinf(self.matrix[at : at + step]).any() for at in starts)
 
     def labels(self, name: str) -> np.ndarray:
         """A column of labels: numbers with NaN, or strings with None, where they are missing."""
