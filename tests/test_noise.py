@@ -113,6 +113,7 @@ def test_objective_never_falls(data, covariance_type, assignment):
     assert np.all(np.diff(mixture.lower_bounds_) > -1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::emfast.exceptions.StarvedComponentWarning")
 @pytest.mark.parametrize("covariance_type", TYPES)
 @pytest.mark.parametrize("assignment", ["soft", "hard", "stochastic"])
 def test_same_bits_for_any_threads(covariance_type, assignment):
