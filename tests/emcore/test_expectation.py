@@ -150,7 +150,7 @@ def test_outputs_end_where_the_rows_end(family, precision, n):
     likelihoods, assignments = np.full(n + 70, 7.0), np.full(n + 70, 7, np.intp)
     posterior(
         MixtureWeights(),
-        family.emission(),
+        emission_of(family, case.X),
         case.model,
         family.batch(case.X),
         2,
