@@ -5,12 +5,27 @@ import scipy.sparse as sp
 
 import oracle
 from changes import Change, nothing
-from emfast import BinomialMixture, CategoricalMixture, Mixture, PoissonMixture
+from emfast import (
+    BinomialMixture,
+    CategoricalMixture,
+    ExponentialMixture,
+    Mixture,
+    PoissonMixture,
+)
 from emfast.data import Batch
-from emfast.emissions import Bernoulli, Binomial, Categorical, Gaussian, Poisson, Product
+from emfast.emissions import (
+    Bernoulli,
+    Binomial,
+    Categorical,
+    Exponential,
+    Gaussian,
+    Poisson,
+    Product,
+)
 from emfast.emissions.bernoulli import BernoulliParameters
 from emfast.emissions.categorical import CategoricalParameters
 from emfast.emissions.counts import BinomialParameters, PoissonParameters
+from emfast.emissions.exponential import ExponentialParameters
 from emfast.emissions.product import ProductParameters
 from emfast.labels import Labels
 from emfast.rows import Blocks, SparseRows
@@ -121,6 +136,56 @@ class PoissonFamily(DiscreteFamily):
 
     def estimator(self, K, *, regular=None, **arguments):
         return PoissonMixture(K, **arguments)
+
+
+class ExponentialFamily(PoissonFamily):
+    """Waiting times, some of them perhaps missing."""
+
+    fill = {"float64": 1e200, "float32": 9.96921e36}
+
+    def __init__(self, storage="number"):
+        super().__init__(storage)
+        self.name = f"exponential-{storage}"
+
+    def emission(self, *, regular=None):
+        return Exponential()
+
+    def of(self, named):
+        return ExponentialParameters(named["rates"])
+
+    def parameters(self, rng, K, D):
+        return ExponentialParameters(rng.gamma(2.0, 1.0, (K, D)) + 0.1)
+
+    def draw(self, rng, parameters, components):
+        return self.as_stored(rng, rng.exponential(1 / parameters.rates[components]))
+
+    def alike(self, parameters):
+        rates = parameters.rates.copy()
+        rates[1] = 0.97 * rates[0]
+        return ExponentialParameters(rates)
+
+    def log_densities(self, X, parameters):
+        return oracle.exponential_log_densities(X, parameters.rates)
+
+    def estimate(self, X, r, *, regular=None):
+        sums = self.true_statistics(X, r, None)
+        return {"rates": sums["trials"] / sums["first"]}
+
+    def estimator(self, K, *, regular=None, **arguments):
+        return ExponentialMixture(K, **arguments)
+
+    def changes(self, rng, D):
+        """Other units of time."""
+        scales = 10.0 ** rng.choice([-6.0, 6.0], size=D)
+
+        yield Change(
+            "scale",
+            lambda X: (X * scales).astype(X.dtype),
+            lambda named: {"rates": named["rates"] / scales},
+            lambda named: {"rates": named["rates"] * scales},
+            lambda X: -(~np.isnan(X) @ np.log(scales)).mean(),
+            self.precisions,
+        )
 
 
 class BinomialFamily(DiscreteFamily):

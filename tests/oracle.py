@@ -102,6 +102,16 @@ def poisson_log_densities(X, rates):
     return np.stack(columns, axis=1)
 
 
+def exponential_log_densities(X, rates):
+    """(n, K) log-densities; missing waiting times (NaN) are left out."""
+    X = np.asarray(X, np.float64)
+    columns = []
+    for rate in np.asarray(rates, np.float64):
+        terms = np.log(rate) - rate * X
+        columns.append(np.where(np.isnan(X), 0, terms).sum(axis=1))
+    return np.stack(columns, axis=1)
+
+
 def binomial_log_densities(X, n_trials, probabilities):
     """(n, K) log-densities, logarithms clipped at -100; missing counts (NaN) are left out."""
     X = np.asarray(X, np.float64)

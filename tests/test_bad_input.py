@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 
-from emfast import BernoulliMixture, GaussianMixture, PoissonMixture
+from emfast import BernoulliMixture, ExponentialMixture, GaussianMixture, PoissonMixture
 from emfast.exceptions import SingularComponentError
 
 TYPES = ("full", "tied", "diag", "spherical")
@@ -29,7 +29,14 @@ def rows(n=20):
 X = rows()
 BITS = (X > 2).astype(np.uint8)
 COUNTS = np.floor(np.abs(X))
-ESTIMATORS = {GaussianMixture: X, BernoulliMixture: BITS, PoissonMixture: COUNTS}
+ESTIMATORS = {
+    GaussianMixture: X,
+    BernoulliMixture: BITS,
+    PoissonMixture: COUNTS,
+    ExponentialMixture: np.abs(X),
+}
+# Those that take sparse rows.
+SPARSE = (BernoulliMixture, PoissonMixture)
 both = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda cls: cls.__name__)
 
 
@@ -118,7 +125,7 @@ over_bad_rows = pytest.mark.parametrize(
         pytest.param(estimator, name, id=f"{name}-{estimator.__name__}")
         for estimator in ESTIMATORS
         for name in BAD_X
-        if estimator is GaussianMixture or not name.startswith("sparse")
+        if estimator not in SPARSE or not name.startswith("sparse")
     ],
 )
 

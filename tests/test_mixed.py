@@ -12,11 +12,12 @@ from sklearn.compose import make_column_selector
 from emfast import (
     BernoulliMixture,
     CategoricalMixture,
+    ExponentialMixture,
     GaussianMixture,
     Mixture,
     PoissonMixture,
 )
-from emfast.emissions import Bernoulli, Binomial, Categorical, Gaussian, Poisson
+from emfast.emissions import Bernoulli, Binomial, Categorical, Exponential, Gaussian, Poisson
 from emfast.persistence import load, save
 
 
@@ -66,6 +67,7 @@ def test_components_are_found(people):
         (Gaussian("tied"), GaussianMixture(2, covariance_type="tied")),
         (Gaussian("spherical"), GaussianMixture(2, covariance_type="spherical")),
         (Poisson(), PoissonMixture(2)),
+        (Exponential(), ExponentialMixture(2)),
         (Categorical(), CategoricalMixture(2)),
         (Bernoulli(), BernoulliMixture(2)),
     ],
@@ -99,6 +101,7 @@ def test_a_product_is_the_sum_of_log_densities(covariance_type, dtype):
             rng.integers(0, 4, (n, 2)),
             rng.poisson(3, (n, 3)),
             rng.integers(0, 7, (n, 2)),
+            rng.exponential(3, (n, 2)),
         ]
     ).astype(dtype)
     X[rng.uniform(size=X.shape) < 0.1] = np.nan
@@ -109,6 +112,7 @@ def test_a_product_is_the_sum_of_log_densities(covariance_type, dtype):
         "levels": (Categorical(), slice(14, 16)),
         "counts": (Poisson(), slice(16, 19)),
         "successes": (Binomial(6), slice(19, 21)),
+        "waits": (Exponential(), slice(21, 23)),
     }
     emissions = [(name, emission, columns) for name, (emission, columns) in blocks.items()]
     mixture = Mixture(K, emissions, max_iter=1, tol=0, random_state=0).fit(X, labels=z)

@@ -10,6 +10,7 @@ from emfast import (
     BernoulliMixture,
     BinomialMixture,
     CategoricalMixture,
+    ExponentialMixture,
     GaussianMixture,
     Mixture,
     PoissonMixture,
@@ -187,6 +188,11 @@ def discrete(rng, n=80):
             lambda m: stats.gamma(3, scale=2).logpdf(m.rates_).sum(),
             lambda X: (X.sum(axis=0) + 2) / (n + 0.5), "rates_",
         ),
+        "exponential": (
+            ExponentialMixture, {}, counts + 0.5, {"rates_prior": (3.0, 0.5)},
+            lambda m: stats.gamma(3, scale=2).logpdf(m.rates_).sum(),
+            lambda X: (n + 2) / (X.sum(axis=0) + 0.5), "rates_",
+        ),
         "categorical": (
             CategoricalMixture, {}, codes, {"probabilities_prior": [2.5, [1.0, 2.0, 4.0]]},
             lambda m: sum(
@@ -237,7 +243,7 @@ def all_models(X):
         yield estimator, arguments, rows, prior
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(len(TYPES) + len(DISCRETE)))
 @pytest.mark.parametrize("assignment", ["soft", "hard"])
 def test_objective_never_falls(X, number, assignment):
     estimator, arguments, rows, prior = list(all_models(X))[number]
@@ -252,7 +258,7 @@ def test_objective_never_falls(X, number, assignment):
         assert np.all(np.diff(mixture.lower_bounds_) > -1e-11)
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(len(TYPES) + len(DISCRETE)))
 def test_fixed_points_are_modes_for_any_weight_of_the_rows(X, number):
     """Rows of weight 2 are rows twice over, prior or not; of tiny weight they leave the prior."""
     estimator, arguments, rows, prior = list(all_models(X))[number]

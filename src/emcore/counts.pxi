@@ -52,20 +52,19 @@ cdef class Counts(LinearForms):
     cdef const double[::1] base         # double: large terms cancel
     cdef const double* base_weights
     cdef double base_constant
-    cdef bint may_miss, with_base, with_trials
+    cdef bint with_base, with_trials
     cdef readonly bint paired
 
     def __init__(self, const double[::1] centre, const double[:, ::1] weights,
                  const double[::1] constants, const double[::1] base=None,
                  double base_constant=0, const double[::1] trials=None, bint paired=False):
-        cdef Py_ssize_t K = weights.shape[0], D = centre.shape[0], C = weights.shape[1]
-        require(C == D or C == 2 * D and not paired)
+        cdef Py_ssize_t D = centre.shape[0], C = weights.shape[1]
+        require(not paired or C == D)
         require(not paired or D % 2 == 0 and trials is None)
         require(base is None or base.shape[0] == C)
         require(trials is None or trials.shape[0] == D)
-        LinearForms.__init__(self, zeros(C), weights, constants)
-        self.set_shape(K, D, C, centre)
-        self.may_miss, self.paired = C > D, paired
+        LinearForms.__init__(self, centre, weights, constants)
+        self.paired = paired
         self.with_base, self.with_trials = base is not None, trials is not None
         self.base_constant = base_constant
         if self.with_base:
@@ -73,13 +72,6 @@ cdef class Counts(LinearForms):
             self.base_weights = &self.base[0]
         if self.with_trials:
             self.trials = as_buffer(trials)
-
-    cdef void read(self, Tile* tile, Py_ssize_t stop, bint weighted) noexcept nogil:
-        cdef Py_ssize_t i
-        Emission.read(self, tile, stop, weighted)
-        if self.may_miss:
-            for i in range(tile.vectors):
-                split_missing(tile, self.n_features, i)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         cdef Py_ssize_t i, k
@@ -117,16 +109,3 @@ cdef class Counts(LinearForms):
                     total += log_factorial(trials) - log_factorial(trials - count)
             lanes[lane] = <real> total
         return result
-
-
-cdef void split_missing(const Tile* tile, Py_ssize_t D, Py_ssize_t i) noexcept nogil:
-    """Columns D on become 1 where a number is there, and 0 where it is missing, as it is then."""
-    cdef vreal* x = tile.x + i * tile.x_stride
-    cdef vreal lowest = splat(LOWEST), zero = splat(0), one = splat(1), value
-    cdef Py_ssize_t d
-    for d in range(D):
-        value = x[d]
-        x[D + d] = vwhere_greater(value, lowest, one, zero)
-        x[d] = vwhere_greater(value, lowest, value, zero)
-    if tile.rows_of_x != NULL:
-        transpose_to_rows(tile, 2 * D, i)

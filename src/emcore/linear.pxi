@@ -52,30 +52,56 @@ cdef void all_linear_forms(
 cdef class LinearForms(Emission):
     """A log-density that is linear in the row, up to a term that all components share.
 
+    Where a feature may be missing (NaN), a row has columns for what there is: log p = constant +
+    sum_d x_d w_d + t_d w_(D + d), with t_d = 1, or x_d = t_d = 0 for a feature that is missing.
+
     Parameters
     ----------
     centre : ndarray of shape (n_features,), subtracted from the rows first
-    weights : ndarray of shape (n_components, n_features)
+    weights : ndarray of shape (n_components, n_features), or (n_components, 2 n_features) where
+        features may be missing
     constants : ndarray of shape (n_components,)
 
-    Statistics: sums of r (x - centre), (n_components, n_features).
+    Statistics: sums of r (x - centre) and, where features may be missing, of r t for every component.
     """
 
     cdef Buffer weights, constants
+    cdef bint may_miss
 
     def __init__(self, const double[::1] centre, const double[:, ::1] weights,
                  const double[::1] constants):
-        cdef Py_ssize_t k, d, K = weights.shape[0], D = weights.shape[1]
-        require(constants.shape[0] == K)
-        self.set_shape(K, D, D, centre)
+        cdef Py_ssize_t k, c, K = weights.shape[0], C = weights.shape[1], D = centre.shape[0]
+        require(constants.shape[0] == K and (C == D or C == 2 * D))
+        self.set_shape(K, D, C, centre)
+        self.may_miss = C > D
         self.about_centre = True
         self.constants = as_buffer(constants)
-        self.weights = Buffer(K * D)
+        self.weights = Buffer(K * C)
         for k in range(K):
-            for d in range(D):
-                self.weights.data[d * K + k] = <real> weights[k, d]
-        self.sum_terms(D, D)
+            for c in range(C):
+                self.weights.data[c * K + k] = <real> weights[k, c]
+        self.sum_terms(C, C)
+
+    cdef void read(self, Tile* tile, Py_ssize_t stop, bint weighted) noexcept nogil:
+        cdef Py_ssize_t i
+        Emission.read(self, tile, stop, weighted)
+        if self.may_miss:
+            for i in range(tile.vectors):
+                split_missing(tile, self.n_features, i)
 
     cdef void log_density(self, const Tile* tile) noexcept nogil:
         all_linear_forms(tile, self.weights.data, self.constants.data,
                          self.n_columns, self.n_components)
+
+
+cdef void split_missing(const Tile* tile, Py_ssize_t D, Py_ssize_t i) noexcept nogil:
+    """Columns D on become 1 where a number is there, and 0 where it is missing, as it is then."""
+    cdef vreal* x = tile.x + i * tile.x_stride
+    cdef vreal lowest = splat(LOWEST), zero = splat(0), one = splat(1), value
+    cdef Py_ssize_t d
+    for d in range(D):
+        value = x[d]
+        x[D + d] = vwhere_greater(value, lowest, one, zero)
+        x[d] = vwhere_greater(value, lowest, value, zero)
+    if tile.rows_of_x != NULL:
+        transpose_to_rows(tile, 2 * D, i)

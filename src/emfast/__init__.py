@@ -2,7 +2,12 @@
 
 from importlib.metadata import version
 
-from emfast.discrete import BinomialMixture, CategoricalMixture, PoissonMixture
+from emfast.discrete import (
+    BinomialMixture,
+    CategoricalMixture,
+    ExponentialMixture,
+    PoissonMixture,
+)
 from emfast.mixed import Mixture
 from emfast.mixture import BernoulliMixture, GaussianMixture
 from emfast.theory import Elbo, elbo
@@ -13,6 +18,7 @@ __all__ = [
     "BinomialMixture",
     "CategoricalMixture",
     "Elbo",
+    "ExponentialMixture",
     "GaussianMixture",
     "Mixture",
     "PoissonMixture",

@@ -1,4 +1,4 @@
-"""Mixtures of discrete features: categories and counts."""
+"""Mixtures of categories and counts, and of waiting times, which have rates as counts have."""
 
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import StrOptions
 from emfast.data import Batch
 from emfast.emissions.categorical import Categorical, CategoricalParameters
 from emfast.emissions.counts import Binomial, BinomialParameters, Poisson, PoissonParameters
+from emfast.emissions.exponential import Exponential, ExponentialParameters
 from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.levels import decode_levels
@@ -145,46 +146,8 @@ feature_names_in_ : see `GaussianMixture`
         return tags
 
 
-class PoissonMixture(BaseMixture):
-    """Mixture of independent counts without a bound.
-
-    Parameters
-    ----------
-    n_components : int, default=1
-    tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
-    weights_init : array-like of shape (n_components,) or "equal", optional
-    rates_init : array-like of shape (n_components, n_features), optional
-        As `weights_init`, it may be a list with None for components that are not given.
-    fixed : collection of {"weights", "rates"}, or mapping of them, optional
-        What is known: see `GaussianMixture`.
-    prior : mapping, optional
-        "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
-        Gamma distributions, a shape of at least 1; numbers or arrays of shape (n_features,) or
-        (n_components, n_features).
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
-
-    Attributes
-    ----------
-    weights_ : ndarray of shape (n_components,)
-    rates_ : ndarray of shape (n_components, n_features)
-        Mean counts; may be exactly 0.
-    converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
-feature_names_in_ : see `GaussianMixture`
-
-    Notes
-    -----
-    X holds counts: whole numbers from 0 on. NaN is missing, and left out of the likelihood of its
-    row. A sparse matrix is taken as it is: only counts that are stored cost time.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from emfast import PoissonMixture
-    >>> X = np.array([[0, 9], [1, 8], [0, 11], [7, 0], [9, 1], [8, 0]])
-    >>> mixture = PoissonMixture(2, random_state=0).fit(X)
-    >>> sorted(mixture.rates_[:, 0].round(1).tolist())
-    [0.3, 8.0]
-    """
+class RatesMixture(BaseMixture):
+    """What mixtures with a rate for every component and feature share."""
 
     _parameter_constraints = {
         **BaseMixture._parameter_constraints,
@@ -232,21 +195,113 @@ feature_names_in_ : see `GaussianMixture`
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Poisson:
-        return Poisson(fixed=fixed)
-
-    def _attributes(self, parameters: PoissonParameters) -> dict[str, np.ndarray]:
+    def _attributes(self, parameters: PoissonParameters | ExponentialParameters) -> dict[str, Any]:
         return {"rates_": parameters.rates}
 
-    def _parameters_of_attributes(self) -> PoissonParameters:
-        return PoissonParameters(np.asarray(self.rates_, np.float64))
+    def _parameters_of_attributes(self) -> PoissonParameters | ExponentialParameters:
+        return self._emission().made(np.asarray(self.rates_, np.float64))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.positive_only = True
+        return tags
+
+
+class PoissonMixture(RatesMixture):
+    """Mixture of independent counts without a bound.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+    tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
+    weights_init : array-like of shape (n_components,) or "equal", optional
+    rates_init : array-like of shape (n_components, n_features), optional
+        As `weights_init`, it may be a list with None for components that are not given.
+    fixed : collection of {"weights", "rates"}, or mapping of them, optional
+        What is known: see `GaussianMixture`.
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
+        Gamma distributions, a shape of at least 1; numbers or arrays of shape (n_features,) or
+        (n_components, n_features).
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+    rates_ : ndarray of shape (n_components, n_features)
+        Mean counts; may be exactly 0.
+    converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
+feature_names_in_ : see `GaussianMixture`
+
+    Notes
+    -----
+    X holds counts: whole numbers from 0 on. NaN is missing, and left out of the likelihood of its
+    row. A sparse matrix is taken as it is: only counts that are stored cost time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emfast import PoissonMixture
+    >>> X = np.array([[0, 9], [1, 8], [0, 11], [7, 0], [9, 1], [8, 0]])
+    >>> mixture = PoissonMixture(2, random_state=0).fit(X)
+    >>> sorted(mixture.rates_[:, 0].round(1).tolist())
+    [0.3, 8.0]
+    """
+
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Poisson:
+        return Poisson(fixed=fixed)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+class ExponentialMixture(RatesMixture):
+    """Mixture of independent waiting times, each exponentially distributed.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+    tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
+    weights_init : array-like of shape (n_components,) or "equal", optional
+    rates_init : array-like of shape (n_components, n_features), optional
+        Positive. As `weights_init`, it may be a list with None for components that are not given.
+    fixed : collection of {"weights", "rates"}, or mapping of them, optional
+        What is known: see `GaussianMixture`.
+    prior : mapping, optional
+        "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
+        Gamma distributions as of `PoissonMixture`.
+    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+    rates_ : ndarray of shape (n_components, n_features)
+        One over the mean waiting times, in one over the units of X.
+    converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
+feature_names_in_ : see `GaussianMixture`
+
+    Notes
+    -----
+    X holds numbers from 0 on, of density rate exp(-rate x). NaN is missing, and left out of the
+    likelihood of its row. The likelihood has no maximum where rows that are exactly 0 in some
+    column can have a component of their own; a start that ends there is degenerate, as
+    `GaussianMixture` says, and a prior of positive rate avoids it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emfast import ExponentialMixture
+    >>> X = np.random.default_rng(0).exponential([[1.0], [50.0]], (2, 1000)).reshape(-1, 1)
+    >>> mixture = ExponentialMixture(2, tol=1e-6, random_state=0).fit(X)
+    >>> sorted((1 / mixture.rates_).ravel().round().tolist())
+    [1.0, 50.0]
+    """
+
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Exponential:
+        return Exponential(fixed=fixed)
 
 
 class OutOf(NamedTuple):

@@ -198,7 +198,7 @@ class BaseMixture(FittedMixture):
             self.noise_bounds_ = noise_bounds(self.noise, batch.X, weights)
         latent = self._latent(fixed, self.assignment)
         self._set_prior(latent, emission, n_features)
-        emission.check_columns(batch.X, weights)
+        emission.check_columns(batch.X, weights, self._called)
         given = self._given(n_features)
         if self.weights_init is not None:
             given["weights"] = check_mixture_weights(
@@ -437,8 +437,8 @@ class BaseMixture(FittedMixture):
         if winner.degenerate:
             warnings.warn(
                 f"component(s) {winner.degenerate} sit on a few rows, or on rows that do not vary, "
-                "and owe their likelihood to it; fewer components, a simpler covariance_type, a "
-                "larger reg_covar or more starts (n_init) avoid it",
+                "and owe their likelihood to it; fewer components, a prior, more starts (n_init), "
+                "or for Gaussians a simpler covariance_type or a larger reg_covar avoid it",
                 DegenerateComponentWarning,
                 stacklevel=4,
             )

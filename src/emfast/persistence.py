@@ -20,13 +20,28 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from emfast.discrete import BinomialMixture, CategoricalMixture, PoissonMixture
-from emfast.emissions import Bernoulli, Binomial, Categorical, Gaussian, Poisson, Product
+from emfast.discrete import (
+    BinomialMixture,
+    CategoricalMixture,
+    ExponentialMixture,
+    PoissonMixture,
+)
+from emfast.emissions import (
+    Bernoulli,
+    Binomial,
+    Categorical,
+    Exponential,
+    Gaussian,
+    Poisson,
+    Product,
+)
 from emfast.emissions.base import Emission
 from emfast.emissions.bernoulli import BernoulliParameters
 from emfast.emissions.categorical import CategoricalParameters
 from emfast.emissions.counts import BinomialParameters, PoissonParameters
+from emfast.emissions.exponential import ExponentialParameters
 from emfast.emissions.gaussian import GaussianParameters
+from emfast.emissions.linear import RateEmission
 from emfast.emissions.product import ProductParameters
 from emfast.estimator import BaseMixture
 from emfast.mixed import Mixture
@@ -45,6 +60,7 @@ CLASSES: dict[str, type[BaseMixture]] = {
         CategoricalMixture,
         PoissonMixture,
         BinomialMixture,
+        ExponentialMixture,
         Mixture,
     )
 }
@@ -55,6 +71,7 @@ EMISSIONS: dict[type[Emission], tuple[type, tuple[str, ...]]] = {
     Categorical: (CategoricalParameters, ("categories", "fixed")),
     Poisson: (PoissonParameters, ("fixed",)),
     Binomial: (BinomialParameters, ("n_trials", "fixed")),
+    Exponential: (ExponentialParameters, ("fixed",)),
 }
 
 # Fitted attributes that are plain values.
@@ -410,8 +427,8 @@ def _parameters(emission: Emission, arrays: dict[str, np.ndarray], prefix: str, 
         raise ValueError("factors of the precisions are not positive")
     if "probabilities" in values and np.any(abs(values["probabilities"] - 0.5) > 0.5):
         raise ValueError("probabilities are not between 0 and 1")
-    if "rates" in values and np.any(values["rates"] < 0):
-        raise ValueError("rates are negative")
+    if isinstance(emission, RateEmission):
+        emission.checked(f"{prefix}rates", "rates", values["rates"], *values["rates"].shape)
     if isinstance(emission, Categorical):
         values["levels"] = emission.levels
     return EMISSIONS[type(emission)][0](**values)

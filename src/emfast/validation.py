@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import lapack
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import assert_all_finite, validate_data
+from sklearn.utils.validation import validate_data
 
 from emfast.rows import SparseRows
 
@@ -142,10 +142,12 @@ def check_distributions(name: str, values: Any, shape: tuple[int, int]) -> np.nd
     return array / sums[:, None]
 
 
-def check_rates(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+def check_rates(name: str, values: Any, shape: tuple[int, ...], *, zero: bool) -> np.ndarray:
+    """Rates, among them `zero` only if that is one."""
     array = check_array_of(name, values, shape, "(n_components, n_features)")
-    if np.any(array < 0):
-        raise ValueError(f"{name}: found {array.min()}; expected rates of at least 0")
+    if np.any(array < 0) or (not zero and np.any(array == 0)):
+        expected = "rates of at least 0" if zero else "positive rates"
+        raise ValueError(f"{name}: found {array.min()}; expected {expected}")
     return array
 
 
@@ -238,7 +240,12 @@ def check_rows(
         if not allow_missing:
             validate_data(estimator, X, dtype=dtypes, reset=False)
             return rows, False
-        assert_all_finite(rows, allow_nan=True, input_name="X")
+        _check_entries(
+            estimator,
+            rows,
+            lambda part: ~np.isinf(part),
+            "no infinity, and NaN where an entry is missing",
+        )
         return rows, _has_missing(rows)
     except (TypeError, ValueError) as error:
         if re.search(r"\bX\b", str(error)):
@@ -386,6 +393,45 @@ def check_counts(
                 f"expected at most n_trials = {np.broadcast_to(most, rows.shape)[row, column]:g}"
             )
     return rows, missing
+
+
+def check_durations(estimator: BaseEstimator, X: Any, *, reset: bool) -> tuple[np.ndarray, bool]:
+    """X as numbers from 0 on, NaN where missing, and whether any is."""
+    rows, missing = check_rows(
+        estimator, X, [np.float64, np.float32], reset=reset, allow_missing=True
+    )
+    _check_entries(
+        estimator,
+        rows,
+        lambda part: (part >= 0) | (part != part),
+        "waiting times from 0 on: Negative values in data have density 0",
+    )
+    return rows, missing
+
+
+def check_some_duration(
+    X: np.ndarray, weights: np.ndarray | None, called: Callable[[int], str], *, zero: bool
+) -> None:
+    """Raise where waiting times of positive weight are out of range, or in some column all 0.
+
+    Parameters
+    ----------
+    called : callable, how messages call a column
+    zero : bool, whether rates are bounded where all are 0
+    """
+    largest = column_ranges(X, weights)[1]
+    least, most = (1e-20, 1e20) if X.dtype == np.float32 else (1e-200, 1e200)
+    for column, value in enumerate(largest):
+        if value == 0 and not zero:
+            raise ValueError(
+                f"X: every entry of {called(column)} is 0; expected some that is not, in a row of "
+                "positive weight, for the rate has no bound: leave the column out, or give a prior"
+            )
+        if value > 0 and not least <= value <= most:
+            raise ValueError(
+                f"X: found {value:.3g} as the largest entry of {called(column)}; expected one "
+                f"between {least:g} and {most:g} in {X.dtype}: rescale the column"
+            )
 
 
 def check_trials(n_trials: Any, n_rows: int | None, n_features: int) -> np.ndarray:

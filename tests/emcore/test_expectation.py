@@ -395,6 +395,7 @@ KERNEL_EMISSIONS = {
         np.zeros(D), np.zeros((K, D)), np.tile(np.eye(D), (K, 1, 1)), np.zeros(K)
     ),
     "Bernoulli": lambda k, K, D: k.Bernoulli(np.zeros(D), np.zeros((K, D)), np.zeros(K)),
+    "LinearForms": lambda k, K, D: k.LinearForms(np.zeros(D), np.zeros((K, 2 * D)), np.zeros(K)),
     "Counts": lambda k, K, D: k.Counts(np.zeros(D), np.zeros((K, 2 * D)), np.zeros(K)),
     "Categorical": lambda k, K, D: k.Categorical(np.full(D, 3), np.zeros((3 * D, K))),
     "SparseForms": lambda k, K, D: k.SparseForms(np.zeros((D, K)), np.zeros(K)),
@@ -620,6 +621,7 @@ EMISSIONS_THAT_DO_NOT_FIT = {
     "spherical, scales": lambda k: k.SphericalGaussian(
         np.zeros(D), np.zeros((K, D)), np.ones(1), np.zeros(K)
     ),
+    "forms, weights": lambda k: k.LinearForms(np.zeros(D), np.zeros((K, D + 1)), np.zeros(K)),
     "forms, constants": lambda k: k.LinearForms(np.zeros(D), np.zeros((K, D)), np.zeros(1)),
     "counts, weights": lambda k: k.Counts(np.zeros(D), np.zeros((K, D + 1)), np.zeros(K)),
     "counts, constants": lambda k: k.Counts(np.zeros(D), np.zeros((K, D)), np.zeros(1)),

@@ -3,7 +3,16 @@
 from emfast.emissions.bernoulli import Bernoulli
 from emfast.emissions.categorical import Categorical
 from emfast.emissions.counts import Binomial, Poisson
+from emfast.emissions.exponential import Exponential
 from emfast.emissions.gaussian import Gaussian
 from emfast.emissions.product import Product
 
-__all__ = ["Bernoulli", "Binomial", "Categorical", "Gaussian", "Poisson", "Product"]
+__all__ = [
+    "Bernoulli",
+    "Binomial",
+    "Categorical",
+    "Exponential",
+    "Gaussian",
+    "Poisson",
+    "Product",
+]

@@ -68,8 +68,13 @@ class Emission(ABC):
     ) -> tuple[Any, bool | tuple[bool, ...]]:
         """X as rows that the kernel takes, and whether entries are missing; see `validation`."""
 
-    def check_columns(self, X: Any, weights: np.ndarray | None) -> None:  # noqa: B027
-        """Raise where a column of the rows of positive weight cannot be fitted."""
+    def check_columns(  # noqa: B027
+        self, X: Any, weights: np.ndarray | None, called: Callable[[int], str]
+    ) -> None:
+        """Raise where a column of the rows of positive weight cannot be fitted.
+
+        `called` is how messages call the columns.
+        """
 
     @abstractmethod
     def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:

@@ -16,6 +16,7 @@ what is known of the row (Little and Rubin, Statistical Analysis with Missing Da
 11.2).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -207,7 +208,9 @@ class Gaussian(Emission):
     def validated(self, estimator, X, *, reset):
         return check_rows(estimator, X, [np.float64, np.float32], reset=reset, allow_missing=True)
 
-    def check_columns(self, X: np.ndarray, weights: np.ndarray | None) -> None:
+    def check_columns(
+        self, X: np.ndarray, weights: np.ndarray | None, called: Callable[[int], str]
+    ) -> None:
         check_squares(X, weights)
         if self.reg_covar > 0 or "covariances" in self.fixed or self._is_bounded:
             return
@@ -216,7 +219,7 @@ class Gaussian(Emission):
         if constant.size:
             column = int(constant[0])
             raise ValueError(
-                f"X: column {column} is constant ({least[column]}), so that its variances are 0; "
+                f"X: {called(column)} is constant ({least[column]}), so that its variances are 0; "
                 "expected columns that vary, or reg_covar > 0"
             )
 

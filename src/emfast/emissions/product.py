@@ -3,7 +3,7 @@
 :math:`\\log p(x | k) = \\sum_b \\log p_b(x_b | k)`; the M-step is that of every part by itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -134,9 +134,12 @@ class Product(Emission):
         rows, missing = zip(*each, strict=True)
         return in_one_precision(rows), missing
 
-    def check_columns(self, X: Blocks, weights: np.ndarray | None) -> None:
-        for part, rows in self._each(X.parts):
-            part.check_columns(rows, weights)
+    def check_columns(
+        self, X: Blocks, weights: np.ndarray | None, called: Callable[[int], str]
+    ) -> None:
+        firsts = np.cumsum([0, *self.widths])[:-1].tolist()
+        for part, rows, first in self._each(X.parts, firsts):
+            part.check_columns(rows, weights, lambda column, first=first: called(first + column))
 
     def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
         of, own = group.rsplit(".", 1)
