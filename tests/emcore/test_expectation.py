@@ -137,7 +137,8 @@ def test_outputs_agree_with_each_other(family, precision, shape):
         statistics.counts,
         responsibilities.sum(axis=0, dtype=float),
         rtol=0,
-        atol=50 * np.finfo(precision).eps * shape.n,
+        # Equal rows have equal errors, which add up.
+        atol=200 * np.finfo(precision).eps * shape.n,
     )
 
 
