@@ -132,6 +132,7 @@ def test_criteria_count_what_is_free(family, precision):
     assert estimator._n_parameters() == total - 1
 
 
+@pytest.mark.filterwarnings("ignore::emfast.exceptions.DegenerateComponentWarning")
 @over_families
 def test_true_and_every_component_are_the_whole_group(family, precision):
     case = setting(family, precision, Shape(300, 3, 3, 0))
