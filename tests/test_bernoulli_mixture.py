@@ -401,7 +401,7 @@ def test_sample(X):
 def test_a_fit_that_fails_changes_nothing(X):
     mixture = BernoulliMixture(3, random_state=0).fit(X)
     before, scores = pickle.dumps(mixture), mixture.score_samples(X)
-    for spoiled in (X[:, :2] + 1, X[:2, :2], np.where(X, np.nan, 0.0)):
+    for spoiled in (X[:, :2] + 1, X[:2, :2], np.where(X, np.inf, 0.0)):
         with pytest.raises(ValueError):
             mixture.fit(spoiled)
     assert pickle.dumps(mixture) == before

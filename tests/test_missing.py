@@ -543,9 +543,9 @@ def test_a_mask_without_masked_entries_is_no_mask():
 @over_types
 @pytest.mark.parametrize("value", [np.inf, -np.inf])
 def test_infinity_is_an_error_beside_missing_entries(covariance_type, value):
-    X = np.random.default_rng(0).normal(size=(20, 2))
+    X = np.random.default_rng(0).normal(size=(100, 2))
     X[3, 0], X[7, 1] = np.nan, value
-    mixture = GaussianMixture(2, covariance_type=covariance_type)
+    mixture = GaussianMixture(2, covariance_type=covariance_type, random_state=0)
     with pytest.raises(ValueError, match=r"X.*infinity"):
         mixture.fit(X)
     mixture.fit(np.where(np.isinf(X), 0, X))

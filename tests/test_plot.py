@@ -1,16 +1,26 @@
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import NotFittedError
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 
 from matplotlib import pyplot  # noqa: E402
+from matplotlib.collections import QuadMesh  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.patches import Ellipse  # noqa: E402
 
 from emfast import GaussianMixture, plot  # noqa: E402
-from emfast.datasets import load_faithful, make_gaussian_mixture  # noqa: E402
+from emfast.datasets import (  # noqa: E402
+    load_faithful,
+    make_cars_and_trucks,
+    make_gaussian_mixture,
+)
+from emfast.landscape import Landscape, landscape, paths  # noqa: E402
+from emfast.theory import staircase  # noqa: E402
+from gaussians import blobs  # noqa: E402
 
 
 @pytest.fixture
@@ -81,3 +91,132 @@ def test_other_numbers_of_features_are_an_error():
     mixture = GaussianMixture(2, random_state=0, tol=1).fit(X)
     with pytest.raises(ValueError, match=r"found 3 feature\(s\); expected 2"):
         plot.mixture(mixture, X)
+
+
+# How EM goes
+
+
+@pytest.fixture
+def vehicles():
+    X, labels = make_cars_and_trucks(20, 200, random_state=0)
+    mixture = GaussianMixture(
+        2, covariance_type="spherical", weights_init=[0.6, 0.4], covariances_init=[1, 4],
+        fixed=("weights", "covariances"),
+    )  # fmt: skip
+    return mixture, X, labels
+
+
+def test_trace_draws_a_curve_for_every_start(faithful):
+    mixture = GaussianMixture(
+        3, n_init=4, init_params="random_from_data", random_state=0, max_iter=500
+    ).fit(faithful)
+    ax = Figure().subplots()
+    assert plot.trace(mixture, ax) is ax
+    curves = [line for line in ax.lines if len(line.get_xdata()) > 1]
+    drawn = {tuple(curve.get_ydata()) for curve in curves}
+    assert drawn == {tuple(restart.lower_bounds) for restart in mixture.restarts_}
+    broadest = max(curves, key=lambda line: line.get_linewidth())
+    assert_array_equal(broadest.get_ydata(), mixture.lower_bounds_)
+    assert_array_equal(broadest.get_xdata(), np.arange(1, mixture.n_iter_ + 1))
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert sorted(texts) == ["kept", "other starts"]
+    low, high = ax.get_ylim()
+    assert all(low < curve.get_ydata()[-1] < high for curve in curves)
+
+
+def test_trace_tells_degenerate_starts_and_fewer_rows():
+    mixture = GaussianMixture(
+        5, n_init=6, init_params="random_from_data", random_state=7, tol=1e-5, max_iter=1000
+    ).fit(blobs())
+    assert any(restart.degenerate for restart in mixture.restarts_)
+    ax = plot.trace(mixture, Figure().subplots())
+    assert "degenerate" in [text.get_text() for text in ax.get_legend().get_texts()]
+    X, _ = make_gaussian_mixture(60_000, 2, 4, random_state=0)
+    raced = GaussianMixture(4, n_init=4, random_state=0, max_iter=300).fit(X)
+    assert any(restart.n_rows < 60_000 for restart in raced.restarts_)
+    styles = {line.get_linestyle() for line in plot.trace(raced, Figure().subplots()).lines}
+    assert {":", "-"} <= styles
+
+
+def test_trace_needs_iterations(faithful):
+    with pytest.raises(NotFittedError):
+        plot.trace(GaussianMixture(2))
+    with pytest.raises(ValueError, match="model: found no iterations"):
+        plot.trace(GaussianMixture(2, max_iter=0, random_state=0).fit(faithful))
+
+
+def test_staircase_touches_and_never_crosses(vehicles):
+    mixture, X, labels = vehicles
+    steps = staircase(mixture.set_params(means_init=[[6], [8]]), X, 4, labels=labels)
+    ax = Figure().subplots()
+    assert plot.staircase(steps, ax) is ax
+    above, raised = ax.lines[:2]
+    assert_array_equal(above.get_xdata(), raised.get_xdata())
+    gaps = np.array(above.get_ydata()) - raised.get_ydata()
+    assert np.all(gaps >= 0)
+    assert np.count_nonzero(gaps) == 2 * 4
+    assert_allclose(np.unique(gaps[gaps > 0].round(9)), np.sort(steps.kl_divergences.round(9)))
+    assert raised.get_ydata()[0] == steps.log_likelihoods[0]
+    assert raised.get_ydata()[-1] == steps.log_likelihoods[-1]
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert sorted(texts) == ["KL divergence", "log-likelihood", "lower bound"]
+
+
+@pytest.mark.parametrize("n_iter", [0, 1, 10])
+def test_landscape_shows_the_objective(vehicles, n_iter):
+    mixture, X, labels = vehicles
+    axis = np.linspace(1, 14, 6)
+    grid = landscape(mixture, X, axis, axis, n_iter=n_iter, labels=labels)
+    grid.objective[0, 0] = np.nan
+    figure = Figure()
+    ax = figure.subplots()
+    assert plot.landscape(grid, ax) is ax
+    assert ax.get_xlabel() == "initial mean of component 0"
+    when = {0: "of the start", 1: "after 1 iteration", 10: "after 10 iterations"}[n_iter]
+    assert figure.axes[1].get_ylabel() == f"objective {when} (nats a row)"
+    if n_iter:
+        (mesh,) = (c for c in ax.collections if isinstance(c, QuadMesh))
+        shown = mesh.get_array()
+        assert_array_equal(shown.mask, np.isnan(grid.objective))
+        assert_array_equal(shown.compressed(), grid.objective[~shown.mask])
+    lines = len(ax.collections)
+    assert plot.contours(grid, ax) is ax
+    assert len(ax.collections) == lines + 1
+    figure.canvas.draw()
+
+
+def test_landscape_may_be_flat():
+    axis = np.array([0.2, 0.6])
+    grid = Landscape("probabilities", axis, axis, np.full((2, 2), -0.5), 0)
+    for n_iter in (0, 5):
+        figure = Figure()
+        plot.landscape(grid._replace(n_iter=n_iter), figure.subplots())
+        figure.canvas.draw()
+
+
+def test_attractors_end_every_path(vehicles):
+    mixture, X, labels = vehicles
+    grid = paths(mixture, X, [2.0, 7.0, 12.0], [2.0, 7.0, 12.0], n_iter=3, labels=labels)
+    ax = Figure().subplots()
+    assert plot.attractors(grid, ax) is ax
+    walks = [walk for lines in ax.collections for walk in lines.get_segments()]
+    assert len(walks) == 9
+    assert all(len(walk) == 4 for walk in walks)
+    stars = [line.get_xydata()[0] for line in ax.lines if line.get_marker() == "*"]
+    assert_array_equal(stars, grid.attractors)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("mean of component 0", "mean of component 1")
+
+
+def test_pictures_make_a_figure_of_their_own(vehicles):
+    mixture, X, labels = vehicles
+    axis = [4.0, 9.0, 12.0]
+    drawn = [
+        plot.landscape(landscape(mixture, X, axis, axis, labels=labels)),
+        plot.attractors(paths(mixture, X, axis, axis, labels=labels)),
+        plot.staircase(staircase(mixture, X, 2, labels=labels)),
+        plot.trace(mixture.fit(X, labels=labels)),
+    ]
+    assert len({ax.figure.number for ax in drawn}) == 4
+    for ax in drawn:
+        ax.figure.canvas.draw()
+        pyplot.close(ax.figure)

@@ -252,8 +252,10 @@ cdef void merge(double[:, ::1] partial) noexcept nogil:
 
 cdef Py_ssize_t describe_blocks(tuple blocks, Emission emission, Rows* sources) except -1:
     """Blocks of columns as the parts of the emission read them; how many rows they have."""
-    cdef Py_ssize_t i, n_rows = blocks[0].shape[0]
+    cdef Py_ssize_t i, n_rows
     cdef Emission rest = emission
+    require(len(blocks) > 0)
+    n_rows = blocks[0].shape[0]
     for i in range(len(blocks)):
         require(blocks[i].shape[0] == n_rows)
         require(isinstance(rest, Product) == (i + 1 < len(blocks)))

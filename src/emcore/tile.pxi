@@ -282,7 +282,8 @@ cdef inline void xor_bits(bits* words, Py_ssize_t first, bits word) noexcept nog
         words[at + LANES] ^= <bits> (<ubits> word >> (WORD_BITS - shift))
 
 
-cdef void prefetch_adjacent_rows(
+# Inlined: compilers leave out a call of a function that does nothing but prefetch.
+cdef inline void prefetch_adjacent_rows(
     const Rows* rows, Py_ssize_t first, Py_ssize_t stop, Py_ssize_t D,
 ) noexcept nogil:
     """Start reading rows that come next, where they are adjacent, while others are computed."""
@@ -295,7 +296,7 @@ cdef void prefetch_adjacent_rows(
         at += 64
 
 
-cdef void prefetch_next(const Tile* tile, Py_ssize_t stop, Py_ssize_t D) noexcept nogil:
+cdef inline void prefetch_next(const Tile* tile, Py_ssize_t stop, Py_ssize_t D) noexcept nogil:
     """Start reading the next tile."""
     cdef Py_ssize_t next_row = tile.first + tile.rows
     prefetch_adjacent_rows(tile.source, next_row, min(next_row + tile.rows, stop), D)

@@ -110,7 +110,8 @@ def extrapolation(space: Space[Model], models: Sequence[Model]) -> Model | None:
     """The model that three in a row lead to, or None where they lead nowhere further."""
     start, middle, end = models
     r = space.displacement(middle, start)
-    v = space.displacement(end, start) - 2 * r
+    with np.errstate(invalid="ignore"):
+        v = space.displacement(end, start) - 2 * r
     norms = float(np.linalg.norm(r)), float(np.linalg.norm(v))
     if not np.isfinite(norms).all() or norms[1] == 0 or norms[0] <= norms[1]:
         return None

@@ -89,12 +89,12 @@ def _different(
         n_keys *= n_codes
     if n_keys > TABLE:
         first, keys = np.unique(keys, return_index=True, return_inverse=True)[1:]
-        return first, np.bincount(keys, weights)
+        return first, np.bincount(keys, weights).astype(np.float64)
     first = np.full(n_keys, -1)
     # Of several, the one that is written last stays.
     first[keys[::-1]] = np.arange(n - 1, -1, -1)
     there = first >= 0
-    return first[there], np.bincount(keys, weights, n_keys)[there]
+    return first[there], np.bincount(keys, weights, n_keys)[there].astype(np.float64)
 
 
 def _codes(column: np.ndarray) -> tuple[np.ndarray, int]:

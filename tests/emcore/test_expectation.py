@@ -145,12 +145,12 @@ def test_outputs_agree_with_each_other(family, precision, shape):
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 1000])
 def test_outputs_end_where_the_rows_end(family, precision, n):
     """Rows of padding in the last tile are not written."""
-    case = setting(family, precision, Shape(n, 3, 3, 0))
+    case = setting(family, precision, Shape(n, 4, 3, 0))
     responsibilities = np.full((n + 70, 3), 7, precision)
     likelihoods, assignments = np.full(n + 70, 7.0), np.full(n + 70, 7, np.intp)
     posterior(
         MixtureWeights(),
-        family.emission(),
+        emission_of(family, case.X),
         case.model,
         family.batch(case.X),
         2,
@@ -181,7 +181,8 @@ def test_component_of_almost_no_weight(family, precision, instructions):
     assert_close_within(actual, true.numbers, true.bounds)
     # Its own mass, too, has all digits but those of what was left out.
     relative = {"float64": 1e-3, "float32": 2e-2}[precision]
-    for name in ("counts", "first"):
+    of_components = {"counts", "first", "sums", "levels"}
+    for name in (each for each in true.numbers if each.split(".")[-1] in of_components):
         expected = true.numbers[name][1]
         scale = np.abs(expected).max()
         np.testing.assert_allclose(actual[name][1], expected, rtol=relative, atol=relative * scale)
@@ -205,7 +206,8 @@ def test_rows_sorted_by_component(family, precision, instructions, K):
     np.testing.assert_array_equal(statistics.counts, np.full(K, per_component))
     r = (components[:, None] == np.arange(K)).astype(float)
     origin = family.origin(statistics.emission)
-    true, size = family.true_statistics(X, r, origin), family.magnitudes(X, r, origin)
+    known = family.under(parameters)
+    true, size = known.true_statistics(X, r, origin), known.magnitudes(X, r, origin)
     eps = np.finfo(precision).eps
     assert_close_within(
         family.statistics(statistics.emission),
@@ -393,6 +395,13 @@ KERNEL_EMISSIONS = {
         np.zeros(D), np.zeros((K, D)), np.tile(np.eye(D), (K, 1, 1)), np.zeros(K)
     ),
     "Bernoulli": lambda k, K, D: k.Bernoulli(np.zeros(D), np.zeros((K, D)), np.zeros(K)),
+    "Counts": lambda k, K, D: k.Counts(np.zeros(D), np.zeros((K, 2 * D)), np.zeros(K)),
+    "Categorical": lambda k, K, D: k.Categorical(np.full(D, 3), np.zeros((3 * D, K))),
+    "SparseForms": lambda k, K, D: k.SparseForms(np.zeros((D, K)), np.zeros(K)),
+    "Product": lambda k, K, D: k.Product(
+        k.Bernoulli(np.zeros(D), np.zeros((K, D)), np.zeros(K)),
+        k.Categorical(np.full(D, 3), np.zeros((3 * D, K))),
+    ),
 }
 over_kernels = pytest.mark.parametrize("emission", KERNEL_EMISSIONS)
 MEBIBYTE = 2**20
@@ -416,7 +425,7 @@ def test_blocks(emission, precision, n, D, K):
     assert block % tile == 0
     n_blocks = -(-n // block)
     assert n_blocks <= 64
-    row_bytes = D * np.dtype(precision).itemsize
+    row_bytes = kernel.n_features * np.dtype(precision).itemsize
     partial = n_blocks * 8 * (2 + K + kernel.statistics_size)
     assert n_blocks == 1 or partial <= max(32 * MEBIBYTE, n * row_bytes // 8)
     # Enough of them for the threads there may be, unless statistics are large or rows few.
@@ -496,6 +505,74 @@ def test_arguments_that_do_not_fit(changed):
         call(emcore.kernels("float64"), **changed)
 
 
+class Sparse:
+    """Rows as `SparseForms` reads them."""
+
+    def __init__(self, values=(1.0, 2.0), columns=(0, 1), starts=(0, 1, 1, 2), shape=(3, D)):
+        self.values = np.array(values, np.float64)
+        self.columns = np.array(columns, np.int32)
+        self.starts = np.array(starts, np.int64)
+        self.shape = shape
+
+
+BYTES, CODES = np.zeros((3, D), np.uint8), np.zeros((3, D), np.uint16)
+BLOCKS_THAT_DO_NOT_FIT = {
+    "one block of two": ("Product", BYTES),
+    "one block of two, in a tuple": ("Product", (BYTES,)),
+    "three blocks of two": ("Product", (BYTES, BYTES, BYTES)),
+    "two blocks of one": ("Counts", (BYTES, BYTES)),
+    "no blocks": ("Counts", ()),
+    "blocks of different lengths": ("Product", (BYTES, np.zeros((4, D), np.uint8))),
+    "blocks of other columns": ("Product", (BYTES, np.zeros((3, D + 1), np.uint8))),
+    "codes where numbers are read": ("Counts", CODES),
+    "codes with a sign": ("Categorical", CODES.astype(np.int16)),
+    "long codes": ("Categorical", CODES.astype(np.uint64)),
+    "numbers where sparse rows are read": ("SparseForms", np.zeros((3, D))),
+    "starts that do not begin": ("SparseForms", Sparse(starts=(1, 1, 1, 2))),
+    "starts that do not end": ("SparseForms", Sparse(starts=(0, 1, 1, 3))),
+    "too few starts": ("SparseForms", Sparse(starts=(0, 1, 2))),
+    "fewer columns than values": ("SparseForms", Sparse(columns=(0,))),
+    "sparse rows of other columns": ("SparseForms", Sparse(shape=(3, D + 1))),
+}
+
+
+@pytest.mark.parametrize(
+    ("emission", "rows"), BLOCKS_THAT_DO_NOT_FIT.values(), ids=BLOCKS_THAT_DO_NOT_FIT
+)
+def test_blocks_that_do_not_fit(emission, rows):
+    kernels = emcore.kernels("float64")
+    kernel = KERNEL_EMISSIONS[emission](kernels, K, D)
+    latent = kernels.MixtureWeights(np.zeros(K))
+    partial = np.zeros((1, 2 + K + kernel.statistics_size))
+    with pytest.raises((ValueError, AttributeError, TypeError, IndexError)):
+        kernels.expectation(latent, kernel, rows, partial, 64, 1)
+
+
+def test_codes_that_are_no_levels_are_missing():
+    """Whatever the memory holds, nothing outside the table is read."""
+    kernels = emcore.kernels("float64")
+    table = np.log(np.array([[0.1, 0.7], [0.2, 0.2], [0.7, 0.1]]))
+    kernel = kernels.Categorical(np.array([3]), table)
+    latent = kernels.MixtureWeights(np.log([0.5, 0.5]))
+    for codes in (
+        np.array([0, 3, 255], np.uint8),
+        np.array([0, 4, 65535], np.uint16),
+        np.array([0, 2**31, 2**32 - 1], np.uint32),
+        np.array([0, np.nan, 1e300]),
+        np.array([0, -1, -np.inf]),
+        np.array([0, np.inf, 3.0]),
+    ):
+        likelihoods = np.zeros(3)
+        partial = np.zeros((1, 4 + kernel.statistics_size))
+        kernels.expectation(
+            latent, kernel, codes[:, None], partial, 64, 1, log_likelihoods=likelihoods
+        )
+        np.testing.assert_allclose(likelihoods, [np.log(0.4), 0, 0], atol=1e-15)
+        np.testing.assert_allclose(
+            kernel.by_slot(partial[0, 4:]), [[0.125, 0.875], [0, 0], [0, 0], [1, 1]]
+        )
+
+
 def test_read_only_outputs_are_refused():
     out = np.zeros(N)
     out.flags.writeable = False
@@ -544,6 +621,32 @@ EMISSIONS_THAT_DO_NOT_FIT = {
         np.zeros(D), np.zeros((K, D)), np.ones(1), np.zeros(K)
     ),
     "forms, constants": lambda k: k.LinearForms(np.zeros(D), np.zeros((K, D)), np.zeros(1)),
+    "counts, weights": lambda k: k.Counts(np.zeros(D), np.zeros((K, D + 1)), np.zeros(K)),
+    "counts, constants": lambda k: k.Counts(np.zeros(D), np.zeros((K, D)), np.zeros(1)),
+    "counts, base": lambda k: k.Counts(
+        np.zeros(D), np.zeros((K, 2 * D)), np.zeros(K), base=np.zeros(D)
+    ),
+    "counts, trials": lambda k: k.Counts(
+        np.zeros(D), np.zeros((K, D)), np.zeros(K), trials=np.zeros(1)
+    ),
+    "counts, pairs of three": lambda k: k.Counts(
+        np.zeros(3), np.zeros((K, 3)), np.zeros(K), paired=True
+    ),
+    "categorical, too few slots": lambda k: k.Categorical(np.full(D, 3), np.zeros((3 * D - 1, K))),
+    "categorical, too many slots": lambda k: k.Categorical(np.full(D, 3), np.zeros((3 * D + 1, K))),
+    "categorical, no levels": lambda k: k.Categorical(np.array([3, 0]), np.zeros((3, K))),
+    "categorical, negative": lambda k: k.Categorical(np.array([-3, 6]), np.zeros((3, K))),
+    "sparse, constants": lambda k: k.SparseForms(np.zeros((D, K)), np.zeros(1)),
+    "sparse, base": lambda k: k.SparseForms(np.zeros((D, K)), np.zeros(K), base=np.zeros(1)),
+    "bernoulli, half a pair": lambda k: k.Bernoulli(
+        np.zeros(3), np.zeros((K, 3)), np.zeros(K), True
+    ),
+    "product, components": lambda k: k.Product(
+        KERNEL_EMISSIONS["Bernoulli"](k, K, D), KERNEL_EMISSIONS["Counts"](k, K + 1, D)
+    ),
+    "product, first of several": lambda k: k.Product(
+        KERNEL_EMISSIONS["Product"](k, K, D), KERNEL_EMISSIONS["Counts"](k, K, D)
+    ),
     "no features": lambda k: k.DiagGaussian(
         np.zeros(0), np.zeros((K, 0)), np.ones((K, 0)), np.zeros(K)
     ),

@@ -1,0 +1,124 @@
+"""The examples run, and what they show is so."""
+
+import contextlib
+import io
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+
+from matplotlib import pyplot  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs an example: its variables, what it prints, and the number of its figures."""
+
+    def run(name):
+        shown, printed = [], io.StringIO()
+        monkeypatch.setattr(pyplot, "show", lambda: shown.extend(_drawn()))
+        with contextlib.redirect_stdout(printed):
+            variables = runpy.run_path(str(ROOT / "examples" / f"{name}.py"))
+        return variables, printed.getvalue(), len(shown)
+
+    yield run
+    pyplot.close("all")
+
+
+def _drawn():
+    """Figures that are open, drawn and closed."""
+    figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
+    for figure in figures:
+        figure.canvas.draw()
+    pyplot.close("all")
+    return figures
+
+
+def test_every_example_is_tested_and_in_the_readme():
+    readme, tests = (ROOT / "README.md").read_text(encoding="utf-8"), globals()
+    assert EXAMPLES
+    for path in EXAMPLES:
+        assert f"test_{path.stem}" in tests
+        assert f"examples/{path.name}" in readme
+        cells = path.read_text(encoding="utf-8").split("# %%")
+        assert cells[0] == "" and cells[1].startswith(" [markdown]\n# # ")
+
+
+def test_cars_and_trucks(run):
+    variables, printed, n_figures = run("cars_and_trucks")
+    assert_allclose(variables["mixture"].means_.ravel(), [5, 10], atol=0.1)
+    assert "car   5.05\ntruck 9.98\n" in printed
+    walks, after_ten = variables["walks"], variables["after_ten"]
+    assert len(walks.attractors) == 2
+    assert_allclose(walks.attractors[0], [5, 10], atol=0.1)
+    assert_allclose(walks.attractors[1], [9.7, 5.7], atol=0.2)
+    # After ten iterations nearly all are there, and the objective is that of one or the other.
+    ends = walks.positions[..., -1, :]
+    distances = np.abs(ends[..., None, :] - walks.attractors).max(axis=-1)
+    assert (distances.min(axis=-1) < 0.1).mean() > 0.9
+    assert set(distances.argmin(axis=-1).ravel()) == {0, 1}
+    gaps = np.abs(after_ten.objective[..., None] - walks.objectives).min(axis=-1)
+    assert (gaps < 1e-3).mean() > 0.9
+    assert (np.abs(after_ten.objective - walks.objectives[1]) < 1e-3).mean() > 0.3
+    assert variables["near"][5] > 0.8
+    # What the second attractor is: a maximum of the likelihood with its weights and variances.
+    assert walks.objectives[0] - walks.objectives[1] > 1
+    assert_allclose(variables["free_walks"].attractors, [[5.03, 9.88]], atol=0.02)
+    assert n_figures == 1
+
+
+def test_lower_bound(run):
+    variables, printed, n_figures = run("lower_bound")
+    for total, bound, divergence in variables["parts"].values():
+        assert_allclose(bound + divergence, total, rtol=1e-13)
+    assert variables["parts"]["its own"].kl_divergence < 1e-10
+    assert "its own                  -2293.74   -2293.74       0.00" in printed
+    steps = variables["steps"]
+    assert np.all(steps.lower_bounds > steps.log_likelihoods[:-1])
+    assert np.all(steps.log_likelihoods[1:] > steps.lower_bounds)
+    bounds, log_likelihood = variables["bounds"], variables["log_likelihood"]
+    grid, visited = variables["grid"], variables["visited"]
+    assert all(
+        bound <= log_likelihood(mean) + 1e-9 for mean, bound in zip(grid, bounds, strict=True)
+    )
+    assert abs(grid[np.argmax(bounds)] - visited[-1]) <= 0.025
+    assert np.all(np.diff([log_likelihood(mean) for mean in visited]) > 0)
+    assert n_figures == 2
+
+
+def test_several_starts(run):
+    variables, printed, n_figures = run("several_starts")
+    scores, mixture = variables["scores"], variables["mixture"]
+    n_best = (scores > scores.max() - 1e-3).sum()
+    assert 1 <= n_best <= 4
+    assert f"starts within 0.001 of the best: {n_best} of 12" in printed
+    assert mixture.lower_bound_ == scores.max()
+    assert_allclose(variables["repeated"].lower_bound_, scores.min(), rtol=1e-12)
+    assert scores.max() - scores.min() > 0.5
+    assert_allclose(variables["default"].lower_bound_, scores.max(), atol=1e-4)
+    assert n_figures == 1
+
+
+def test_two_coins(run):
+    # Do and Batzoglou (2008).
+    variables, printed, n_figures = run("two_coins")
+    r = variables["TwoCoins"]().estep(variables["start"])[:, 0]
+    assert_allclose(r, [0.449149, 0.804986, 0.733467, 0.352156, 0.647215], atol=1e-6)
+    for name, theta in (
+        ("first", (0.7130122354, 0.5813393083)),
+        ("tenth", (0.7967441495, 0.5196586622)),
+        ("limit", (0.7967890669, 0.5195831201)),
+        ("hard", (0.80, 0.45)),
+    ):
+        assert_allclose(variables[name].model, theta, atol=1e-7)
+    assert variables["hard"].objectives[0] == variables["hard"].objectives[-1]
+    assert "the limit      [0.7968, 0.5196]" in printed
+    assert n_figures == 1
