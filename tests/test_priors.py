@@ -419,7 +419,9 @@ def test_priors_of_blocks_of_columns():
     mixture = Mixture(1, emissions=emissions, prior=prior, tol=0, max_iter=1).fit(X)
     assert_allclose(mixture.emissions_["size"].means[0], (X[:, :2].sum(axis=0) + 5) / 55)
     assert_allclose(mixture.emissions_["n"].rates, (X[:, 2].sum() + 2) / 52)
-    mixture = Mixture(2, emissions=emissions, prior=prior, tol=0, max_iter=30).fit(X)
+    mixture = Mixture(2, emissions=emissions, prior=prior, tol=0, max_iter=30, random_state=0).fit(
+        X
+    )
     assert np.all(np.diff(mixture.lower_bounds_) > -1e-11)
     with pytest.raises(ValueError, match=r"prior: found .mean_prior.*size\.mean_prior"):
         Mixture(1, emissions=emissions, prior={"mean_prior": [1.0, 1.0]}).fit(X)
