@@ -141,7 +141,6 @@ feature_names_in_ : see `GaussianMixture`
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
@@ -198,7 +197,6 @@ class RatesMixture(OneParameterMixture):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.positive_only = True
         return tags
 
@@ -488,7 +486,6 @@ feature_names_in_ : see `GaussianMixture`
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.positive_only = True
         return tags
 

@@ -96,6 +96,11 @@ class BaseMixture(FittedMixture):
         """What a start may be looked for with, where rows are few for all parameters."""
         return None
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     def fit(self, X, y=None, *, labels=None, sample_weight=None):
         """Fit the mixture by expectation-maximisation.
 

@@ -265,11 +265,6 @@ class GaussianMixture(BaseMixture):
             return None
         return Gaussian("diag", reg_covar=self.reg_covar)
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     def impute(self, X):
         """Rows with the conditional means of their missing entries.
 
@@ -521,6 +516,5 @@ feature_names_in_ : see `GaussianMixture`
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         return tags
