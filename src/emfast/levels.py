@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import _safe_indexing
 
-from emfast.labels import _is_missing
+from emfast.labels import is_missing
 
 # Integers up to here are counted, not sorted.
 MOST_COUNTED = 1 << 16
@@ -106,7 +106,7 @@ def _encoded(column: Any, levels: np.ndarray | None, name: Any) -> tuple[np.ndar
             else (_of_numbers(values, levels.astype(np.int64), name), levels)
         )
     if values.dtype.kind == "O" and _are_numbers(values):
-        values = np.array([np.nan if _is_missing(v) else float(v) for v in values])
+        values = np.array([np.nan if is_missing(v) else float(v) for v in values])
     if values.dtype.kind in "iuf":
         numbers = _integers(values, name)
         if levels is None:
@@ -119,7 +119,7 @@ def _encoded(column: Any, levels: np.ndarray | None, name: Any) -> tuple[np.ndar
 
 def _are_numbers(values: np.ndarray) -> bool:
     return all(
-        (isinstance(v, int | float | np.number) and not isinstance(v, bool)) or _is_missing(v)
+        (isinstance(v, int | float | np.number) and not isinstance(v, bool)) or is_missing(v)
         for v in values
     )
 
@@ -176,7 +176,7 @@ def _of_objects(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Codes and levels of values of any type."""
     known = {} if levels is None else {level: i for i, level in enumerate(levels.tolist())}
-    present = [None if _is_missing(value) else value for value in values.tolist()]
+    present = [None if is_missing(value) else value for value in values.tolist()]
     if levels is None:
         different = set(present) - {None}
         kinds = sorted({type(value).__name__ for value in different})
