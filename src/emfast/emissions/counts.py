@@ -19,10 +19,9 @@ from emfast.emissions.linear import (
     LinearStatistics,
     ProbabilityEmission,
     RateEmission,
-    as_means,
 )
 from emfast.priors import LOG_FLOOR
-from emfast.rows import RowsWithTrials, SparseRows
+from emfast.rows import RowsWithTrials, SparseRows, column_means
 from emfast.statistics import Statistics
 from emfast.validation import check_counts
 
@@ -166,7 +165,7 @@ class Poisson(RateEmission, CountEmission):
         return np.maximum(means, 0.0)
 
     def flat_start(self, X: Any, n_components: int) -> PoissonParameters:
-        means = as_means(X)
+        means = column_means(X)
         return PoissonParameters(np.tile(np.where(means > 0, means, 1.0), (n_components, 1)))
 
     def spread(self, means):

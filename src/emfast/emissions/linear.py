@@ -293,12 +293,3 @@ def log_probabilities(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def log_odds(p: np.ndarray) -> np.ndarray:
     return np.clip(logit(p), LOG_FLOOR, -LOG_FLOOR)
-
-
-def as_means(X: Any) -> np.ndarray:
-    """Means of the columns over what is there."""
-    if isinstance(X, SparseRows):
-        return np.asarray(X.matrix.mean(axis=0), np.float64)
-    X = np.asarray(X, np.float64)
-    there = ~np.isnan(X)
-    return np.where(there, X, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
