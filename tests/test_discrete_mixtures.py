@@ -289,6 +289,9 @@ def test_trials_of_every_column():
         (None, [5, np.nan], [[1], [2]], "n_trials"),
         (5, None, [[-1], [2]], "-1"),
         (5, None, [[0.5], [2]], "0.5"),
+        (5, None, [1, 2], "X.*2D"),
+        (5, None, None, "X: found None"),
+        (None, 5, [1, 2], "X.*2D"),
     ],
 )
 def test_bad_trials(n_trials, of_rows, X, said):
@@ -296,6 +299,12 @@ def test_bad_trials(n_trials, of_rows, X, said):
     with pytest.raises(ValueError, match=said):
         mixture.fit(X, n_trials=of_rows)
     assert not hasattr(mixture, "weights_")
+
+
+@pytest.mark.parametrize(("n_trials", "of_rows"), [(5, None), (None, [5, 5])])
+def test_counts_of_trials_are_dense(n_trials, of_rows):
+    with pytest.raises(TypeError, match="X"):
+        BinomialMixture(1, n_trials=n_trials).fit(sp.csr_array([[1.0], [0.0]]), n_trials=of_rows)
 
 
 @pytest.mark.parametrize("bad", [-1, 0.5, np.inf])

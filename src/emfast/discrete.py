@@ -15,7 +15,13 @@ from emfast.known import NOTHING_KNOWN, Known
 from emfast.levels import decode_levels
 from emfast.one_parameter import OneParameterMixture
 from emfast.rows import RowsWithTrials
-from emfast.validation import check_columns, check_counts, check_trials, column_names
+from emfast.validation import (
+    check_columns,
+    check_counts,
+    check_trials,
+    check_within_trials,
+    column_names,
+)
 
 
 class CategoricalMixture(BaseMixture):
@@ -456,29 +462,16 @@ feature_names_in_ : see `GaussianMixture`
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
         if isinstance(X, OutOf):
             return self._with_trials(*X, reset=reset)
-        if self.n_trials is None:
-            raise ValueError(
-                "n_trials: found None; expected the number of trials that the counts are out of, "
-                "as an argument of the constructor or of this method"
-            )
-        if np.ndim(X) == 2 or hasattr(X, "shape"):
-            check_trials(self.n_trials, None, np.shape(X)[1] if len(np.shape(X)) > 1 else 1)
         return super()._validate_rows(X, reset=reset)
 
     def _with_trials(self, X: Any, n_trials: Any, *, reset: bool) -> Batch:
         """Rows with trials of their own; a missing count has none."""
         counts, missing = check_counts(self, X, reset=reset)
         trials = check_trials(n_trials, *counts.shape)
+        check_within_trials(self, counts, trials)
         if missing:
             trials = np.where(np.isnan(counts), 0, trials)
             counts = np.where(np.isnan(counts), 0, counts)
-        wrong = counts > trials
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise ValueError(
-                f"X: found {counts[row, column]:g} in row {row}, column {column}; expected at most "
-                f"n_trials = {trials[row, column]:g}"
-            )
         both = np.hstack(
             [counts, trials.astype(counts.dtype if counts.dtype.kind == "f" else np.float64)]
         )

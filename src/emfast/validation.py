@@ -361,15 +361,10 @@ def check_binary(
 
 
 def check_counts(
-    estimator: BaseEstimator, X: Any, *, reset: bool, most: np.ndarray | None = None
+    estimator: BaseEstimator, X: Any, *, reset: bool, accept_sparse: bool = False
 ) -> tuple[np.ndarray | SparseRows, bool]:
-    """X as counts of any type that the kernels take, NaN where missing, and whether any is.
-
-    Parameters
-    ----------
-    most : ndarray that broadcasts to X, optional, what the counts cannot exceed
-    """
-    if sp.issparse(X) and most is None:
+    """X as counts of any type that the kernels take, NaN where missing, and whether any is."""
+    if sp.issparse(X) and accept_sparse:
         rows = _sparse_rows(estimator, X, reset=reset)
         _check_entries(
             estimator, rows, lambda part: (part >= 0) & (part == np.rint(part)), WHOLE_NUMBERS
@@ -384,15 +379,19 @@ def check_counts(
             lambda part: (part >= 0) & (part == np.rint(part)) | (part != part),
             WHOLE_NUMBERS,
         )
-    if most is not None:
-        wrong = rows > most
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise ValueError(
-                f"X: found {rows[row, column]:g} in row {row}, {_column(estimator, column)}; "
-                f"expected at most n_trials = {np.broadcast_to(most, rows.shape)[row, column]:g}"
-            )
     return rows, missing
+
+
+def check_within_trials(estimator: BaseEstimator, counts: np.ndarray, trials: np.ndarray) -> None:
+    """Raise where a count that is not missing is above its trials, which broadcast to counts."""
+    wrong = counts > trials
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        most = np.broadcast_to(trials, counts.shape)[row, column]
+        raise ValueError(
+            f"X: found {counts[row, column]:g} in row {row}, {_column(estimator, column)}; "
+            f"expected at most n_trials = {most:g}"
+        )
 
 
 def check_durations(estimator: BaseEstimator, X: Any, *, reset: bool) -> tuple[np.ndarray, bool]:
@@ -442,6 +441,11 @@ def check_trials(n_trials: Any, n_rows: int | None, n_features: int) -> np.ndarr
     -------
     ndarray of shape (n_features,), or (n_rows, n_features)
     """
+    if n_trials is None:
+        raise ValueError(
+            "n_trials: found None; expected the number of trials that the counts are out of, as an "
+            "argument of the constructor, or of a method of `BinomialMixture`"
+        )
     trials = _as_floats("n_trials", n_trials)
     shapes = {(): "a number", (n_features,): "(n_features,)"}
     if n_rows is not None:

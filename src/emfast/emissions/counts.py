@@ -23,7 +23,7 @@ from emfast.emissions.linear import (
 from emfast.priors import LOG_FLOOR
 from emfast.rows import RowsWithTrials, SparseRows, column_means
 from emfast.statistics import Statistics
-from emfast.validation import check_counts
+from emfast.validation import check_counts, check_trials, check_within_trials
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +172,7 @@ class Poisson(RateEmission, CountEmission):
         return np.sqrt(means)
 
     def validated(self, estimator, X, *, reset):
-        return check_counts(estimator, X, reset=reset)
+        return check_counts(estimator, X, reset=reset, accept_sparse=True)
 
     def draw(
         self,
@@ -227,7 +227,9 @@ class Binomial(ProbabilityEmission, CountEmission):
         return X.trials == 0 if isinstance(X, RowsWithTrials) else super().missing_entries(X)
 
     def validated(self, estimator, X, *, reset):
-        return check_counts(estimator, X, reset=reset, most=self.trials_of_rows(np.shape(X)[1]))
+        rows, missing = check_counts(estimator, X, reset=reset)
+        check_within_trials(estimator, rows, check_trials(self.n_trials, None, rows.shape[1]))
+        return rows, missing
 
     def draw(
         self,
