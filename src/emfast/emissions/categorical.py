@@ -17,9 +17,10 @@ from emfast.emissions.base import Emission, refuse_another_kind
 from emfast.emissions.linear import START_SHRINKAGE
 from emfast.known import Known, filled
 from emfast.levels import encode_levels
-from emfast.priors import LOG_FLOOR, Dirichlet, check_concentrations
+from emfast.logarithms import log_above_floor, log_ratios
+from emfast.priors import Dirichlet, check_concentrations
 from emfast.rows import as_points
-from emfast.statistics import log_ratios, pooled, starved
+from emfast.statistics import pooled, starved
 from emfast.validation import (
     check_columns,
     check_distributions,
@@ -146,8 +147,7 @@ class Categorical(Emission):
         missing: bool = False,
         storage: str = "dense",
     ) -> Any:
-        with np.errstate(divide="ignore"):
-            log_p = np.maximum(np.log(parameters.probabilities), LOG_FLOOR)
+        log_p = log_above_floor(parameters.probabilities)
         return kernels.Categorical(parameters.levels, np.ascontiguousarray(log_p.T))
 
     def statistics(

@@ -20,7 +20,7 @@ from emfast.emissions.linear import (
     ProbabilityEmission,
     RateEmission,
 )
-from emfast.priors import LOG_FLOOR
+from emfast.logarithms import log_above_floor
 from emfast.rows import RowsWithTrials, SparseRows, column_means
 from emfast.statistics import Statistics
 from emfast.validation import check_counts, check_trials, check_within_trials
@@ -155,8 +155,7 @@ class Poisson(RateEmission, CountEmission):
     takes_zero = True
 
     def forms(self, values):
-        with np.errstate(divide="ignore"):
-            return np.maximum(np.log(values), LOG_FLOOR), -values
+        return log_above_floor(values), -values
 
     def trials_of_rows(self, n_features):
         return None
