@@ -192,8 +192,8 @@ def test_unseen_category_is_named():
     X = pd.DataFrame({"colour": ["red", "blue"] * 5, "size": [1, 2] * 5})
     mixture = CategoricalMixture(2, random_state=0).fit(X)
     for rows, said in (
-        ({"colour": ["red", "green"], "size": [1, 2]}, "'green' in column 'colour', row 1"),
-        ({"colour": ["red", "red"], "size": [3, 2]}, "3 in column 'size', row 0"),
+        ({"colour": ["red", "green"], "size": [1, 2]}, r"'green' in column 0 \('colour'\), row 1"),
+        ({"colour": ["red", "red"], "size": [3, 2]}, r"3 in column 1 \('size'\), row 0"),
     ):
         with pytest.raises(ValueError, match=said):
             mixture.predict(pd.DataFrame(rows))

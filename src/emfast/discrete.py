@@ -20,7 +20,6 @@ from emfast.validation import (
     check_counts,
     check_trials,
     check_within_trials,
-    column_names,
 )
 
 
@@ -129,9 +128,7 @@ feature_names_in_ : see `GaussianMixture`
         if not reset:
             return super()._validate_rows(X, reset=False)
         X = check_columns(self, X, reset=True)
-        codes, missing, emission = Categorical(self.categories).learn(
-            X, column_names(self, X.shape[1])
-        )
+        codes, missing, emission = Categorical(self.categories).learn(X, self._called)
         self.categories_ = emission.categories
         return Batch(codes, missing=missing)
 

@@ -38,6 +38,7 @@ from emfast.validation import (
     check_mixture_weights,
     check_observed,
     check_sample_weight,
+    column_called,
     near_one,
 )
 
@@ -222,8 +223,7 @@ class BaseMixture(FittedMixture):
 
     def _called(self, column: int) -> str:
         """How messages call a column of the rows."""
-        names = getattr(self, "feature_names_in_", None)
-        return f"column {column}" if names is None else f"column {column} ({names[column]!r})"
+        return column_called(self, column)
 
     def _set_prior(self, latent: Latent, emission: Emission, n_features: int) -> None:
         names = (*latent.prior_names, *emission.prior_names)

@@ -389,7 +389,7 @@ def check_within_trials(estimator: BaseEstimator, counts: np.ndarray, trials: np
         row, column = np.argwhere(wrong)[0]
         most = np.broadcast_to(trials, counts.shape)[row, column]
         raise ValueError(
-            f"X: found {counts[row, column]:g} in row {row}, {_column(estimator, column)}; "
+            f"X: found {counts[row, column]:g} in row {row}, {column_called(estimator, column)}; "
             f"expected at most n_trials = {most:g}"
         )
 
@@ -506,13 +506,20 @@ def _table(X: Any) -> np.ndarray:
     return numbers if numbers.dtype.kind in "biufc" else np.asarray(X, dtype=object)
 
 
-def column_names(estimator: BaseEstimator, n_features: int) -> list[Any]:
-    """How messages call the columns."""
-    for attribute in ("column_names", "feature_names_in_"):
-        names = getattr(estimator, attribute, None)
-        if names is not None:
-            return list(names)
-    return list(range(n_features))
+def column_called(estimator: BaseEstimator, column: int) -> str:
+    """How messages call a column: by its position, and its name if it has one."""
+    if isinstance(estimator, Block):
+        return column_called(estimator.estimator, estimator.columns[column])
+    names = getattr(estimator, "feature_names_in_", None)
+    return f"column {column}" if names is None else f"column {column} ({names[column]!r})"
+
+
+class Block(BaseEstimator):
+    """Some columns of the rows of an estimator, for what validates them."""
+
+    def __init__(self, estimator=None, columns=()):
+        self.estimator = estimator
+        self.columns = columns
 
 
 def _packed(X: Any) -> Any:
@@ -547,7 +554,7 @@ def _check_entries(
         wrong = np.flatnonzero(~right(rows.values))
         if wrong.size:
             row = np.searchsorted(rows.starts, wrong[0], side="right") - 1
-            column = _column(estimator, rows.columns[wrong[0]])
+            column = column_called(estimator, rows.columns[wrong[0]])
             raise ValueError(
                 f"X: found {rows.values[wrong[0]]:g} in row {row}, {column}; expected {expected}"
             )
@@ -559,15 +566,9 @@ def _check_entries(
         if not correct.all():
             row, column = np.argwhere(~correct)[0]
             raise ValueError(
-                f"X: found {part[row, column]} in row {start + row}, {_column(estimator, column)}; "
-                f"expected {expected}"
+                f"X: found {part[row, column]} in row {start + row}, "
+                f"{column_called(estimator, column)}; expected {expected}"
             )
-
-
-def _column(estimator: BaseEstimator, column: int) -> str:
-    """How messages call a column."""
-    names = getattr(estimator, "column_names", None)
-    return f"column {column if names is None else repr(names[column])}"
 
 
 def _has_missing(X: np.ndarray) -> bool:
