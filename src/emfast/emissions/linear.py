@@ -279,7 +279,7 @@ class ProbabilityEmission(LinearEmission):
             return None
         successes, trials = self.out_of(X)
         if isinstance(successes, SparseRows):
-            some = successes.matrix != 0
+            some = (successes.matrix != 0).astype(np.float64)
             return some @ (p == 0).T + ((p == 1).sum(axis=1) - some @ (p == 1).T) > 0
         both = successes > 0, successes < trials
         some, fails = (np.asarray(each, np.float64) for each in both)
