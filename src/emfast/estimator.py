@@ -38,6 +38,7 @@ from emfast.validation import (
     check_mixture_weights,
     check_observed,
     check_sample_weight,
+    column_called,
     near_one,
 )
 
@@ -96,6 +97,11 @@ class BaseMixture(FittedMixture):
     def _simpler_emission(self) -> Emission | None:
         """What a start may be looked for with, where rows are few for all parameters."""
         return None
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def fit(self, X, y=None, *, labels=None, sample_weight=None):
         """Fit the mixture by expectation-maximisation.
@@ -218,8 +224,7 @@ class BaseMixture(FittedMixture):
 
     def _called(self, column: int) -> str:
         """How messages call a column of the rows."""
-        names = getattr(self, "feature_names_in_", None)
-        return f"column {column}" if names is None else f"column {column} ({names[column]!r})"
+        return column_called(self, column)
 
     def _set_prior(self, latent: Latent, emission: Emission, n_features: int) -> None:
         names = (*latent.prior_names, *emission.prior_names)

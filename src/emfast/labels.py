@@ -222,11 +222,12 @@ def _missing(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "mM":
         return np.isnat(values)
     if values.dtype.kind == "O":
-        return np.fromiter((_is_missing(value) for value in values), bool, values.shape[0])
+        return np.fromiter((is_missing(value) for value in values), bool, values.shape[0])
     return np.zeros(values.shape[0], bool)
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, NaT or NA."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, Real) and value != value

@@ -15,8 +15,9 @@ import numpy as np
 from emfast.data import Batch
 from emfast.known import Known, components_given
 from emfast.latent.base import Latent
+from emfast.logarithms import log_ratios
 from emfast.priors import Dirichlet, check_concentrations
-from emfast.statistics import log_ratios, starved
+from emfast.statistics import starved
 from emfast.validation import column_ranges
 
 # The weight of noise where EM begins.
