@@ -49,6 +49,16 @@ class Labels:
             self.classes,
         )
 
+    def without_noise(self, n_components: int) -> "Labels":
+        """The same of the components before that of noise; nothing of rows of noise."""
+        component, allowed = self.component, self.allowed
+        if component is not None:
+            component = np.where(component < n_components, component, -1).astype(np.int32)
+        if allowed is not None:
+            noise = ~allowed[:, :n_components].any(axis=1, keepdims=True)
+            allowed = np.ascontiguousarray(allowed[:, :n_components] | noise, np.uint8)
+        return Labels(component, allowed, self.classes)
+
     def known(self, n_rows: int) -> np.ndarray:
         """The component of every row that has only one possible, else -1."""
         if self.component is not None:

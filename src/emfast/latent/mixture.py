@@ -117,9 +117,9 @@ class MixtureWeights(Latent):
         counts = np.where(starved(counts), 0.0, counts)
         if self.prior is not None:
             counts = counts + self.prior.counts
-        known = self._known(weights)
-        if not known.any():
+        if not self.fixed.touches("weights"):
             return counts / counts.sum()
+        known = self._known(weights)
         return _shared(counts, weights, known) if counts[~known].sum() > 0 else weights
 
     def _known(self, weights: np.ndarray) -> np.ndarray:
