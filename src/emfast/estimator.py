@@ -229,6 +229,12 @@ class BaseMixture(FittedMixture):
         latent.prior = latent.checked_prior(prior, int(self.n_components))
         emission.prior = emission.checked_prior(prior, int(self.n_components), n_features)
 
+    def _log_prior(self) -> float:
+        """Log-density of the prior at the fitted parameters in nats, up to a constant."""
+        latent, emission, model = self._latent(), self._emission(), self._model()
+        self._set_prior(latent, emission, emission.shape(model.emission)[1])
+        return latent.log_prior(model.latent) + emission.log_prior(model.emission)
+
     def _check_possible(self, problem: MixtureProblem, given: dict) -> None:
         """Raise where known parameters leave a row no component that its label allows."""
         emission, batch, K = problem.emission, problem.source.batch, int(self.n_components)

@@ -375,7 +375,7 @@ def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:
         contradictory &= batch.weights > 0
     if contradictory.any():
         raise ValueError(
-            f"labels: row {contradictory.argmax()} has zero likelihood under every component that "
+            f"labels: row {batch.number(contradictory.argmax())} has zero likelihood under every component that "
             "its label allows"
         )
 
