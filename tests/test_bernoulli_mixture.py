@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
@@ -449,3 +450,19 @@ def test_known_probabilities_that_exclude_a_row_are_an_error(labels, row):
     # A row of weight 0 may be whatever it is.
     if labels is None:
         mixture.fit(X, sample_weight=[1, 0, 1])
+
+
+def test_sparse_rows_that_some_components_cannot_have_produced():
+    """Several probabilities of exactly 1, which the rows have or lack."""
+    rng = np.random.default_rng(0)
+    X = (rng.uniform(size=(60, 4)) < 0.6).astype(float)
+    mixture = BernoulliMixture(
+        3, probabilities_init=[[1, 1, 0.5, 0.5], [0, 0.5, 1, 1], [0.5] * 4], max_iter=0,
+        weights_init="equal",
+    ).fit(X)  # fmt: skip
+    rows = sp.csr_array(X)
+    expected = mixture.predict_proba(X)
+    assert (expected == 0).any(axis=1).sum() > 20
+    assert_allclose(mixture.predict_proba(rows), expected, rtol=1e-12)
+    assert_allclose(mixture.score_samples(rows), mixture.score_samples(X), rtol=1e-12)
+    assert_array_equal(mixture.predict(rows), mixture.predict(X))

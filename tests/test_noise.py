@@ -10,6 +10,7 @@ from sklearn.base import clone
 import emcore
 import oracle
 from emfast import GaussianMixture, persistence
+from emfast.exceptions import StarvedComponentWarning
 from families import (
     GaussianFamily,
     IncompleteGaussianFamily,
@@ -318,6 +319,27 @@ def test_noise_may_starve():
     mixture.fit(X, labels=mask)
     assert mixture.noise_weight_ == 0
     assert_array_equal(mixture.predict_proba(X)[:, 2], 0)
+
+
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_every_row_may_be_noise(covariance_type, holes):
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    if holes:
+        X[::3, 0] = np.nan
+    mixture = GaussianMixture(
+        2, covariance_type=covariance_type, noise=True, random_state=0, max_iter=3, tol=0
+    )
+    start = clone(mixture).set_params(max_iter=0)
+    for each in (start, mixture):
+        # And of nothing else.
+        with pytest.warns(StarvedComponentWarning, match=r"\[0, 1\] lost all their rows"):
+            each.fit(X, labels=np.full(50, -2))
+    assert mixture.noise_weight_ == 1
+    assert_array_equal(mixture.weights_, 0)
+    assert_array_equal(mixture.means_, start.means_)
+    assert_array_equal(mixture.covariances_, start.covariances_)
+    assert_array_equal(mixture.predict(X), -1)
 
 
 def test_warm_start_clone_and_file(data, tmp_path):

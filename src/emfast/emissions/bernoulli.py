@@ -219,7 +219,7 @@ class Bernoulli(Emission):
         if not np.any((p == 0) | (p == 1)):
             return None
         if isinstance(X, SparseRows):
-            ones = X.matrix != 0
+            ones = (X.matrix != 0).astype(np.float64)
             return ones @ (p == 0).T + ((p == 1).sum(axis=1) - ones @ (p == 1).T) > 0
         yes, no = (np.asarray(value == X, np.float64) for value in (1, 0))
         return yes @ (p == 0).T + no @ (p == 1).T > 0
