@@ -7,7 +7,7 @@ Two EM steps lead from :math:`\theta_0` over :math:`\theta_1` to :math:`\theta_2
 
 which is :math:`\theta_2` for :math:`\alpha = -1`. It is shortened where it leads further than the
 problem allows. Coordinates are a model's displacement from :math:`\theta_0`, unconstrained and free
-of units: see `Emission.displacement`.
+of units: see `Part.displacement`.
 
 An extrapolation is kept if its objective is above that of :math:`\theta_2`. Where it is below, it
 may have left the ridge that EM climbs, to which one EM step leads back: that decides.

@@ -8,13 +8,19 @@ from sklearn.utils._param_validation import StrOptions
 
 from emfast.data import Batch
 from emfast.emissions.categorical import Categorical, CategoricalParameters
-from emfast.emissions.counts import Binomial, BinomialParameters, Poisson, PoissonParameters
-from emfast.emissions.exponential import Exponential, ExponentialParameters
+from emfast.emissions.counts import Binomial, Poisson
+from emfast.emissions.exponential import Exponential
 from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.levels import decode_levels
+from emfast.one_parameter import OneParameterMixture
 from emfast.rows import RowsWithTrials
-from emfast.validation import check_columns, check_counts, check_trials, column_names
+from emfast.validation import (
+    check_columns,
+    check_counts,
+    check_trials,
+    check_within_trials,
+)
 
 
 class CategoricalMixture(BaseMixture):
@@ -122,9 +128,7 @@ feature_names_in_ : see `GaussianMixture`
         if not reset:
             return super()._validate_rows(X, reset=False)
         X = check_columns(self, X, reset=True)
-        codes, missing, emission = Categorical(self.categories).learn(
-            X, column_names(self, X.shape[1])
-        )
+        codes, missing, emission = Categorical(self.categories).learn(X, self._called)
         self.categories_ = emission.categories
         return Batch(codes, missing=missing)
 
@@ -140,13 +144,12 @@ feature_names_in_ : see `GaussianMixture`
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
 
 
-class RatesMixture(BaseMixture):
+class RatesMixture(OneParameterMixture):
     """What mixtures with a rate for every component and feature share."""
 
     _parameter_constraints = {
@@ -195,15 +198,8 @@ class RatesMixture(BaseMixture):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _attributes(self, parameters: PoissonParameters | ExponentialParameters) -> dict[str, Any]:
-        return {"rates_": parameters.rates}
-
-    def _parameters_of_attributes(self) -> PoissonParameters | ExponentialParameters:
-        return self._emission().made(np.asarray(self.rates_, np.float64))
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.positive_only = True
         return tags
 
@@ -311,7 +307,7 @@ class OutOf(NamedTuple):
     n_trials: Any
 
 
-class BinomialMixture(BaseMixture):
+class BinomialMixture(OneParameterMixture):
     """Mixture of independent counts of successes out of known numbers of trials.
 
     Parameters
@@ -463,43 +459,23 @@ feature_names_in_ : see `GaussianMixture`
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
         if isinstance(X, OutOf):
             return self._with_trials(*X, reset=reset)
-        if self.n_trials is None:
-            raise ValueError(
-                "n_trials: found None; expected the number of trials that the counts are out of, "
-                "as an argument of the constructor or of this method"
-            )
-        if np.ndim(X) == 2 or hasattr(X, "shape"):
-            check_trials(self.n_trials, None, np.shape(X)[1] if len(np.shape(X)) > 1 else 1)
         return super()._validate_rows(X, reset=reset)
 
     def _with_trials(self, X: Any, n_trials: Any, *, reset: bool) -> Batch:
         """Rows with trials of their own; a missing count has none."""
         counts, missing = check_counts(self, X, reset=reset)
         trials = check_trials(n_trials, *counts.shape)
+        check_within_trials(self, counts, trials)
         if missing:
             trials = np.where(np.isnan(counts), 0, trials)
             counts = np.where(np.isnan(counts), 0, counts)
-        wrong = counts > trials
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise ValueError(
-                f"X: found {counts[row, column]:g} in row {row}, column {column}; expected at most "
-                f"n_trials = {trials[row, column]:g}"
-            )
         both = np.hstack(
             [counts, trials.astype(counts.dtype if counts.dtype.kind == "f" else np.float64)]
         )
         return Batch(RowsWithTrials(both), missing=missing)
 
-    def _attributes(self, parameters: BinomialParameters) -> dict[str, np.ndarray]:
-        return {"probabilities_": parameters.probabilities}
-
-    def _parameters_of_attributes(self) -> BinomialParameters:
-        return BinomialParameters(np.asarray(self.probabilities_, np.float64))
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.positive_only = True
         return tags
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils._indexing import _get_column_indices
 
@@ -17,7 +17,7 @@ from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.levels import decode_levels
 from emfast.rows import in_one_precision
-from emfast.validation import check_columns, column_names
+from emfast.validation import Block, check_columns, column_called
 
 
 class Mixture(BaseMixture):
@@ -140,12 +140,11 @@ feature_names_in_ : see `GaussianMixture`
 
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
         X = check_columns(self, X, reset=reset)
-        names = column_names(self, X.shape[1])
         if reset:
-            self._bound_parts = self._bind(X, names)
+            self._bound_parts = self._bind(X)
         rows, missing = [], []
         for _, emission, columns in self._parts():
-            block = Columns([names[column] for column in columns])
+            block = Block(self, columns)
             of_block = emission.validated(block, _safe_indexing(X, columns, axis=1), reset=True)
             rows.append(of_block[0])
             missing.append(of_block[1])
@@ -154,7 +153,7 @@ feature_names_in_ : see `GaussianMixture`
     def _called(self, column: int) -> str:
         return super()._called([at for _, _, columns in self._parts() for at in columns][column])
 
-    def _bind(self, X: Any, names: list[Any]) -> list[tuple[str, Emission, list[int]]]:
+    def _bind(self, X: Any) -> list[tuple[str, Emission, list[int]]]:
         """The emissions with the positions of their columns, and what they learn from these."""
         parts, taken = [], {}
         for name, emission, columns in self._checked_emissions():
@@ -167,13 +166,13 @@ feature_names_in_ : see `GaussianMixture`
             for column in columns:
                 if column in taken:
                     raise ValueError(
-                        f"emissions: found column {names[column]!r} in {taken[column]!r} and in "
-                        f"{name!r}; expected each column in one emission"
+                        f"emissions: found {column_called(self, column)} in {taken[column]!r} and "
+                        f"in {name!r}; expected each column in one emission"
                     )
                 taken[column] = name
             if isinstance(emission, Categorical):
                 block = _safe_indexing(X, columns, axis=1)
-                emission = emission.learn(block, [names[column] for column in columns])[2]
+                emission = emission.learn(block, partial(column_called, Block(self, columns)))[2]
             parts.append((name, emission, columns))
         if not parts:
             raise ValueError("emissions: found no columns for any of them; expected some")
@@ -260,17 +259,9 @@ feature_names_in_ : see `GaussianMixture`
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
-
-
-class Columns(BaseEstimator):
-    """Some columns of a table, for what validates them."""
-
-    def __init__(self, column_names=()):
-        self.column_names = column_names
 
 
 def _positions(X: Any, columns: Any, name: str) -> list[int]:

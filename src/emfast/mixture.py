@@ -10,10 +10,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from emfast.columns import column_positions, column_values
 from emfast.data import Batch
-from emfast.emissions.bernoulli import Bernoulli, BernoulliParameters
+from emfast.emissions.bernoulli import Bernoulli
 from emfast.emissions.gaussian import COVARIANCE_TYPES, Gaussian, GaussianParameters
 from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
+from emfast.one_parameter import OneParameterMixture
 from emfast.problem import Model, impute
 from emfast.threads import resolve_threads
 from emfast.validation import (
@@ -264,11 +265,6 @@ class GaussianMixture(BaseMixture):
             return None
         return Gaussian("diag", reg_covar=self.reg_covar)
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     def impute(self, X):
         """Rows with the conditional means of their missing entries.
 
@@ -432,7 +428,7 @@ class GaussianMixture(BaseMixture):
         return self._emission().of_factors(np.array(self.means_, np.float64), factors)
 
 
-class BernoulliMixture(BaseMixture):
+class BernoulliMixture(OneParameterMixture):
     """Mixture of independent binary features: latent class analysis of yes/no items.
 
     Parameters
@@ -520,12 +516,5 @@ feature_names_in_ : see `GaussianMixture`
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         return tags
-
-    def _attributes(self, parameters: BernoulliParameters) -> dict[str, np.ndarray]:
-        return {"probabilities_": parameters.probabilities}
-
-    def _parameters_of_attributes(self) -> BernoulliParameters:
-        return BernoulliParameters(np.asarray(self.probabilities_, np.float64))
