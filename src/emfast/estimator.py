@@ -354,7 +354,7 @@ class BaseMixture(FittedMixture):
         others = RACE_TRIALS if race else TRIALS
         if race and self.n_init * first.source.n_rows > RACE_TRIALS_SHARE * problem.source.n_rows:
             others = ()
-        if self.init_params != "kmeans":
+        if (self.init_params if race else init_params) != "kmeans":
             others = [init_params] * len(others)
         return [init_params, *others]
 

@@ -76,7 +76,8 @@ def start_model(
         Kinds of starts that are tried by a few iterations of EM; the best goes on. One alone is
         tried only with what is `simpler`.
     simpler : Emission, optional
-        What starts are tried with where nothing is given and rows are few for all parameters.
+        What as many starts of the one kind are tried with where nothing is given and rows are few
+        for all parameters.
 
     Returns
     -------
@@ -88,7 +89,9 @@ def start_model(
             problem, n_components, SHORT_RUN_PARAMS, SHORT_RUN_ITER, random_state
         )
     elif trials and simpler is not None and not given and is_scarce(problem, n_components):
-        model = _start_by_simpler(problem, simpler, n_components, trials, random_state)
+        # A simpler emission finds components that are clusters, if any.
+        kinds = [init_params] * len(trials)
+        model = _start_by_simpler(problem, simpler, n_components, kinds, random_state)
     elif not located and len(trials) > 1:
         model = _best_trial(problem, n_components, trials, random_state)
     else:
