@@ -12,6 +12,7 @@ from scipy import stats
 from scipy.special import logsumexp
 from sklearn.base import clone
 
+import oracle
 from emfast import BernoulliMixture, BinomialMixture, CategoricalMixture, PoissonMixture
 from emfast.exceptions import ConvergenceWarning
 from emfast.persistence import load, save
@@ -505,3 +506,35 @@ def test_copies_and_files_give_the_same_answers(mixture, X, tmp_path):
         assert copy.classes_.tolist() == ["low"]
         copy.set_params(warm_start=True).fit(X)
     assert clone(mixture).fit(X).lower_bound_ <= mixture.lower_bound_ + 1
+
+
+@pytest.mark.parametrize("by", ["row", "count"])
+@pytest.mark.parametrize("kind", ["component", "allowed"])
+def test_labels_of_rows_with_trials_of_their_own(by, kind):
+    """One iteration with weights, a known component and a prior, by hand."""
+    rng = np.random.default_rng(0)
+    n_trials = rng.integers(1, 30, (120, 2) if by == "count" else (120, 1))
+    n = np.broadcast_to(n_trials, (120, 2))
+    X, weights = rng.binomial(n, rng.uniform(size=(120, 1))), rng.uniform(0.2, 2, 120)
+    if kind == "component":
+        labels = np.where(rng.uniform(size=120) < 0.4, rng.integers(0, 2, 120), -1)
+        allowed = oracle.allowed_by(labels, 2)
+    else:
+        labels = allowed = rng.uniform(size=(120, 2)) < 0.7
+        allowed[~allowed.any(axis=1)] = True
+    p, given = np.array([[0.2, 0.3], [0.6, 0.5]]), {"n_trials": n_trials.squeeze()}
+    mixture = BinomialMixture(
+        2, probabilities_init=p, weights_init=[0.4, 0.6], max_iter=1, tol=0,
+        fixed={"probabilities": [True, False]}, prior={"probabilities_prior": (2.0, 3.0)},
+    ).fit(X, labels=labels, sample_weight=weights, **given)  # fmt: skip
+
+    log_densities = oracle.binomial_log_densities(X, n, p)
+    r = weights[:, None] * oracle.respond(log_densities, [0.4, 0.6], allowed)[0]
+    moved = (r[:, 1] @ X + 1) / (r[:, 1] @ n + 3)
+    assert_allclose(mixture.probabilities_, [p[0], moved], rtol=1e-10)
+    assert_allclose(mixture.weights_, r.sum(axis=0) / weights.sum(), rtol=1e-10)
+    r, log_likelihoods = oracle.respond(
+        oracle.binomial_log_densities(X, n, mixture.probabilities_), mixture.weights_, allowed
+    )
+    assert_allclose(mixture.predict_proba(X, labels=labels, **given), r, atol=1e-10)
+    assert_allclose(mixture.score_samples(X, labels=labels, **given), log_likelihoods, rtol=1e-10)
