@@ -1,12 +1,20 @@
 """Columns of X as people name them."""
 
-from collections.abc import Iterable, Mapping
-from numbers import Integral
+from collections.abc import Iterable, Mapping, Sized
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
-from emfast.validation import check_array_of
+from emfast.labels import _is_missing
+
+
+class Columns(BaseEstimator):
+    """Some columns of a table, for what validates them."""
+
+    def __init__(self, column_names=()):
+        self.column_names = column_names
 
 
 def column_position(argument: str, column: Any, n_features: int, names: np.ndarray | None) -> int:
@@ -84,10 +92,25 @@ def column_values(
     Returns
     -------
     positions : ndarray of shape (n_given,), int
-    values : ndarray of shape (n_given,), float64
+    values : ndarray of shape (n_given,), object
+
+    Raises
+    ------
+    ValueError, TypeError
+        There are no such columns, none at all, or one of them twice; a value is missing, not
+        finite, or more than one.
     """
     if not isinstance(given, Mapping):
         raise TypeError(f"{argument}: found {given!r}; expected a mapping of columns to values")
     positions = column_positions(argument, list(given), n_features, names)
-    values = check_array_of(argument, list(given.values()), positions.shape, "one for each column")
+    values = np.empty(len(positions), object)
+    for i, (column, value) in enumerate(given.items()):
+        if (isinstance(value, Sized) and not isinstance(value, str)) or np.ndim(value) > 0:
+            raise TypeError(f"{argument}: found {value!r} for {column!r}; expected one value")
+        if _is_missing(value) or (isinstance(value, Real) and not np.isfinite(value)):
+            raise ValueError(
+                f"{argument}: found {value!r} for {column!r}; expected a finite value, and no "
+                "entry for a column without one"
+            )
+        values[i] = value
     return positions, values

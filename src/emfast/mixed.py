@@ -5,10 +5,11 @@ from copy import copy
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils._indexing import _get_column_indices
+from sklearn.utils.validation import check_is_fitted
 
+from emfast.columns import Columns
 from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.emissions.categorical import Categorical
@@ -143,6 +144,9 @@ feature_names_in_ : see `GaussianMixture`
         names = column_names(self, X.shape[1])
         if reset:
             self._bound_parts = self._bind(X, names)
+        return self._validated_rows(X, names)
+
+    def _validated_rows(self, X: Any, names: list[Any]) -> Batch:
         rows, missing = [], []
         for _, emission, columns in self._parts():
             block = Columns([names[column] for column in columns])
@@ -152,7 +156,14 @@ feature_names_in_ : see `GaussianMixture`
         return Batch(in_one_precision(rows), missing=tuple(missing))
 
     def _called(self, column: int) -> str:
-        return super()._called([at for _, _, columns in self._parts() for at in columns][column])
+        return super()._called(self._described_columns()[column])
+
+    def _n_columns(self) -> int:
+        check_is_fitted(self)
+        return self.n_features_in_
+
+    def _described_columns(self) -> np.ndarray:
+        return np.array([at for _, _, columns in self._parts() for at in columns])
 
     def _bind(self, X: Any, names: list[Any]) -> list[tuple[str, Emission, list[int]]]:
         """The emissions with the positions of their columns, and what they learn from these."""
@@ -250,6 +261,32 @@ feature_names_in_ : see `GaussianMixture`
             X[:, columns] = rows
         return X
 
+    def _settable(self, X: Any, batch: Batch) -> Any:
+        return check_columns(self, X, reset=False)
+
+    def _decoded(self, column: int, values: np.ndarray) -> np.ndarray:
+        owners = [(name, at) for name, _, columns in self._parts() for at in range(len(columns))]
+        name, at = owners[column]
+        return self.categories_[name][at][values] if name in self.categories_ else values
+
+    def _tell_of_columns(self, mixture: "Mixture", own: np.ndarray) -> None:
+        """The parts that have any of these columns, which keep their order there."""
+        given = {name: emission for name, emission, _ in self._checked_emissions()}
+        described = self._described_columns()
+        place = {int(column): at for at, column in enumerate(described[own])}
+        names = getattr(mixture, "feature_names_in_", None)
+        of_parts = self._emission().of_parts(own)
+        mixture.emissions, mixture.categories_, mixture._bound_parts = [], {}, []
+        for (name, emission, columns), of_part in zip(self._parts(), of_parts, strict=True):
+            if of_part.size:
+                at = [place[columns[column]] for column in of_part]
+                called = at if names is None else names[at].tolist()
+                bound = emission.of_columns(of_part)
+                mixture.emissions.append((name, given[name].of_columns(of_part), called))
+                mixture._bound_parts.append((name, bound, at))
+                if isinstance(bound, Categorical):
+                    mixture.categories_[name] = bound.categories
+
     def _attributes(self, parameters: ProductParameters) -> dict[str, Any]:
         return {"emissions_": dict(zip(self._emission().names, parameters, strict=True))}
 
@@ -262,13 +299,6 @@ feature_names_in_ : see `GaussianMixture`
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
-
-
-class Columns(BaseEstimator):
-    """Some columns of a table, for what validates them."""
-
-    def __init__(self, column_names=()):
-        self.column_names = column_names
 
 
 def _positions(X: Any, columns: Any, name: str) -> list[int]:

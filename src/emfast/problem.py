@@ -96,7 +96,7 @@ def posterior(
     )
 
 
-def impute(
+def conditional_means(
     emission: Emission,
     parameters: Any,
     X: np.ndarray,

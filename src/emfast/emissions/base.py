@@ -6,7 +6,7 @@ float64 values of fixed size that add.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from types import ModuleType
 from typing import Any
@@ -28,6 +28,9 @@ def refuse_another_kind(statistics: Any, other: Any) -> None:
 
 # Statistics of all rows under a flat model, and its parameters: see `Emission.constant`.
 FlatTotal = Callable[..., tuple[Statistics, Any]]
+
+# By the compiled emission: see `problem.conditional_means`.
+ConditionalMeans = Callable[["Emission", Any, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Emission(ABC):
@@ -158,6 +161,10 @@ class Emission(ABC):
         """Which entries of some rows are missing, of the shape of the rows."""
         return np.isnan(X) if X.dtype.kind == "f" else np.zeros(X.shape, bool)
 
+    def incomplete_rows(self, X: Any) -> np.ndarray:
+        """Which rows have a missing entry, (n_rows,), bool."""
+        return self.missing_entries(X).any(axis=1)
+
     def located(self, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The given values that say where components are."""
         return {group: given[group] for group in self.groups[:1] if group in given}
@@ -216,6 +223,60 @@ class Emission(ABC):
         """How many free parameters there are; known ones do not count."""
         free = {group: self.fixed.n_free(group, n_components) for group in self.groups}
         return sum(self.group_size(group, n, n_features) for group, n in free.items() if n > 0)
+
+    def of_columns(self, columns: np.ndarray) -> "Emission":
+        """The same family of some of the features, of which nothing is known."""
+        changed = copy(self)
+        changed.fixed, changed.prior = NOTHING_KNOWN, None
+        return changed
+
+    @abstractmethod
+    def marginal(self, parameters: Any, columns: np.ndarray) -> Any:
+        """Parameters of some of the features, by position, whatever the others are."""
+
+    def conditional(self, parameters: Any, known: np.ndarray, X: Any) -> Any:
+        """Parameters of the features that are not `known`, (D,), given those that are.
+
+        What is known does not matter where features are independent.
+
+        Parameters
+        ----------
+        X : a row as the kernel takes it
+        """
+        return self.marginal(parameters, np.flatnonzero(~known))
+
+    def estimates(
+        self,
+        parameters: Any,
+        X: Any,
+        responsibilities: np.ndarray,
+        conditional_means: ConditionalMeans,
+    ) -> np.ndarray:
+        """What to put where entries of rows are missing, given the components' responsibilities.
+
+        The mean of numbers and counts, by the compiled emission unless a family says it here, and
+        the most probable level: see `MixtureOfFeatures.impute`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features)
+        """
+        return conditional_means(self, parameters, X, responsibilities)
+
+    def estimated(
+        self,
+        parameters: Any,
+        X: Any,
+        responsibilities: np.ndarray,
+        conditional_means: ConditionalMeans,
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """For every column with missing entries its position, their rows, and their estimates."""
+        missing = self.missing_entries(X)
+        if missing.any():
+            values = self.estimates(parameters, X, responsibilities, conditional_means)
+            for column in np.flatnonzero(missing.any(axis=0)).tolist():
+                rows = np.flatnonzero(missing[:, column])
+                yield column, rows, values[rows, column]
 
     @abstractmethod
     def draw(

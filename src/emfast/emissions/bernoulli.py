@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
-from emfast.emissions.base import Emission, refuse_another_kind
+from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kind
 from emfast.known import Known, filled
 from emfast.priors import LOG_FLOOR, Beta, check_beta
 from emfast.rows import SparseRows, as_points, varying_columns
@@ -203,6 +203,19 @@ class Bernoulli(Emission):
 
     def group_size(self, group: str, n_components: int, n_features: int) -> int:
         return n_components * n_features
+
+    def marginal(self, parameters: BernoulliParameters, columns: np.ndarray) -> BernoulliParameters:
+        return BernoulliParameters(np.take(parameters.probabilities, columns, axis=1))
+
+    def estimates(
+        self,
+        parameters: BernoulliParameters,
+        X: np.ndarray,
+        responsibilities: np.ndarray,
+        conditional_means: ConditionalMeans,
+    ) -> np.ndarray:
+        p = parameters.probabilities
+        return (responsibilities @ p > responsibilities @ (1 - p)).astype(np.float64)
 
     def draw(
         self,

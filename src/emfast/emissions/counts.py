@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from emfast.emissions.base import FlatTotal
+from emfast.emissions.base import ConditionalMeans, FlatTotal
 from emfast.emissions.bernoulli import log_odds_ratios, with_log_odds_ratios
 from emfast.emissions.linear import LinearEmission, LinearStatistics, RateEmission, as_means
 from emfast.priors import LOG_FLOOR, check_beta
@@ -245,6 +245,23 @@ class Binomial(CountEmission):
         return check_of_components(
             name, values, lambda name, values: check_probabilities(name, values, (K, D))
         )
+
+    def of_columns(self, columns: np.ndarray) -> "Binomial":
+        changed = super().of_columns(columns)
+        if np.ndim(self.n_trials) > 0:
+            changed.n_trials = np.asarray(self.n_trials)[columns]
+        return changed
+
+    def estimates(
+        self,
+        parameters: BinomialParameters,
+        X: Any,
+        responsibilities: np.ndarray,
+        conditional_means: ConditionalMeans,
+    ) -> np.ndarray:
+        shares = super().estimates(parameters, X, responsibilities, conditional_means)
+        trials = X.asked if isinstance(X, RowsWithTrials) else self.trials_of_rows(X.shape[1])
+        return trials * shares
 
     def draw(
         self,
