@@ -337,7 +337,7 @@ class BernoulliFamily(DiscreteFamily):
         return {"first": statistics.first}
 
     def origin(self, statistics):
-        return np.tile(statistics.reference, (len(statistics.counts), 1))
+        return np.tile(statistics.reference, (len(statistics.first), 1))
 
     def true_statistics(self, X, r, origin):
         X = np.asarray(X, np.float64)

@@ -208,6 +208,19 @@ def test_missing_entries_of_every_kind(people):
         clone(mixture).fit(holes)
 
 
+def test_missing_entries_in_rows_with_weights(people):
+    """A column counts as missing only if no row of positive weight has it."""
+    X, _ = people
+    holes = X.astype(object)
+    holes.iloc[:2] = None
+    mixture = Mixture(2, EMISSIONS, random_state=0, tol=0, max_iter=3)
+    weighted = clone(mixture).fit(holes, sample_weight=np.full(len(X), 2.0))
+    assert weighted.lower_bound_ == pytest.approx(mixture.fit(holes).lower_bound_, rel=1e-12)
+    holes.loc[holes.index < 100, "visits"] = None
+    with pytest.raises(ValueError, match="visits"):
+        clone(mixture).fit(holes, sample_weight=(holes.index < 100).astype(float))
+
+
 def test_samples_are_rows(people):
     X, _ = people
     mixture = Mixture(2, EMISSIONS, random_state=0).fit(X)

@@ -6,7 +6,7 @@ Two EM steps lead from :math:`\theta_0` over :math:`\theta_1` to :math:`\theta_2
 .. math:: \theta_0 - 2 \alpha r + \alpha^2 v, \qquad \alpha = -|r| / |v|,
 
 which is :math:`\theta_2` for :math:`\alpha = -1`. Coordinates are a model's displacement from
-:math:`\theta_0`, unconstrained and free of units: see `Emission.displacement`.
+:math:`\theta_0`, unconstrained and free of units: see `Part.displacement`.
 
 An extrapolation is kept if its objective is above that of :math:`\theta_2`. Where it is below, it
 may have left the ridge that EM climbs, to which one EM step leads back: that decides.

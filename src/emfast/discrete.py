@@ -10,11 +10,12 @@ from sklearn.utils._param_validation import StrOptions
 from emfast.columns import column_values
 from emfast.data import Batch
 from emfast.emissions.categorical import Categorical, CategoricalParameters
-from emfast.emissions.counts import Binomial, BinomialParameters, Poisson, PoissonParameters
-from emfast.emissions.exponential import Exponential, ExponentialParameters
+from emfast.emissions.counts import Binomial, Poisson
+from emfast.emissions.exponential import Exponential
 from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.levels import decode_levels
+from emfast.one_parameter import OneParameterMixture
 from emfast.rows import RowsWithTrials
 from emfast.validation import check_columns, check_counts, check_trials, column_names
 
@@ -158,7 +159,7 @@ feature_names_in_ : see `GaussianMixture`
         return tags
 
 
-class RatesMixture(BaseMixture):
+class RatesMixture(OneParameterMixture):
     """What mixtures with a rate for every component and feature share."""
 
     _parameter_constraints = {
@@ -206,12 +207,6 @@ class RatesMixture(BaseMixture):
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
-
-    def _attributes(self, parameters: PoissonParameters | ExponentialParameters) -> dict[str, Any]:
-        return {"rates_": parameters.rates}
-
-    def _parameters_of_attributes(self) -> PoissonParameters | ExponentialParameters:
-        return self._emission().made(np.asarray(self.rates_, np.float64))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -323,7 +318,7 @@ class OutOf(NamedTuple):
     n_trials: Any
 
 
-class BinomialMixture(BaseMixture):
+class BinomialMixture(OneParameterMixture):
     """Mixture of independent counts of successes out of known numbers of trials.
 
     Parameters
@@ -557,12 +552,6 @@ feature_names_in_ : see `GaussianMixture`
             [counts, trials.astype(counts.dtype if counts.dtype.kind == "f" else np.float64)]
         )
         return Batch(RowsWithTrials(both, asked), missing=missing)
-
-    def _attributes(self, parameters: BinomialParameters) -> dict[str, np.ndarray]:
-        return {"probabilities_": parameters.probabilities}
-
-    def _parameters_of_attributes(self) -> BinomialParameters:
-        return BinomialParameters(np.asarray(self.probabilities_, np.float64))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

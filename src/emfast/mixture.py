@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from emfast.emissions.bernoulli import Bernoulli, BernoulliParameters
+from emfast.emissions.bernoulli import Bernoulli
 from emfast.emissions.gaussian import COVARIANCE_TYPES, Gaussian, GaussianParameters
 from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
+from emfast.one_parameter import OneParameterMixture
 from emfast.validation import (
     check_array_of,
     check_of_components,
@@ -302,7 +303,7 @@ class GaussianMixture(BaseMixture):
         return self._emission().of_factors(np.array(self.means_, np.float64), factors)
 
 
-class BernoulliMixture(BaseMixture):
+class BernoulliMixture(OneParameterMixture):
     """Mixture of independent binary features: latent class analysis of yes/no items.
 
     Parameters
@@ -393,9 +394,3 @@ feature_names_in_ : see `GaussianMixture`
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         return tags
-
-    def _attributes(self, parameters: BernoulliParameters) -> dict[str, np.ndarray]:
-        return {"probabilities_": parameters.probabilities}
-
-    def _parameters_of_attributes(self) -> BernoulliParameters:
-        return BernoulliParameters(np.asarray(self.probabilities_, np.float64))

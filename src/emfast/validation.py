@@ -334,7 +334,7 @@ def _counted_chunks(X: np.ndarray, weights: np.ndarray | None) -> Iterator[np.nd
     for start in range(0, len(X), CHUNK_ROWS):
         part = X[start : start + CHUNK_ROWS]
         if weights is not None:
-            part = part[weights[start : start + CHUNK_ROWS] > 0]
+            part = part[np.flatnonzero(weights[start : start + CHUNK_ROWS])]
         if len(part):
             yield part
 

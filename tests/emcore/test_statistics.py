@@ -110,7 +110,7 @@ def test_references_of_bernoulli_features_may_differ():
     parts = [
         replace(
             pattern,
-            counts=r[rows].sum(axis=0)[:, None],
+            trials=np.tile(r[rows].sum(axis=0)[:, None], 4),
             reference=reference,
             first=oracle.first_moments(X[rows], r[rows], np.tile(reference, (2, 1))),
         )

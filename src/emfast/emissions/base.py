@@ -5,7 +5,7 @@ Its parameters are small immutable values in human units, component axis first; 
 float64 values of fixed size that add.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from copy import copy
 from types import ModuleType
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from emfast.known import NOTHING_KNOWN, Known
+from emfast.known import NOTHING_KNOWN
+from emfast.part import Part
 from emfast.rows import as_points
 from emfast.statistics import Statistics
 
@@ -33,36 +34,25 @@ FlatTotal = Callable[..., tuple[Statistics, Any]]
 ConditionalMeans = Callable[["Emission", Any, np.ndarray, np.ndarray], np.ndarray]
 
 
-class Emission(ABC):
+class Emission(Part):
     """p(x | z = k): a family of densities with its M-step.
 
     Attributes
     ----------
     kind : str
         What it is, in words: models of one kind can stand in for each other.
-    groups : tuple of str
-        The names of the parameter groups, which can be given and fixed, the locations first.
+    groups, fixed, prior, prior_names : see `Part`; locations are the first group
     shared : tuple of str
-        Those whose values all components share; others have the component axis first.
-    fixed : Known
-        The parameters that the M-step leaves as they are.
+        Groups whose values all components share; others have the component axis first.
     discrete : bool
         Whether rows are likely to be repeated, because entries have few values.
-    prior : Prior or None
-        What is known of the parameters before any row is seen; None if it is flat.
-    prior_names : tuple of str
-        How the parts of a prior are called.
     has_units : bool
         Whether columns are in units of their own, so that their variances do not compare.
     """
 
     kind: str = ""
-    groups: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
-    fixed: Known = NOTHING_KNOWN
     discrete: bool = False
-    prior: Any = None
-    prior_names: tuple[str, ...] = ()
     has_units: bool = False
 
     @abstractmethod
@@ -71,7 +61,7 @@ class Emission(ABC):
     ) -> tuple[Any, bool | tuple[bool, ...]]:
         """X as rows that the kernel takes, and whether entries are missing; see `validation`."""
 
-    def check_columns(  # noqa: B027
+    def check_columns(
         self, X: Any, weights: np.ndarray | None, called: Callable[[int], str]
     ) -> None:
         """Raise where a column of the rows of positive weight cannot be fitted.
@@ -133,18 +123,6 @@ class Emission(ABC):
         """The prior that the user describes by some of `prior_names`, among others; or None."""
         return None
 
-    def log_prior(self, parameters: Any) -> float:
-        """The log-density of the prior in nats, up to a constant."""
-        return 0.0
-
-    def with_prior_times(self, factor: float) -> "Emission":
-        """The same, with a prior that counts `factor` times as much."""
-        if self.prior is None:
-            return self
-        changed = copy(self)
-        changed.prior = self.prior.times(factor)
-        return changed
-
     @abstractmethod
     def flat_start(self, X: np.ndarray, n_components: int) -> Any:
         """The same broad density for every component: what is needed to take first statistics."""
@@ -185,31 +163,10 @@ class Emission(ABC):
         return as_points(X), located.get(self.groups[0])
 
     @abstractmethod
-    def with_groups(self, parameters: Any, given: dict[str, np.ndarray]) -> Any:
-        """Replace groups by given values, except where these are NaN."""
-
-    @abstractmethod
     def reseed(
         self, parameters: Any, components: np.ndarray, rows: np.ndarray, healthy: np.ndarray
     ) -> Any:
         """Put empty `components` on given rows, as broad as the `healthy` components together."""
-
-    @abstractmethod
-    def displacement(self, parameters: Any, reference: Any) -> np.ndarray:
-        """Unconstrained coordinates of the free parameters, 0 for `reference`.
-
-        They are logarithms of ratios, log-odds, or distances in standard deviations of `reference`,
-        so that the units of the data do not matter. Not finite for parameters on a boundary that
-        `reference` is not on.
-
-        Returns
-        -------
-        ndarray of shape (n,)
-        """
-
-    @abstractmethod
-    def displaced(self, displacement: np.ndarray, reference: Any) -> Any | None:
-        """The parameters of these coordinates, or None where they are out of range."""
 
     @abstractmethod
     def shape(self, parameters: Any) -> tuple[int, int]:

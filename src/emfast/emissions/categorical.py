@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kind
-from emfast.emissions.bernoulli import START_SHRINKAGE
+from emfast.emissions.linear import START_SHRINKAGE
 from emfast.known import Known, filled
 from emfast.levels import encode_levels
 from emfast.priors import LOG_FLOOR, Dirichlet, check_concentrations

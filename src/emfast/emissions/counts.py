@@ -14,12 +14,17 @@ from typing import Any
 import numpy as np
 
 from emfast.emissions.base import ConditionalMeans, FlatTotal
-from emfast.emissions.bernoulli import log_odds_ratios, with_log_odds_ratios
-from emfast.emissions.linear import LinearEmission, LinearStatistics, RateEmission, as_means
-from emfast.priors import LOG_FLOOR, check_beta
+from emfast.emissions.linear import (
+    LinearEmission,
+    LinearStatistics,
+    ProbabilityEmission,
+    RateEmission,
+    as_means,
+)
+from emfast.priors import LOG_FLOOR
 from emfast.rows import RowsWithTrials, SparseRows
 from emfast.statistics import Statistics
-from emfast.validation import check_counts, check_of_components, check_probabilities
+from emfast.validation import check_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +193,7 @@ class Poisson(RateEmission, CountEmission):
         return some @ never.T > 0
 
 
-class Binomial(CountEmission):
+class Binomial(ProbabilityEmission, CountEmission):
     """Independent counts of successes.
 
     Parameters
@@ -199,52 +204,31 @@ class Binomial(CountEmission):
     """
 
     kind = "Binomial"
-    group = "probabilities"
     made = BinomialParameters
-    check_prior = staticmethod(check_beta)
 
     def __init__(self, n_trials=None, *, fixed=()):
         super().__init__(fixed=fixed)
         self.n_trials = n_trials
-
-    def forms(self, values):
-        with np.errstate(divide="ignore"):
-            log_p = np.maximum(np.log(values), LOG_FLOOR)
-            log_q = np.maximum(np.log1p(-values), LOG_FLOOR)
-        return log_p - log_q, log_q
 
     def trials_of_rows(self, n_features):
         if self.n_trials is None:
             return None
         return np.array(np.broadcast_to(np.asarray(self.n_trials, np.float64), n_features))
 
-    def distance(self, values, reference):
-        return log_odds_ratios(values, reference)
-
-    def moved(self, values, distance):
-        return with_log_odds_ratios(values, distance)
-
-    def bounded(self, means, before, trials):
-        return np.clip(means, 0.0, 1.0)
-
     def reference(self, values):
         if self.n_trials is None:
+            # Nothing is left out of rows that bring trials of their own.
             return np.zeros(values.shape[1])
-        return (values.mean(axis=0) > 0.5).astype(np.float64)
+        return super().reference(values)
 
-    def flat_start(self, X: Any, n_components: int) -> BinomialParameters:
-        return BinomialParameters(np.full((n_components, X.shape[1]), 0.5))
+    def out_of(self, X):
+        return (X.counts, X.trials) if isinstance(X, RowsWithTrials) else (X, self.n_trials)
 
     def missing_entries(self, X: Any) -> np.ndarray:
         return X.trials == 0 if isinstance(X, RowsWithTrials) else super().missing_entries(X)
 
     def validated(self, estimator, X, *, reset):
         return check_counts(estimator, X, reset=reset, most=self.trials_of_rows(np.shape(X)[1]))
-
-    def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
-        return check_of_components(
-            name, values, lambda name, values: check_probabilities(name, values, (K, D))
-        )
 
     def of_columns(self, columns: np.ndarray) -> "Binomial":
         changed = super().of_columns(columns)
@@ -275,13 +259,3 @@ class Binomial(CountEmission):
             raise ValueError("n_trials: found None; expected the number of trials to draw from")
         trials = np.broadcast_to(np.asarray(self.n_trials, np.int64), len(p))
         return random_state.binomial(trials, p, (n_rows, len(p)))
-
-    def impossible_rows(self, X: Any, parameters: BinomialParameters) -> np.ndarray | None:
-        p = parameters.probabilities
-        if not np.any((p == 0) | (p == 1)):
-            return None
-        counts, trials = X, self.n_trials
-        if isinstance(X, RowsWithTrials):
-            counts, trials = X.counts, X.trials
-        some, fails = (np.asarray(each, np.float64) for each in (counts > 0, counts < trials))
-        return some @ (p == 0).T + fails @ (p == 1).T > 0

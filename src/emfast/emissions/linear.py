@@ -17,14 +17,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kind
-from emfast.emissions.bernoulli import START_SHRINKAGE
 from emfast.known import Known, filled
-from emfast.priors import check_gamma
+from emfast.priors import LOG_FLOOR, check_beta, check_gamma
 from emfast.rows import SparseRows, as_points, varying_columns
 from emfast.statistics import log_ratios, pooled, starved
-from emfast.validation import check_of_components, check_rates
+from emfast.validation import check_of_components, check_probabilities, check_rates
+
+# How far the means of a start are moved towards their average over components.
+START_SHRINKAGE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +246,66 @@ class RateEmission(LinearEmission):
 
     def moved(self, values, distance):
         return values * np.exp(distance)
+
+
+class ProbabilityEmission(LinearEmission):
+    """Families whose parameters are probabilities of success in one trial, with Beta priors."""
+
+    group = "probabilities"
+    discrete = True
+    check_prior = staticmethod(check_beta)
+
+    @abstractmethod
+    def out_of(self, X: Any) -> tuple[Any, Any]:
+        """Successes, and out of how many trials they are."""
+
+    def forms(self, values):
+        log_p, log_q = log_probabilities(values)
+        return log_p - log_q, log_q
+
+    def reference(self, values):
+        """What is likelier over all components, 0 or 1."""
+        return (values.mean(axis=0) > 0.5).astype(np.float64)
+
+    def bounded(self, means, before, trials):
+        return np.clip(means, 0.0, 1.0)
+
+    def distance(self, values, reference):
+        return log_odds(values) - log_odds(reference)
+
+    def moved(self, values, distance):
+        # Exactly 0 or 1 stays so if it does not move.
+        return np.where(distance == 0, values, expit(log_odds(values) + distance))
+
+    def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
+        return check_of_components(
+            name, values, lambda name, values: check_probabilities(name, values, (K, D))
+        )
+
+    def flat_start(self, X: Any, n_components: int) -> Any:
+        return self.made(np.full((n_components, X.shape[1]), 0.5))
+
+    def impossible_rows(self, X: Any, parameters: Any) -> np.ndarray | None:
+        p = self._values(parameters)
+        if not np.any((p == 0) | (p == 1)):
+            return None
+        successes, trials = self.out_of(X)
+        if isinstance(successes, SparseRows):
+            some = successes.matrix != 0
+            return some @ (p == 0).T + ((p == 1).sum(axis=1) - some @ (p == 1).T) > 0
+        both = successes > 0, successes < trials
+        some, fails = (np.asarray(each, np.float64) for each in both)
+        return some @ (p == 0).T + fails @ (p == 1).T > 0
+
+
+def log_probabilities(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """log p and log(1 - p), not below `LOG_FLOOR`."""
+    with np.errstate(divide="ignore"):
+        return np.maximum(np.log(p), LOG_FLOOR), np.maximum(np.log1p(-p), LOG_FLOOR)
+
+
+def log_odds(p: np.ndarray) -> np.ndarray:
+    return np.clip(logit(p), LOG_FLOOR, -LOG_FLOOR)
 
 
 def as_means(X: Any) -> np.ndarray:

@@ -1,0 +1,19 @@
+"""Mixtures of independent features with one parameter each: see `emissions.linear`."""
+
+from typing import Any
+
+import numpy as np
+
+from emfast.estimator import BaseMixture
+
+
+class OneParameterMixture(BaseMixture):
+    """What these mixtures share, whose fitted attribute is the one group of the emission."""
+
+    def _attributes(self, parameters: Any) -> dict[str, np.ndarray]:
+        group = self._emission().group
+        return {f"{group}_": getattr(parameters, group)}
+
+    def _parameters_of_attributes(self) -> Any:
+        emission = self._emission()
+        return emission.made(np.asarray(getattr(self, f"{emission.group}_"), np.float64))
