@@ -78,9 +78,10 @@ def column_positions(
     positions = [column_position(argument, each, n_features, names) for each in columns]
     if not positions:
         raise ValueError(f"{argument}: found no columns; expected at least one")
-    for position in positions:
-        if positions.count(position) > 1:
-            raise ValueError(f"{argument}: found column {position} twice; expected each once")
+    different, first, counts = np.unique(positions, return_index=True, return_counts=True)
+    if counts.max() > 1:
+        twice = different[counts > 1][first[counts > 1].argmin()]
+        raise ValueError(f"{argument}: found column {twice} twice; expected each once")
     return np.array(positions)
 
 

@@ -193,7 +193,7 @@ class BaseMixture(MixtureOfFeatures):
         fixed = self._known()
         emission = self._emission(fixed)
         if np.any(batch.missing):
-            check_observed(batch.X, weights, emission.missing_entries, self._called)
+            check_observed(batch.X, weights, emission.unseen_columns, self._called)
         if self._has_noise:
             self.noise_bounds_ = noise_bounds(self.noise, batch.X, weights)
         latent = self._latent(fixed, self.assignment)

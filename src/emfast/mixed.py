@@ -5,6 +5,7 @@ from copy import copy
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.utils import _safe_indexing
 from sklearn.utils._indexing import _get_column_indices
 from sklearn.utils.validation import check_is_fitted
@@ -52,6 +53,12 @@ class Mixture(BaseMixture):
     categories_ : dict, by name the categories of categorical columns
     converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
 feature_names_in_ : see `GaussianMixture`
+
+    Notes
+    -----
+    X is an array, a data frame or a sparse matrix. Of a sparse matrix the columns of `Bernoulli`
+    and `Poisson` emissions stay sparse, and only what is stored there costs time; those of other
+    emissions are made dense.
 
     Examples
     --------
@@ -140,7 +147,7 @@ feature_names_in_ : see `GaussianMixture`
         return Known({**own, **super()._known()})
 
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
-        X = check_columns(self, X, reset=reset)
+        X = check_columns(self, X, reset=reset, accept_sparse=True)
         names = column_names(self, X.shape[1])
         if reset:
             self._bound_parts = self._bind(X, names)
@@ -150,7 +157,7 @@ feature_names_in_ : see `GaussianMixture`
         rows, missing = [], []
         for _, emission, columns in self._parts():
             block = Columns([names[column] for column in columns])
-            of_block = emission.validated(block, _safe_indexing(X, columns, axis=1), reset=True)
+            of_block = emission.validated(block, _block(X, emission, columns), reset=True)
             rows.append(of_block[0])
             missing.append(of_block[1])
         return Batch(in_one_precision(rows), missing=tuple(missing))
@@ -183,7 +190,7 @@ feature_names_in_ : see `GaussianMixture`
                     )
                 taken[column] = name
             if isinstance(emission, Categorical):
-                block = _safe_indexing(X, columns, axis=1)
+                block = _block(X, emission, columns)
                 emission = emission.learn(block, [names[column] for column in columns])[2]
             parts.append((name, emission, columns))
         if not parts:
@@ -262,12 +269,15 @@ feature_names_in_ : see `GaussianMixture`
         return X
 
     def _settable(self, X: Any, batch: Batch) -> Any:
-        return check_columns(self, X, reset=False)
+        return check_columns(self, X, reset=False, accept_sparse=True)
 
     def _decoded(self, column: int, values: np.ndarray) -> np.ndarray:
-        owners = [(name, at) for name, _, columns in self._parts() for at in range(len(columns))]
-        name, at = owners[column]
-        return self.categories_[name][at][values] if name in self.categories_ else values
+        ends = np.cumsum([len(columns) for _, _, columns in self._parts()])
+        block = int(np.searchsorted(ends, column, side="right"))
+        name = self._parts()[block][0]
+        if name not in self.categories_:
+            return values
+        return self.categories_[name][column - ends[block]][values]
 
     def _tell_of_columns(self, mixture: "Mixture", own: np.ndarray) -> None:
         """The parts that have any of these columns, which keep their order there."""
@@ -298,7 +308,14 @@ feature_names_in_ : see `GaussianMixture`
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         tags.input_tags.string = True
+        tags.input_tags.sparse = True
         return tags
+
+
+def _block(X: Any, emission: Emission, columns: list[int]) -> Any:
+    """Some columns, dense unless the emission takes sparse ones as they are."""
+    block = _safe_indexing(X, np.array(columns), axis=1)
+    return block.toarray() if sp.issparse(block) and not emission.takes_sparse else block
 
 
 def _positions(X: Any, columns: Any, name: str) -> list[int]:

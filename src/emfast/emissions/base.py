@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 
 from emfast.known import NOTHING_KNOWN
 from emfast.part import Part
-from emfast.rows import as_points
+from emfast.rows import SparseRows, as_points
 from emfast.statistics import Statistics
 
 
@@ -48,12 +48,15 @@ class Emission(Part):
         Whether rows are likely to be repeated, because entries have few values.
     has_units : bool
         Whether columns are in units of their own, so that their variances do not compare.
+    takes_sparse : bool
+        Whether rows may be sparse.
     """
 
     kind: str = ""
     shared: tuple[str, ...] = ()
     discrete: bool = False
     has_units: bool = False
+    takes_sparse: bool = False
 
     @abstractmethod
     def validated(
@@ -136,12 +139,20 @@ class Emission(Part):
         return self.mstep(statistics, parameters)
 
     def missing_entries(self, X: Any) -> np.ndarray:
-        """Which entries of some rows are missing, of the shape of the rows."""
+        """Which entries of some dense rows are missing, of the shape of the rows."""
         return np.isnan(X) if X.dtype.kind == "f" else np.zeros(X.shape, bool)
 
     def incomplete_rows(self, X: Any) -> np.ndarray:
-        """Which rows have a missing entry, (n_rows,), bool."""
+        """Which rows have a missing entry, (n_rows,), bool; none of those that are sparse."""
+        if isinstance(X, SparseRows):
+            return np.zeros(len(X), bool)
         return self.missing_entries(X).any(axis=1)
+
+    def unseen_columns(self, X: Any) -> np.ndarray:
+        """Which columns are missing in all of some rows, (n_features,), bool."""
+        if isinstance(X, SparseRows):
+            return np.zeros(X.shape[1], bool)
+        return self.missing_entries(X).all(axis=0)
 
     def located(self, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The given values that say where components are."""
@@ -228,8 +239,8 @@ class Emission(Part):
         conditional_means: ConditionalMeans,
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """For every column with missing entries its position, their rows, and their estimates."""
-        missing = self.missing_entries(X)
-        if missing.any():
+        if self.incomplete_rows(X).any():
+            missing = self.missing_entries(X)
             values = self.estimates(parameters, X, responsibilities, conditional_means)
             for column in np.flatnonzero(missing.any(axis=0)).tolist():
                 rows = np.flatnonzero(missing[:, column])

@@ -31,6 +31,7 @@ class Bernoulli(ProbabilityEmission):
     """
 
     kind = "Bernoulli"
+    takes_sparse = True
     made = BernoulliParameters
 
     def validated(self, estimator, X, *, reset):

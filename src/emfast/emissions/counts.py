@@ -152,6 +152,7 @@ class Poisson(RateEmission, CountEmission):
     """
 
     kind = "Poisson"
+    takes_sparse = True
     made = PoissonParameters
     takes_zero = True
 

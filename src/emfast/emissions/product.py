@@ -301,8 +301,8 @@ class Product(Emission):
             for part, own, of_part in self._each(parameters, rows.parts)
         )
 
-    def missing_entries(self, X: Blocks) -> np.ndarray:
-        return np.hstack([part.missing_entries(rows) for part, rows in self._each(X.parts)])
+    def unseen_columns(self, X: Blocks) -> np.ndarray:
+        return np.hstack([part.unseen_columns(rows) for part, rows in self._each(X.parts)])
 
     def incomplete_rows(self, X: Blocks) -> np.ndarray:
         found = [part.incomplete_rows(rows) for part, rows in self._each(X.parts)]
