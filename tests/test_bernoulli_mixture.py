@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
@@ -436,6 +437,15 @@ def test_a_row_that_no_component_can_have_made():
     assert_array_equal(np.isneginf(mixture.score_samples(rows)), [True, False])
     np.testing.assert_allclose(mixture.predict_proba(rows)[0], [0.7, 0.3])
     assert mixture.predict(rows)[0] == 0
+
+
+def test_rows_that_exclude_components_are_the_same_if_sparse():
+    mixture = sure_mixture([[1, 1, 0, 0.5, 0.5], [0, 0.5, 1, 1, 1]])
+    X = (np.arange(32)[:, None] >> np.arange(5) & 1).astype(np.float64)
+    scores = mixture.score_samples(X)
+    assert 0 < np.isneginf(scores).sum() < 32
+    assert_allclose(mixture.score_samples(sp.csr_array(X)), scores, rtol=1e-12)
+    assert_allclose(mixture.predict_proba(sp.csr_array(X)), mixture.predict_proba(X), atol=1e-12)
 
 
 @pytest.mark.parametrize(("labels", "row"), [(None, 1), ([0, -1, -1], 0), ([1, -1, -1], 1)])

@@ -155,8 +155,8 @@ def test_unseen_category_is_named():
     X = pd.DataFrame({"colour": ["red", "blue"] * 5, "size": [1, 2] * 5})
     mixture = CategoricalMixture(2, random_state=0).fit(X)
     for rows, said in (
-        ({"colour": ["red", "green"], "size": [1, 2]}, "'green' in column 'colour', row 1"),
-        ({"colour": ["red", "red"], "size": [3, 2]}, "3 in column 'size', row 0"),
+        ({"colour": ["red", "green"], "size": [1, 2]}, r"'green' in column 0 \('colour'\), row 1"),
+        ({"colour": ["red", "red"], "size": [3, 2]}, r"3 in column 1 \('size'\), row 0"),
     ):
         with pytest.raises(ValueError, match=said):
             mixture.predict(pd.DataFrame(rows))
@@ -252,6 +252,9 @@ def test_trials_of_every_column():
         (None, [5, np.nan], [[1], [2]], "n_trials"),
         (5, None, [[-1], [2]], "-1"),
         (5, None, [[0.5], [2]], "0.5"),
+        (5, None, [1, 2], "X.*2D"),
+        (5, None, None, "X: found None"),
+        (None, 5, [1, 2], "X.*2D"),
     ],
 )
 def test_bad_trials(n_trials, of_rows, X, said):
@@ -259,6 +262,12 @@ def test_bad_trials(n_trials, of_rows, X, said):
     with pytest.raises(ValueError, match=said):
         mixture.fit(X, n_trials=of_rows)
     assert not hasattr(mixture, "weights_")
+
+
+@pytest.mark.parametrize(("n_trials", "of_rows"), [(5, None), (None, [5, 5])])
+def test_counts_of_trials_are_dense(n_trials, of_rows):
+    with pytest.raises(TypeError, match="X"):
+        BinomialMixture(1, n_trials=n_trials).fit(sp.csr_array([[1.0], [0.0]]), n_trials=of_rows)
 
 
 @pytest.mark.parametrize("bad", [-1, 0.5, np.inf])

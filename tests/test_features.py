@@ -532,7 +532,7 @@ BAD_GIVEN = {
     "no such position": ({9: 1}, ValueError, "position 9; expected -9 to 8"),
     "twice": ({"town": "Ulm", 2: "Bonn"}, ValueError, "column 2 twice"),
     "a list of columns": ({("town", "wait"): 1}, TypeError, "names or positions"),
-    "not described": ({"note": "x"}, ValueError, "'note', which no emission describes"),
+    "not described": ({"note": "x"}, ValueError, "column 8 .'note'., which no emission"),
     "NaN": ({"height": np.nan}, ValueError, "nan for 'height'; expected a finite"),
     "None": ({"town": None}, ValueError, "None for 'town'"),
     "NA": ({"visits": pd.NA}, ValueError, "NA> for 'visits'"),
@@ -540,14 +540,14 @@ BAD_GIVEN = {
     "several": ({"height": [180, 170]}, TypeError, "for 'height'; expected one value"),
     "an array": ({"height": np.ones(2)}, TypeError, "for 'height'; expected one value"),
     "a string": ({"height": "tall"}, ValueError, "tall"),
-    "unseen level": ({"town": "Rome"}, ValueError, "'Rome' in column 'town', which is not among"),
-    "a number for a level": ({"town": 3}, ValueError, "3.* in column 'town'"),
-    "unseen number": ({"grade": 7}, ValueError, "7 in column 'grade'"),
-    "not binary": ({"smokes": 2}, ValueError, "2.* in column 'smokes'; expected only 0 and 1"),
-    "negative count": ({"visits": -1}, ValueError, "-1.* in column 'visits'; expected counts"),
-    "half a count": ({"visits": 0.5}, ValueError, "0.5 in column 'visits'; expected counts"),
-    "above the trials": ({"wins": 8}, ValueError, "8 in column 'wins'; expected at most n_trials"),
-    "negative time": ({"wait": -2.0}, ValueError, "-2.0 in column 'wait'; expected waiting"),
+    "unseen level": ({"town": "Rome"}, ValueError, "'Rome' in column 2 .'town'., which is"),
+    "a number for a level": ({"town": 3}, ValueError, "3.* in column 2 .'town'."),
+    "unseen number": ({"grade": 7}, ValueError, "7 in column 5 .'grade'."),
+    "not binary": ({"smokes": 2}, ValueError, "2.* in column 1 .'smokes'.; expected only 0 and 1"),
+    "negative count": ({"visits": -1}, ValueError, "-1.* in column 4 .'visits'.; expected counts"),
+    "half a count": ({"visits": 0.5}, ValueError, "0.5 in column 4 .'visits'.; expected counts"),
+    "above the trials": ({"wins": 8}, ValueError, "8 in column 6 .'wins'.; expected at most"),
+    "negative time": ({"wait": -2.0}, ValueError, "-2.0 in column 7 .'wait'.; expected waiting"),
     "everything": (
         dict(zip(DESCRIBED, [180, 1, "Ulm", 80, 3, 1, 4, 2.0], strict=True)),
         ValueError,
@@ -568,7 +568,11 @@ BAD_COLUMNS = {
     "no such position": (9, ValueError, "9"),
     "none": ([], ValueError, "no columns"),
     "twice": (["town", 2], ValueError, "column 2 twice"),
-    "not described": (["town", "note"], ValueError, "'note', which no emission describes"),
+    "not described": (
+        ["town", "note"],
+        ValueError,
+        "column 8 .'note'., which no emission",
+    ),
     "a number": (0.5, TypeError, "0.5"),
     "None": (None, TypeError, "None"),
 }
@@ -585,7 +589,7 @@ def test_bad_columns(of_people, name):
 def test_rows_that_cannot_be_imputed(people, of_people):
     _, holes = people
     for wrong, said in (
-        (holes.assign(town="Rome"), "'Rome' in column 'town'"),
+        (holes.assign(town="Rome"), "'Rome' in column 2 .'town'."),
         (holes.assign(visits=-1), "'visits'"),
         (holes[DESCRIBED], "feature names"),
         (holes.to_numpy()[:, :3], "X"),

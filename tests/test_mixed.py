@@ -275,6 +275,8 @@ def test_copies_and_files(people, tmp_path):
         ([("a", Gaussian("diag"), [])], "no columns for 'a'"),
         ([("a", Poisson(), lambda X: [])], "no columns for any"),
         ([("a", Gaussian("diag"), [0]), ("b", Bernoulli(), [1])], "column 1"),
+        ([("a", Binomial(), [1])], "n_trials: found None"),
+        ([("a", Binomial([5, 5]), [1])], r"n_trials: found shape \(2,\)"),
     ],
 )
 def test_bad_emissions(emissions, said):
@@ -309,5 +311,5 @@ def test_other_columns_at_predict_time(people):
         mixture.predict(X[X.columns[::-1]])
     with pytest.raises(ValueError, match="X"):
         mixture.predict(X.iloc[:, :3])
-    with pytest.raises(ValueError, match="'Rome' in column 'town', row 0"):
+    with pytest.raises(ValueError, match=r"'Rome' in column 2 \('town'\), row 0"):
         mixture.predict(X.assign(town="Rome"))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emfast.priors import LOG_FLOOR
+from emfast.logarithms import log_probabilities
 
 LOG_2_PI = float(np.log(2 * np.pi))
 
@@ -339,9 +339,7 @@ class _Bernoulli(_Problem):
 
     def prepared(self, parameters: BernoulliEstimate) -> tuple[np.ndarray, np.ndarray]:
         p = parameters.probabilities
-        with np.errstate(divide="ignore"):
-            log_p = np.maximum(np.log(p), LOG_FLOOR)
-            log_q = np.maximum(np.log1p(-p), LOG_FLOOR)
+        log_p, log_q = log_probabilities(p)
         constants = np.log(parameters.weights) + log_q.sum(axis=1)
         return (log_p - log_q).astype(self.dtype), constants.astype(self.dtype)[:, None]
 

@@ -5,16 +5,8 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
-from emfast.labels import _is_missing
-
-
-class Columns(BaseEstimator):
-    """Some columns of a table, for what validates them."""
-
-    def __init__(self, column_names=()):
-        self.column_names = column_names
+from emfast.labels import is_missing
 
 
 def column_position(argument: str, column: Any, n_features: int, names: np.ndarray | None) -> int:
@@ -108,7 +100,7 @@ def column_values(
     for i, (column, value) in enumerate(given.items()):
         if (isinstance(value, Sized) and not isinstance(value, str)) or np.ndim(value) > 0:
             raise TypeError(f"{argument}: found {value!r} for {column!r}; expected one value")
-        if _is_missing(value) or (isinstance(value, Real) and not np.isfinite(value)):
+        if is_missing(value) or (isinstance(value, Real) and not np.isfinite(value)):
             raise ValueError(
                 f"{argument}: found {value!r} for {column!r}; expected a finite value, and no "
                 "entry for a column without one"

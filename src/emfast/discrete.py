@@ -17,7 +17,12 @@ from emfast.known import NOTHING_KNOWN, Known
 from emfast.levels import decode_levels
 from emfast.one_parameter import OneParameterMixture
 from emfast.rows import RowsWithTrials
-from emfast.validation import check_columns, check_counts, check_trials, column_names
+from emfast.validation import (
+    check_columns,
+    check_counts,
+    check_trials,
+    check_within_trials,
+)
 
 
 class CategoricalMixture(BaseMixture):
@@ -125,9 +130,7 @@ feature_names_in_ : see `GaussianMixture`
         if not reset:
             return super()._validate_rows(X, reset=False)
         X = check_columns(self, X, reset=True)
-        codes, missing, emission = Categorical(self.categories).learn(
-            X, column_names(self, X.shape[1])
-        )
+        codes, missing, emission = Categorical(self.categories).learn(X, self._called)
         self.categories_ = emission.categories
         return Batch(codes, missing=missing)
 
@@ -153,7 +156,6 @@ feature_names_in_ : see `GaussianMixture`
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
@@ -210,7 +212,6 @@ class RatesMixture(OneParameterMixture):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.positive_only = True
         return tags
 
@@ -506,22 +507,11 @@ feature_names_in_ : see `GaussianMixture`
             mixture.n_trials = self.n_trials
         return mixture
 
-    def _known_row(self, given: Any) -> tuple[np.ndarray, Batch]:
-        self._require_trials()
-        return super()._known_row(given)
-
     def _settable(self, X: Any, batch: Batch) -> Any:
         return super()._settable(X.X if isinstance(X, OutOf) else X, batch)
 
     def _tell_of_columns(self, mixture: "BinomialMixture", own: np.ndarray) -> None:
         mixture.n_trials = self._emission().of_columns(own).n_trials
-
-    def _require_trials(self) -> None:
-        if self.n_trials is None:
-            raise ValueError(
-                "n_trials: found None; expected the number of trials that the counts are out of, "
-                "as an argument of the constructor or of this method"
-            )
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Binomial:
         return Binomial(self.n_trials, fixed=fixed)
@@ -529,25 +519,16 @@ feature_names_in_ : see `GaussianMixture`
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
         if isinstance(X, OutOf):
             return self._with_trials(*X, reset=reset)
-        self._require_trials()
-        if np.ndim(X) == 2 or hasattr(X, "shape"):
-            check_trials(self.n_trials, None, np.shape(X)[1] if len(np.shape(X)) > 1 else 1)
         return super()._validate_rows(X, reset=reset)
 
     def _with_trials(self, X: Any, n_trials: Any, *, reset: bool) -> Batch:
         """Rows with trials of their own; a missing count has none."""
         counts, missing = check_counts(self, X, reset=reset)
         asked = trials = check_trials(n_trials, *counts.shape)
+        check_within_trials(self, counts, trials)
         if missing:
             trials = np.where(np.isnan(counts), 0, trials)
             counts = np.where(np.isnan(counts), 0, counts)
-        wrong = counts > trials
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise ValueError(
-                f"X: found {counts[row, column]:g} in row {row}, column {column}; expected at most "
-                f"n_trials = {trials[row, column]:g}"
-            )
         both = np.hstack(
             [counts, trials.astype(counts.dtype if counts.dtype.kind == "f" else np.float64)]
         )
@@ -555,7 +536,6 @@ feature_names_in_ : see `GaussianMixture`
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.positive_only = True
         return tags
 

@@ -38,6 +38,7 @@ from emfast.validation import (
     check_mixture_weights,
     check_observed,
     check_sample_weight,
+    column_called,
     near_one,
 )
 
@@ -50,9 +51,10 @@ REFINEMENT = 0.01
 REFINEMENT_OF_MANY = 0.05
 REFINEMENT_ITER = 10
 
-# A start begins as the best of so many on its first subsample. In a race, what is tried besides
-# costs little, and is left out where the first subsamples of all starts are many of the rows.
-TRIALS = 4
+# What is tried on the first subsample besides the way a start is to begin: k-means finds clusters,
+# and rows drawn at random the components of one cluster. In a race the starts differ anyway, and
+# nothing else is tried where their first subsamples together are many of the rows.
+TRIALS = ("random_from_data", "kmeans") * 3 + ("random_from_data",)
 RACE_TRIALS = ("k-means++", "random_from_data", "k-means++")
 RACE_TRIALS_SHARE = 1 / 4
 
@@ -95,6 +97,11 @@ class BaseMixture(MixtureOfFeatures):
     def _simpler_emission(self) -> Emission | None:
         """What a start may be looked for with, where rows are few for all parameters."""
         return None
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def fit(self, X, y=None, *, labels=None, sample_weight=None):
         """Fit the mixture by expectation-maximisation.
@@ -217,8 +224,7 @@ class BaseMixture(MixtureOfFeatures):
 
     def _called(self, column: int) -> str:
         """How messages call a column of the rows."""
-        names = getattr(self, "feature_names_in_", None)
-        return f"column {column}" if names is None else f"column {column} ({names[column]!r})"
+        return column_called(self, column)
 
     def _set_prior(self, latent: Latent, emission: Emission, n_features: int) -> None:
         names = (*latent.prior_names, *emission.prior_names)
@@ -335,11 +341,12 @@ class BaseMixture(MixtureOfFeatures):
         self, problem: MixtureProblem, first: MixtureProblem, init_params: str, race: bool
     ) -> Sequence[str]:
         """The kinds of starts that are tried for each, on the first subsample."""
-        if not race:
-            return [init_params] * TRIALS
-        few = self.n_init * first.source.n_rows <= RACE_TRIALS_SHARE * problem.source.n_rows
-        others = RACE_TRIALS if self.init_params == "kmeans" else [init_params] * len(RACE_TRIALS)
-        return [init_params, *(others if few else ())]
+        others = RACE_TRIALS if race else TRIALS
+        if race and self.n_init * first.source.n_rows > RACE_TRIALS_SHARE * problem.source.n_rows:
+            others = ()
+        if self.init_params != "kmeans":
+            others = [init_params] * len(others)
+        return [init_params, *others]
 
     def _refine(self, problem: MixtureProblem, trace: em.Trace, number: int) -> em.Trace:
         """Go on from where a start has converged, within `max_iter`, to a finer tolerance."""

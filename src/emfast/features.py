@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.base import clone
 
-from emfast.columns import Columns, column_positions, column_values
+from emfast.columns import column_positions, column_values
 from emfast.data import Batch
 from emfast.filling import filled, settable
 from emfast.inference import FittedMixture
@@ -17,7 +17,7 @@ from emfast.labels import Labels
 from emfast.problem import Model, conditional_means
 from emfast.rows import take
 from emfast.threads import resolve_threads
-from emfast.validation import column_names
+from emfast.validation import Block, column_called
 
 
 class MixtureOfFeatures(FittedMixture):
@@ -192,16 +192,17 @@ class MixtureOfFeatures(FittedMixture):
         row = np.full((1, n_columns), None, object)
         row[0, positions] = values
         try:
-            return positions, self._validated_rows(row, column_names(self, n_columns))
+            return positions, self._validated_rows(row)
         except (TypeError, ValueError) as error:
             # There are no rows in what was given.
             said = str(error).replace("X: ", "given: ", 1)
             said = said.replace(", row 0", "").replace("row 0, ", "")
             raise type(error)(said) from error
 
-    def _validated_rows(self, X: np.ndarray, names: list[Any]) -> Batch:
-        """Rows of objects, with columns of these names, as the kernels take them."""
-        rows, missing = self._emission().validated(Columns(names), X, reset=True)
+    def _validated_rows(self, X: np.ndarray) -> Batch:
+        """Rows of objects as the kernels take them."""
+        columns = Block(self, range(X.shape[1]))
+        rows, missing = self._emission().validated(columns, X, reset=True)
         return Batch(rows, missing=missing)
 
     def _feature_names(self) -> np.ndarray | None:
@@ -222,10 +223,10 @@ class MixtureOfFeatures(FittedMixture):
         of_position[described] = np.arange(len(described))
         own = of_position[positions]
         if (own < 0).any():
-            name = column_names(self, self._n_columns())[positions[own < 0][0]]
+            called = column_called(self, int(positions[own < 0][0]))
             raise ValueError(
-                f"{argument}: found column {name!r}, which no emission describes; expected columns "
-                "of some emission"
+                f"{argument}: found {called}, which no emission describes; expected columns of "
+                "some emission"
             )
         return own
 

@@ -4,23 +4,20 @@ Rows are assigned to components, and the start is the M-step of the assigned row
 form as for labelled data. For many rows a subsample is assigned.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from sklearn import config_context
-from sklearn.cluster import KMeans, kmeans_plusplus
-from sklearn.exceptions import ConvergenceWarning
 
 from emfast import em
+from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.exceptions import SingularComponentError
+from emfast.kmeans import KMeans, spread, squared_distances
 from emfast.known import components_given
 from emfast.labels import Labels
 from emfast.problem import MixtureProblem, Model, expectation, posterior
 from emfast.rows import as_numbers, take
-from emfast.threads import limited_openmp
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")
 
@@ -93,9 +90,7 @@ def start_model(
     elif trials and simpler is not None and not given and is_scarce(problem, n_components):
         model = _start_by_simpler(problem, simpler, n_components, trials, random_state)
     elif not located and len(trials) > 1:
-        n_rows = int(TRIAL_SHARE * problem.source.n_rows)
-        trial = problem.on(problem.source.sample(n_rows, n_components, random_state))
-        model = _best_short_run(trial, n_components, trials, TRIAL_ITER, random_state)
+        model = _best_trial(problem, n_components, trials, random_state)
     else:
         model = _assigned_start(problem, n_components, init_params, located, random_state)
     return problem.with_groups(model, given)
@@ -105,6 +100,18 @@ def is_scarce(problem: MixtureProblem, n_components: int) -> bool:
     """Whether rows are few for all parameters."""
     n_parameters = problem.emission.n_parameters(n_components, problem.source.n_features)
     return problem.source.n_rows < ROWS_PER_PARAMETER * n_parameters
+
+
+def _best_trial(
+    problem: MixtureProblem,
+    n_components: int,
+    kinds: Sequence[str],
+    random_state: np.random.RandomState,
+) -> Model:
+    """The best of short runs on some of the rows."""
+    n_rows = int(TRIAL_SHARE * problem.source.n_rows)
+    trial = problem.on(problem.source.sample(n_rows, n_components, random_state))
+    return _best_short_run(trial, n_components, kinds, TRIAL_ITER, random_state)
 
 
 def _best_short_run(
@@ -149,11 +156,10 @@ def _start_by_simpler(
 
     Many parameters on few rows fit whatever components they begin with, and never leave them.
     """
-    trial = replace(problem, emission=simpler)
-    best = _best_short_run(trial, n_components, kinds, TRIAL_ITER, random_state)
+    best = _best_trial(replace(problem, emission=simpler), n_components, kinds, random_state)
     batch = problem.source.batch
     assignment = np.empty(batch.n_rows, np.intp)
-    posterior(trial.latent, simpler, best, batch, trial.n_threads, assignments=assignment)
+    posterior(problem.latent, simpler, best, batch, problem.n_threads, assignments=assignment)
     return _model_from(problem, n_components, assignment.astype(np.int32), random_state)
 
 
@@ -192,29 +198,36 @@ def _assign(
 ) -> np.ndarray:
     """The component of every row; labels are kept."""
     batch = problem.source.batch
-    known = batch.labels.known(batch.n_rows)
     # Rows of noise say nothing of the others.
-    labelled = np.where(known < n_components, known, -1)
+    labels = batch.labels.without_noise(n_components)
+    labelled = labels.known(batch.n_rows)
     if not located and init_params == "random":
         scores = random_state.random_sample((batch.n_rows, n_components))
+        assigned = _least_allowed(scores, labels)
     else:
         X, locations = problem.emission.embedded(batch.X, located)
         # Distances are taken about the middle of the rows, wherever that is.
         middle = X.mean(axis=0)
         X = X - middle
-        if locations is not None:
-            centres = _centres(X, batch.weights, labelled, locations - middle, random_state)
-            scores = _squared_distances(X, centres)
-        elif init_params == "neighbourhood" and not np.any(labelled >= 0):
-            scores = _neighbourhood_scores(X, batch.weights, n_components, random_state)
+        if located or init_params != "neighbourhood" or np.any(labelled >= 0):
+            nowhere = np.full((n_components, X.shape[1]), np.nan)
+            locations = nowhere if locations is None else locations - middle
+            centres = _centres(X, batch.weights, labelled, locations, init_params, random_state)
+            kmeans = KMeans(Batch(X, batch.weights, labels), problem.n_threads)
+            if init_params == "kmeans" and not located:
+                centres = kmeans.moved(centres, LLOYD_STEPS)
+            assigned = kmeans.nearest(centres)
         else:
-            centres = _locations(
-                X, batch.weights, labelled, n_components, init_params, random_state
-            )
-            scores = _squared_distances(X, centres)
-    if batch.labels.allowed is not None:
-        scores = np.where(batch.labels.allowed[:, :n_components], scores, np.inf)
-    return np.where(known >= 0, known, scores.argmin(axis=1)).astype(np.int32)
+            scores = _neighbourhood_scores(X, batch.weights, n_components, random_state)
+            assigned = _least_allowed(scores, labels)
+    known = batch.labels.known(batch.n_rows)
+    return np.where(known >= 0, known, assigned).astype(np.int32)
+
+
+def _least_allowed(scores: np.ndarray, labels: Labels) -> np.ndarray:
+    """The component of the least score of those that the labels allow."""
+    allowed = labels.allows(slice(None), scores.shape)
+    return np.where(allowed, scores, np.inf).argmin(axis=1)
 
 
 def _neighbourhood_scores(
@@ -232,51 +245,12 @@ def _neighbourhood_scores(
     X = X / np.where(scales > 0, scales, 1)
     scores = np.full((len(X), n_components), np.inf)
     if n_components > 1:
-        centres, _ = kmeans_plusplus(
-            X, n_components - 1, sample_weight=weights, random_state=random_state, n_local_trials=1
-        )
-        scores[:, :-1] = _squared_distances(X, centres)
-    distances = _squared_distances(X, X[random_state.randint(len(X))][None])[:, 0]
+        centres = spread(X, weights, np.full((n_components - 1, X.shape[1]), np.nan), random_state)
+        scores[:, :-1] = squared_distances(X, centres).T
+    distances = squared_distances(X, X[random_state.randint(len(X))][None])[0]
     n_nearest = max(1, len(X) // (4 * n_components))
     scores[np.argpartition(distances, n_nearest - 1)[:n_nearest], -1] = -1
     return scores
-
-
-def _locations(
-    X: np.ndarray,
-    weights: np.ndarray | None,
-    known: np.ndarray,
-    n_components: int,
-    init_params: str,
-    random_state: np.random.RandomState,
-) -> np.ndarray:
-    """A point for every component."""
-    if np.any(known >= 0):
-        nowhere = np.full((n_components, X.shape[1]), np.nan)
-        centres = _centres(X, weights, known, nowhere, random_state)
-    elif init_params == "random_from_data":
-        centres = X[random_state.choice(len(X), n_components, replace=False)]
-    elif init_params != "kmeans":
-        centres, _ = kmeans_plusplus(
-            X, n_components, sample_weight=weights, random_state=random_state
-        )
-    else:
-        centres = "k-means++"
-    if init_params != "kmeans":
-        return centres
-    # With more threads, sums would be in the order in which they arrive.
-    checked = config_context(assume_finite=True, skip_parameter_validation=True)
-    with warnings.catch_warnings(), limited_openmp(1), checked:
-        # Clusters that stay empty are seen to later.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        kmeans = KMeans(
-            n_components,
-            init=centres,
-            n_init=1,
-            max_iter=LLOYD_STEPS,
-            random_state=random_state,
-        )
-        return kmeans.fit(X, sample_weight=weights).cluster_centers_
 
 
 def _centres(
@@ -284,41 +258,24 @@ def _centres(
     weights: np.ndarray | None,
     known: np.ndarray,
     locations: np.ndarray,
+    init_params: str,
     random_state: np.random.RandomState,
 ) -> np.ndarray:
     """The given locations, where there are none (NaN) the means of the labelled rows.
 
-    Components that have neither are spread over the other rows. They are drawn one by one with
-    probability proportional to the squared distance from the nearest centre so far, as k-means++
-    does (Arthur and Vassilvitskii, 2007).
+    Components that have neither are placed among the other rows.
     """
-    placed = components_given(locations)
-    if placed.all():
-        return locations
+    centres = locations.astype(X.dtype)
+    if not np.any(known >= 0):
+        if init_params == "random_from_data" and not components_given(centres).any():
+            return X[random_state.choice(len(X), len(centres), replace=False)]
+        return spread(X, weights, centres, random_state)
     weights = np.ones(len(X)) if weights is None else weights
-    centres = np.where(placed[:, None], locations, 0).astype(X.dtype)
     totals = np.bincount(known[known >= 0], weights[known >= 0], len(centres))
-    for k in np.flatnonzero(~placed & (totals > 0)):
+    for k in np.flatnonzero(~components_given(centres) & (totals > 0)):
         centres[k] = np.average(X[known == k], axis=0, weights=weights[known == k])
-        placed[k] = True
-    candidates = np.flatnonzero((known < 0) & (weights > 0))
-    if candidates.size == 0:
-        candidates = np.flatnonzero(weights > 0)
-    for k in np.flatnonzero(~placed):
-        nearest = (
-            _squared_distances(X[candidates], centres[placed]).min(axis=1) * weights[candidates]
-        )
-        total = nearest.sum()
-        odds = nearest / total if total > 0 else None
-        centres[k] = X[random_state.choice(candidates, p=odds)]
-        placed[k] = True
-    return centres
-
-
-def _squared_distances(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Squared distances of rows to centres."""
-    squares = (X**2).sum(axis=1)[:, None] - 2 * X @ centres.T + (centres**2).sum(axis=1)
-    return np.maximum(squares, 0)
+    unlabelled = np.where(known < 0, weights, 0)
+    return spread(X, unlabelled if unlabelled.any() else weights, centres, random_state)
 
 
 def _model_of_assignment(problem: MixtureProblem, model: Model, assignment: np.ndarray) -> Model:

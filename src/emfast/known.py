@@ -39,9 +39,21 @@ class Known(Mapping):
     def __contains__(self, group: object) -> bool:
         return self._masks.get(group) is True
 
+    def touches(self, group: str) -> bool:
+        """Whether some of a group is known."""
+        return group in self._masks
+
     def of(self, group: str, n_components: int) -> np.ndarray:
         """The components whose values in this group are known, (n_components,), bool."""
-        return np.broadcast_to(self._masks.get(group, False), n_components)
+        known = self._masks.get(group)
+        if known is None:
+            return np.zeros(n_components, bool)
+        return np.broadcast_to(known, n_components)
+
+    def or_gone(self, group: str, gone: np.ndarray) -> np.ndarray:
+        """The components that are known or `gone`."""
+        known = self._masks.get(group)
+        return gone if known is None else gone | known
 
     def n_free(self, group: str, n_components: int) -> int:
         """How many components have values in this group that are not known."""
@@ -53,12 +65,8 @@ class Known(Mapping):
         """`estimate`, overwritten by `previous` for components that are known or `gone`."""
         if group in self:
             return previous
-        kept = self._masks.get(group, gone)
-        if kept is None:
-            return estimate
-        if kept is not gone and gone is not None:
-            kept = kept | gone
-        if np.count_nonzero(kept):
+        kept = self._masks.get(group) if gone is None else self.or_gone(group, gone)
+        if kept is not None and np.count_nonzero(kept):
             estimate[kept] = previous[kept]
         return estimate
 

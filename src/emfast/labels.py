@@ -49,6 +49,16 @@ class Labels:
             self.classes,
         )
 
+    def without_noise(self, n_components: int) -> "Labels":
+        """The same of the components before that of noise; nothing of rows of noise."""
+        component, allowed = self.component, self.allowed
+        if component is not None:
+            component = np.where(component < n_components, component, -1).astype(np.int32)
+        if allowed is not None:
+            noise = ~allowed[:, :n_components].any(axis=1, keepdims=True)
+            allowed = np.ascontiguousarray(allowed[:, :n_components] | noise, np.uint8)
+        return Labels(component, allowed, self.classes)
+
     def known(self, n_rows: int) -> np.ndarray:
         """The component of every row that has only one possible, else -1."""
         if self.component is not None:
@@ -212,11 +222,12 @@ def _missing(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "mM":
         return np.isnat(values)
     if values.dtype.kind == "O":
-        return np.fromiter((_is_missing(value) for value in values), bool, values.shape[0])
+        return np.fromiter((is_missing(value) for value in values), bool, values.shape[0])
     return np.zeros(values.shape[0], bool)
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, NaT or NA."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, Real) and value != value

@@ -4,12 +4,13 @@ Values are integers from 0 on, booleans, strings, or whatever a categorical dtyp
 pandas.NA are missing.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn.utils import _safe_indexing
 
-from emfast.labels import _is_missing
+from emfast.labels import is_missing
 
 # Integers up to here are counted, not sorted.
 MOST_COUNTED = 1 << 16
@@ -19,7 +20,7 @@ SHOWN = 8
 
 
 def encode_levels(
-    X: Any, categories: Any, names: list[Any]
+    X: Any, categories: Any, called: Callable[[int], str]
 ) -> tuple[np.ndarray, list[np.ndarray], bool]:
     """Columns as codes.
 
@@ -29,7 +30,7 @@ def encode_levels(
     categories : "auto" or list of array-like
         The values of every column; "auto" takes those of the data, sorted, or the categories of a
         categorical dtype in their order.
-    names : list, how messages call the columns
+    called : callable, how messages call a column
 
     Returns
     -------
@@ -53,7 +54,7 @@ def encode_levels(
     columns, found, missing = [], [], False
     for d in range(n_features):
         given = None if isinstance(categories, str) else _as_levels(categories[d])
-        codes, levels = _encoded(_safe_indexing(X, d, axis=1), given, names[d])
+        codes, levels = _encoded(_safe_indexing(X, d, axis=1), given, called(d))
         columns.append(codes)
         found.append(levels)
         missing = missing or bool((codes < 0).any())
@@ -89,7 +90,7 @@ def _as_levels(categories: Any) -> np.ndarray:
     return levels if levels.dtype.kind in "biufU" else np.asarray(categories, object)
 
 
-def _encoded(column: Any, levels: np.ndarray | None, name: Any) -> tuple[np.ndarray, np.ndarray]:
+def _encoded(column: Any, levels: np.ndarray | None, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Codes of one column, -1 where missing, and its levels."""
     categories = getattr(getattr(column, "dtype", None), "categories", None)
     if categories is not None and hasattr(column, "cat") and hasattr(column.cat, "categories"):
@@ -109,7 +110,7 @@ def _encoded(column: Any, levels: np.ndarray | None, name: Any) -> tuple[np.ndar
             else (_of_numbers(values, levels.astype(np.int64), name), levels)
         )
     if values.dtype.kind == "O" and _are_numbers(values):
-        values = np.array([np.nan if _is_missing(v) else float(v) for v in values])
+        values = np.array([np.nan if is_missing(v) else float(v) for v in values])
     if values.dtype.kind in "iuf":
         numbers = _integers(values, name)
         if levels is None:
@@ -122,12 +123,12 @@ def _encoded(column: Any, levels: np.ndarray | None, name: Any) -> tuple[np.ndar
 
 def _are_numbers(values: np.ndarray) -> bool:
     return all(
-        (isinstance(v, int | float | np.number) and not isinstance(v, bool)) or _is_missing(v)
+        (isinstance(v, int | float | np.number) and not isinstance(v, bool)) or is_missing(v)
         for v in values
     )
 
 
-def _integers(values: np.ndarray, name: Any) -> np.ndarray:
+def _integers(values: np.ndarray, name: str) -> np.ndarray:
     """Numbers as int64, -1 where missing."""
     if values.dtype.kind == "f":
         missing = np.isnan(values)
@@ -139,13 +140,12 @@ def _integers(values: np.ndarray, name: Any) -> np.ndarray:
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
-            f"X: found {values[row]} in column {name!r}, row {row}; expected integers, strings or "
-            "categories"
+            f"X: found {values[row]} in {name}, row {row}; expected integers, strings or categories"
         )
     if (numbers < 0).any():
         row = int((numbers < 0).argmax())
         raise ValueError(
-            f"X: found {values[row]} in column {name!r}, row {row}; expected integers from 0 on, "
+            f"X: found {values[row]} in {name}, row {row}; expected integers from 0 on, "
             "and None, NaN or NA where a value is missing"
         )
     numbers = numbers.astype(np.int64)
@@ -161,7 +161,7 @@ def _present(numbers: np.ndarray) -> np.ndarray:
     return np.unique(numbers[numbers >= 0])
 
 
-def _of_numbers(numbers: np.ndarray, levels: np.ndarray, name: Any) -> np.ndarray:
+def _of_numbers(numbers: np.ndarray, levels: np.ndarray, name: str) -> np.ndarray:
     """The place of every number among the levels."""
     order = np.argsort(levels, kind="stable")
     at = np.minimum(np.searchsorted(levels, numbers, sorter=order), max(len(levels) - 1, 0))
@@ -175,11 +175,11 @@ def _of_numbers(numbers: np.ndarray, levels: np.ndarray, name: Any) -> np.ndarra
 
 
 def _of_objects(
-    values: np.ndarray, levels: np.ndarray | None, name: Any
+    values: np.ndarray, levels: np.ndarray | None, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Codes and levels of values of any type."""
     known = {} if levels is None else {level: i for i, level in enumerate(levels.tolist())}
-    present = [None if _is_missing(value) else value for value in values.tolist()]
+    present = [None if is_missing(value) else value for value in values.tolist()]
     if levels is None:
         different = set(present) - {None}
         kinds = sorted({type(value).__name__ for value in different})
@@ -187,8 +187,7 @@ def _of_objects(
             ordered = sorted(different)
         except TypeError as error:
             raise TypeError(
-                f"X: found values of types {kinds} in column {name!r}; expected values that can be "
-                "sorted"
+                f"X: found values of types {kinds} in {name}; expected values that can be sorted"
             ) from error
         levels = np.array(ordered, dtype=str if kinds == ["str"] else object)
         known = {level: i for i, level in enumerate(ordered)}
@@ -199,7 +198,7 @@ def _of_objects(
     return codes, levels
 
 
-def _recoded(codes: np.ndarray, own: np.ndarray, levels: np.ndarray, name: Any) -> np.ndarray:
+def _recoded(codes: np.ndarray, own: np.ndarray, levels: np.ndarray, name: str) -> np.ndarray:
     """Codes among `levels` of codes among the categories of a dtype."""
     known = {level: i for i, level in enumerate(levels.tolist())}
     table = np.array([known.get(value, -2) for value in own.tolist()] + [-1], np.int64)
@@ -210,11 +209,11 @@ def _recoded(codes: np.ndarray, own: np.ndarray, levels: np.ndarray, name: Any) 
     return recoded
 
 
-def _unseen(value: Any, name: Any, row: int, levels: np.ndarray) -> ValueError:
+def _unseen(value: Any, name: str, row: int, levels: np.ndarray) -> ValueError:
     value = value.item() if isinstance(value, np.generic) else value
     shown = ", ".join(repr(level) for level in levels[:SHOWN].tolist())
     more = ", ..." if len(levels) > SHOWN else ""
     return ValueError(
-        f"X: found {value!r} in column {name!r}, row {row}, which is not among its categories; "
+        f"X: found {value!r} in {name}, row {row}, which is not among its categories; "
         f"expected one of {shown}{more}"
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._indexing import _get_column_indices
 from sklearn.utils.validation import check_is_fitted
 
-from emfast.columns import Columns
 from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.emissions.categorical import Categorical
@@ -19,7 +19,7 @@ from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.levels import decode_levels
 from emfast.rows import in_one_precision
-from emfast.validation import check_columns, column_names
+from emfast.validation import Block, check_columns, column_called
 
 
 class Mixture(BaseMixture):
@@ -148,15 +148,14 @@ feature_names_in_ : see `GaussianMixture`
 
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
         X = check_columns(self, X, reset=reset, accept_sparse=True)
-        names = column_names(self, X.shape[1])
         if reset:
-            self._bound_parts = self._bind(X, names)
-        return self._validated_rows(X, names)
+            self._bound_parts = self._bind(X)
+        return self._validated_rows(X)
 
-    def _validated_rows(self, X: Any, names: list[Any]) -> Batch:
+    def _validated_rows(self, X: Any) -> Batch:
         rows, missing = [], []
         for _, emission, columns in self._parts():
-            block = Columns([names[column] for column in columns])
+            block = Block(self, columns)
             of_block = emission.validated(block, _block(X, emission, columns), reset=True)
             rows.append(of_block[0])
             missing.append(of_block[1])
@@ -172,7 +171,7 @@ feature_names_in_ : see `GaussianMixture`
     def _described_columns(self) -> np.ndarray:
         return np.array([at for _, _, columns in self._parts() for at in columns])
 
-    def _bind(self, X: Any, names: list[Any]) -> list[tuple[str, Emission, list[int]]]:
+    def _bind(self, X: Any) -> list[tuple[str, Emission, list[int]]]:
         """The emissions with the positions of their columns, and what they learn from these."""
         parts, taken = [], {}
         for name, emission, columns in self._checked_emissions():
@@ -185,13 +184,13 @@ feature_names_in_ : see `GaussianMixture`
             for column in columns:
                 if column in taken:
                     raise ValueError(
-                        f"emissions: found column {names[column]!r} in {taken[column]!r} and in "
-                        f"{name!r}; expected each column in one emission"
+                        f"emissions: found {column_called(self, column)} in {taken[column]!r} and "
+                        f"in {name!r}; expected each column in one emission"
                     )
                 taken[column] = name
             if isinstance(emission, Categorical):
                 block = _block(X, emission, columns)
-                emission = emission.learn(block, [names[column] for column in columns])[2]
+                emission = emission.learn(block, partial(column_called, Block(self, columns)))[2]
             parts.append((name, emission, columns))
         if not parts:
             raise ValueError("emissions: found no columns for any of them; expected some")
@@ -305,7 +304,6 @@ feature_names_in_ : see `GaussianMixture`
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         tags.input_tags.sparse = True

@@ -249,11 +249,6 @@ class GaussianMixture(BaseMixture):
             return None
         return Gaussian("diag", reg_covar=self.reg_covar)
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         K, D = self.n_components, n_features
         given = {}
@@ -391,6 +386,5 @@ feature_names_in_ : see `GaussianMixture`
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         return tags

@@ -22,13 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emfast.logarithms import log_above_floor
 from emfast.validation import check_array_of, check_positive_definite
 
 if TYPE_CHECKING:
     from emfast.emissions.covariances import CovarianceStructure
-
-# log p and log(1 - p) are not taken to be lower: a row that a component excludes stays comparable.
-LOG_FLOOR = -100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +128,7 @@ class NormalInverseWishart(Prior):
 
 
 def _weighted_logs(counts: np.ndarray, values: np.ndarray) -> float:
-    with np.errstate(divide="ignore"):
-        return float((counts * np.maximum(np.log(values), LOG_FLOOR)).sum())
+    return float((counts * log_above_floor(values)).sum())
 
 
 # What the user gives

@@ -143,7 +143,6 @@ def best_of(
     """
     best, winner = None, None
     runs = [Run(restart, number) for number, restart in enumerate(restarts)]
-    # k-means, too, wants BLAS on one thread, and would give it back before we do.
     with SingleThreadedBlas():
         for group in [runs] if race else [[run] for run in runs]:
             trace, run = _race(problem, group, starter)

@@ -161,6 +161,15 @@ def varying_columns(rows: SparseRows) -> np.ndarray:
     return np.sort(np.argsort(-variances, kind="stable")[:MOST_COLUMNS])
 
 
+def column_means(rows: Any) -> np.ndarray:
+    """Means of the columns over what is not missing, 0 where all is, (n_features,), float64."""
+    if isinstance(rows, SparseRows):
+        return np.asarray(rows.matrix.mean(axis=0), np.float64)
+    X = np.asarray(rows, np.float64)
+    there = ~np.isnan(X)
+    return np.where(there, X, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+
+
 def as_points(rows: Any) -> np.ndarray:
     """Rows as an array of numbers, with the means of the columns for what is missing."""
     if isinstance(rows, SparseRows):
@@ -169,6 +178,4 @@ def as_points(rows: Any) -> np.ndarray:
     missing = np.isnan(X)
     if not missing.any():
         return X
-    n_observed = (~missing).sum(axis=0)
-    means = X.sum(axis=0, where=~missing, dtype=np.float64) / np.maximum(n_observed, 1)
-    return np.where(missing, means, X).astype(X.dtype, copy=False)
+    return np.where(missing, column_means(X), X).astype(X.dtype, copy=False)

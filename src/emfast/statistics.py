@@ -26,12 +26,6 @@ def pooled(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.where(known, sums / np.where(known, totals, 1.0), values.mean(axis=0))
 
 
-def log_ratios(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """log(values / reference) of non-negative numbers, 0 where both are 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(values == reference, 0.0, np.log(values) - np.log(reference))
-
-
 @dataclass(frozen=True, eq=False)
 class Statistics:
     """Expected sufficient statistics of some rows; they add.

@@ -2,8 +2,6 @@
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 
 import joblib
@@ -61,16 +59,6 @@ class SingleThreadedBlas:
             cls._users -= 1
             if cls._users == 0:
                 _restore(cls._before)
-
-
-@contextmanager
-def limited_openmp(n_threads: int) -> Iterator[None]:
-    """Keep other libraries' OpenMP to `n_threads`: in a forked child, more than one would hang."""
-    before = _limit("openmp", n_threads)
-    try:
-        yield
-    finally:
-        _restore(before)
 
 
 # `ThreadpoolController.limit` does the same, and asks every library for all there is to know.

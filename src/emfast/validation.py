@@ -361,15 +361,10 @@ def check_binary(
 
 
 def check_counts(
-    estimator: BaseEstimator, X: Any, *, reset: bool, most: np.ndarray | None = None
+    estimator: BaseEstimator, X: Any, *, reset: bool, accept_sparse: bool = False
 ) -> tuple[np.ndarray | SparseRows, bool]:
-    """X as counts of any type that the kernels take, NaN where missing, and whether any is.
-
-    Parameters
-    ----------
-    most : ndarray that broadcasts to X, optional, what the counts cannot exceed
-    """
-    if sp.issparse(X) and most is None:
+    """X as counts of any type that the kernels take, NaN where missing, and whether any is."""
+    if sp.issparse(X) and accept_sparse:
         rows = _sparse_rows(estimator, X, reset=reset)
         _check_entries(
             estimator, rows, lambda part: (part >= 0) & (part == np.rint(part)), WHOLE_NUMBERS
@@ -384,15 +379,19 @@ def check_counts(
             lambda part: (part >= 0) & (part == np.rint(part)) | (part != part),
             WHOLE_NUMBERS,
         )
-    if most is not None:
-        wrong = rows > most
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise ValueError(
-                f"X: found {rows[row, column]:g} in row {row}, {_column(estimator, column)}; "
-                f"expected at most n_trials = {np.broadcast_to(most, rows.shape)[row, column]:g}"
-            )
     return rows, missing
+
+
+def check_within_trials(estimator: BaseEstimator, counts: np.ndarray, trials: np.ndarray) -> None:
+    """Raise where a count that is not missing is above its trials, which broadcast to counts."""
+    wrong = counts > trials
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        most = np.broadcast_to(trials, counts.shape)[row, column]
+        raise ValueError(
+            f"X: found {counts[row, column]:g} in row {row}, {column_called(estimator, column)}; "
+            f"expected at most n_trials = {most:g}"
+        )
 
 
 def check_durations(estimator: BaseEstimator, X: Any, *, reset: bool) -> tuple[np.ndarray, bool]:
@@ -442,6 +441,11 @@ def check_trials(n_trials: Any, n_rows: int | None, n_features: int) -> np.ndarr
     -------
     ndarray of shape (n_features,), or (n_rows, n_features)
     """
+    if n_trials is None:
+        raise ValueError(
+            "n_trials: found None; expected the number of trials that the counts are out of, as an "
+            "argument of the constructor, or of a method of `BinomialMixture`"
+        )
     trials = _as_floats("n_trials", n_trials)
     shapes = {(): "a number", (n_features,): "(n_features,)"}
     if n_rows is not None:
@@ -509,13 +513,20 @@ def _table(X: Any) -> np.ndarray:
     return numbers if numbers.dtype.kind in "biufc" else np.asarray(X, dtype=object)
 
 
-def column_names(estimator: BaseEstimator, n_features: int) -> list[Any]:
-    """How messages call the columns."""
-    for attribute in ("column_names", "feature_names_in_"):
-        names = getattr(estimator, attribute, None)
-        if names is not None:
-            return list(names)
-    return list(range(n_features))
+def column_called(estimator: BaseEstimator, column: int) -> str:
+    """How messages call a column: by its position, and its name if it has one."""
+    if isinstance(estimator, Block):
+        return column_called(estimator.estimator, estimator.columns[column])
+    names = getattr(estimator, "feature_names_in_", None)
+    return f"column {column}" if names is None else f"column {column} ({names[column]!r})"
+
+
+class Block(BaseEstimator):
+    """Some columns of the rows of an estimator, for what validates them."""
+
+    def __init__(self, estimator=None, columns=()):
+        self.estimator = estimator
+        self.columns = columns
 
 
 def _packed(X: Any) -> Any:
@@ -559,7 +570,7 @@ def _check_entries(
         wrong = np.flatnonzero(~right(rows.values))
         if wrong.size:
             row = np.searchsorted(rows.starts, wrong[0], side="right") - 1
-            column = _column(estimator, rows.columns[wrong[0]])
+            column = column_called(estimator, rows.columns[wrong[0]])
             raise ValueError(
                 f"X: found {rows.values[wrong[0]]:g} in row {row}, {column}; expected {expected}"
             )
@@ -571,15 +582,9 @@ def _check_entries(
         if not correct.all():
             row, column = np.argwhere(~correct)[0]
             raise ValueError(
-                f"X: found {part[row, column]} in row {start + row}, {_column(estimator, column)}; "
-                f"expected {expected}"
+                f"X: found {part[row, column]} in row {start + row}, "
+                f"{column_called(estimator, column)}; expected {expected}"
             )
-
-
-def _column(estimator: BaseEstimator, column: int) -> str:
-    """How messages call a column."""
-    names = getattr(estimator, "column_names", None)
-    return f"column {column if names is None else repr(names[column])}"
 
 
 def _has_missing(X: np.ndarray) -> bool:

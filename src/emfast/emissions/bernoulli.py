@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from emfast.emissions.base import ConditionalMeans
-from emfast.emissions.linear import LinearStatistics, ProbabilityEmission, log_probabilities
+from emfast.emissions.linear import LinearStatistics, ProbabilityEmission
+from emfast.logarithms import log_probabilities
 from emfast.validation import check_binary
 
 

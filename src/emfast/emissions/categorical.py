@@ -6,7 +6,9 @@ observed (Bishop 2006, exercise 9.18). Levels are codes 0, 1, ...; a code that i
 missing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Real
 from types import ModuleType
 from typing import Any
@@ -17,15 +19,11 @@ from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kin
 from emfast.emissions.linear import START_SHRINKAGE
 from emfast.known import Known, filled
 from emfast.levels import encode_levels
-from emfast.priors import LOG_FLOOR, Dirichlet, check_concentrations
+from emfast.logarithms import log_above_floor, log_ratios
+from emfast.priors import Dirichlet, check_concentrations
 from emfast.rows import as_points
-from emfast.statistics import log_ratios, pooled, starved
-from emfast.validation import (
-    check_columns,
-    check_distributions,
-    check_of_components,
-    column_names,
-)
+from emfast.statistics import pooled, starved
+from emfast.validation import check_columns, check_distributions, check_of_components, column_called
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +103,14 @@ class Categorical(Emission):
         """How many levels every feature has, once categories are known."""
         return np.array([len(categories) for categories in self.categories], np.int64)
 
-    def learn(self, X: Any, names: list[Any]) -> tuple[np.ndarray, bool, "Categorical"]:
+    def learn(self, X: Any, called: Callable[[int], str]) -> tuple[np.ndarray, bool, "Categorical"]:
         """Columns as codes, whether values are missing, and the emission with their categories."""
-        codes, categories, missing = encode_levels(X, self.categories, names)
+        codes, categories, missing = encode_levels(X, self.categories, called)
         return codes, missing, Categorical(categories, fixed=self.fixed)
 
     def validated(self, estimator, X, *, reset):
         X = check_columns(estimator, X, reset=reset)
-        codes, _, missing = encode_levels(X, self.categories, column_names(estimator, X.shape[1]))
+        codes, _, missing = encode_levels(X, self.categories, partial(column_called, estimator))
         return codes, missing
 
     def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
@@ -146,8 +144,7 @@ class Categorical(Emission):
         missing: bool = False,
         storage: str = "dense",
     ) -> Any:
-        with np.errstate(divide="ignore"):
-            log_p = np.maximum(np.log(parameters.probabilities), LOG_FLOOR)
+        log_p = log_above_floor(parameters.probabilities)
         return kernels.Categorical(parameters.levels, np.ascontiguousarray(log_p.T))
 
     def statistics(

@@ -19,12 +19,11 @@ from emfast.emissions.linear import (
     LinearStatistics,
     ProbabilityEmission,
     RateEmission,
-    as_means,
 )
-from emfast.priors import LOG_FLOOR
-from emfast.rows import RowsWithTrials, SparseRows
+from emfast.logarithms import log_above_floor
+from emfast.rows import RowsWithTrials, SparseRows, column_means
 from emfast.statistics import Statistics
-from emfast.validation import check_counts
+from emfast.validation import check_counts, check_trials, check_within_trials
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +156,7 @@ class Poisson(RateEmission, CountEmission):
     takes_zero = True
 
     def forms(self, values):
-        with np.errstate(divide="ignore"):
-            return np.maximum(np.log(values), LOG_FLOOR), -values
+        return log_above_floor(values), -values
 
     def trials_of_rows(self, n_features):
         return None
@@ -167,14 +165,14 @@ class Poisson(RateEmission, CountEmission):
         return np.maximum(means, 0.0)
 
     def flat_start(self, X: Any, n_components: int) -> PoissonParameters:
-        means = as_means(X)
+        means = column_means(X)
         return PoissonParameters(np.tile(np.where(means > 0, means, 1.0), (n_components, 1)))
 
     def spread(self, means):
         return np.sqrt(means)
 
     def validated(self, estimator, X, *, reset):
-        return check_counts(estimator, X, reset=reset)
+        return check_counts(estimator, X, reset=reset, accept_sparse=True)
 
     def draw(
         self,
@@ -229,7 +227,9 @@ class Binomial(ProbabilityEmission, CountEmission):
         return X.trials == 0 if isinstance(X, RowsWithTrials) else super().missing_entries(X)
 
     def validated(self, estimator, X, *, reset):
-        return check_counts(estimator, X, reset=reset, most=self.trials_of_rows(np.shape(X)[1]))
+        rows, missing = check_counts(estimator, X, reset=reset)
+        check_within_trials(estimator, rows, check_trials(self.n_trials, None, rows.shape[1]))
+        return rows, missing
 
     def of_columns(self, columns: np.ndarray) -> "Binomial":
         changed = super().of_columns(columns)

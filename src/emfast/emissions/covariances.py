@@ -254,8 +254,9 @@ class _Variances(CovarianceStructure):
     def regular(self, covariances, means, epsilon, reg_covar):
         floor = self.largest(rounding_variances(means, epsilon)) if reg_covar == 0 else 0.0
         bad = ~(covariances > floor)
-        factors = 1 / np.sqrt(np.where(bad, 1.0, covariances))
-        return factors, bad if bad.ndim == 1 else bad.any(axis=1)
+        if np.count_nonzero(bad):
+            covariances = np.where(bad, 1.0, covariances)
+        return 1 / np.sqrt(covariances), bad if bad.ndim == 1 else bad.any(axis=1)
 
     def covariances(self, factors):
         return 1 / factors**2

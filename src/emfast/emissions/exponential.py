@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from emfast.emissions.linear import LinearStatistics, RateEmission, as_means
+from emfast.emissions.linear import LinearStatistics, RateEmission
+from emfast.rows import column_means
 from emfast.statistics import pooled
 from emfast.validation import check_durations, check_some_duration
 
@@ -97,7 +98,7 @@ class Exponential(RateEmission):
         return kernels.LinearForms(np.zeros(D), eta, a.sum(axis=1))
 
     def flat_start(self, X: np.ndarray, n_components: int) -> ExponentialParameters:
-        means = as_means(X)
+        means = column_means(X)
         rates = 1 / np.where(means > 0, means, 1.0)
         return ExponentialParameters(np.tile(rates, (n_components, 1)))
 

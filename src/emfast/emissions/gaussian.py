@@ -39,6 +39,7 @@ from emfast.priors import (
     NormalInverseWishart,
     check_normal_inverse_wishart,
 )
+from emfast.rows import as_points
 from emfast.statistics import STARVED, Statistics, starved
 from emfast.validation import (
     check_array_of,
@@ -322,9 +323,9 @@ class Gaussian(Emission):
         elif unseen is not None:
             untold = structure.untold(unseen)
             covariances[untold] = parameters.covariances[untold]
-        kept = gone | self.fixed.of("covariances", len(gone))
+        kept = self.fixed.or_gone("covariances", gone)
         estimate = self._regular(means, covariances, statistics.epsilon, kept)
-        if np.count_nonzero(kept) and not structure.shared:
+        if not structure.shared and np.count_nonzero(kept):
             estimate.covariances[kept] = parameters.covariances[kept]
             estimate.factors[kept] = parameters.factors[kept]
         return estimate
@@ -396,11 +397,11 @@ class Gaussian(Emission):
         return GaussianParameters(means, covariances, np.ascontiguousarray(factors))
 
     def flat_start(self, X: np.ndarray, n_components: int) -> GaussianParameters:
-        X = X.astype(np.float64)
-        known = ~np.isnan(X)
-        n = np.maximum(known.sum(axis=0), 1)
-        mean = X.sum(axis=0, where=known) / n
-        variance = ((X - mean) ** 2).sum(axis=0, where=known) / n
+        points = as_points(X.astype(np.float64))
+        mean = points.mean(axis=0)
+        distances = points - mean
+        known = np.maximum((~np.isnan(X)).sum(axis=0), 1)
+        variance = np.einsum("nd,nd->d", distances, distances) / known
         variance[~(variance > 0)] = 1.0
         means = mean[None].repeat(n_components, axis=0)
         return self._regular(means, self.structure.of_variances(variance, n_components), 0.0)

@@ -17,13 +17,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kind
 from emfast.known import Known, filled
-from emfast.priors import LOG_FLOOR, check_beta, check_gamma
+from emfast.logarithms import log_odds, log_probabilities, log_ratios
+from emfast.priors import check_beta, check_gamma
 from emfast.rows import SparseRows, as_points, varying_columns
-from emfast.statistics import log_ratios, pooled, starved
+from emfast.statistics import pooled, starved
 from emfast.validation import check_of_components, check_probabilities, check_rates
 
 # How far the means of a start are moved towards their average over components.
@@ -291,27 +292,8 @@ class ProbabilityEmission(LinearEmission):
             return None
         successes, trials = self.out_of(X)
         if isinstance(successes, SparseRows):
-            some = successes.matrix != 0
+            some = (successes.matrix != 0).astype(np.float64)
             return some @ (p == 0).T + ((p == 1).sum(axis=1) - some @ (p == 1).T) > 0
         both = successes > 0, successes < trials
         some, fails = (np.asarray(each, np.float64) for each in both)
         return some @ (p == 0).T + fails @ (p == 1).T > 0
-
-
-def log_probabilities(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """log p and log(1 - p), not below `LOG_FLOOR`."""
-    with np.errstate(divide="ignore"):
-        return np.maximum(np.log(p), LOG_FLOOR), np.maximum(np.log1p(-p), LOG_FLOOR)
-
-
-def log_odds(p: np.ndarray) -> np.ndarray:
-    return np.clip(logit(p), LOG_FLOOR, -LOG_FLOOR)
-
-
-def as_means(X: Any) -> np.ndarray:
-    """Means of the columns over what is there."""
-    if isinstance(X, SparseRows):
-        return np.asarray(X.matrix.mean(axis=0), np.float64)
-    X = np.asarray(X, np.float64)
-    there = ~np.isnan(X)
-    return np.where(there, X, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)

@@ -15,8 +15,9 @@ import numpy as np
 from emfast.data import Batch
 from emfast.known import Known, components_given
 from emfast.latent.base import Latent
+from emfast.logarithms import log_ratios
 from emfast.priors import Dirichlet, check_concentrations
-from emfast.statistics import log_ratios, starved
+from emfast.statistics import starved
 from emfast.validation import column_ranges
 
 # The weight of noise where EM begins.
@@ -116,9 +117,9 @@ class MixtureWeights(Latent):
         counts = np.where(starved(counts), 0.0, counts)
         if self.prior is not None:
             counts = counts + self.prior.counts
-        known = self._known(weights)
-        if not known.any():
+        if not self.fixed.touches("weights"):
             return counts / counts.sum()
+        known = self._known(weights)
         return _shared(counts, weights, known) if counts[~known].sum() > 0 else weights
 
     def _known(self, weights: np.ndarray) -> np.ndarray:
