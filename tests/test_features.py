@@ -380,6 +380,30 @@ def test_tables_stay_tables(people, of_people, kind):
                 assert after.field(name).type == before.field(name).type
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("nothing", [None, np.nan])
+def test_columns_that_are_missing_entirely(of_people, kind, nothing):
+    """Whose type nobody can tell."""
+    empty = pd.DataFrame(nothing, index=range(3), columns=[*DESCRIBED, "note"])
+    imputed = of_people.impute(TABLES[kind](empty))
+    r = of_people.weights_
+    parameters = of_people.emissions_
+    expected = {
+        "weight": r @ parameters["body"].means[:, 0],
+        "height": r @ parameters["body"].means[:, 1],
+        "smokes": float(r @ parameters["habits"].probabilities[:, 0] > 0.5),
+        "town": ["Bonn", "Ulm"][(r @ parameters["home"].by_feature[0]).argmax()],
+        "grade": [1, 2, 3][(r @ parameters["home"].by_feature[1]).argmax()],
+        "visits": r @ parameters["counts"].rates[:, 0],
+        "wins": 7 * (r @ parameters["games"].probabilities[:, 0]),
+        "wait": r @ (1 / parameters["times"].rates[:, 0]),
+    }
+    for name, value in expected.items():
+        found = column_of(imputed, name)
+        assert found == ([value] * 3 if name == "town" else pytest.approx([value] * 3, rel=1e-6))
+
+
 @pytest.mark.parametrize("kind", ["strings", "objects", "numbers", "categories"])
 def test_levels_are_in_the_coding_of_the_data(kind):
     rng = np.random.default_rng(0)
@@ -537,8 +561,8 @@ BAD_GIVEN = {
     "None": ({"town": None}, ValueError, "None for 'town'"),
     "NA": ({"visits": pd.NA}, ValueError, "NA> for 'visits'"),
     "infinity": ({"height": np.inf}, ValueError, "inf for 'height'"),
-    "several": ({"height": [180, 170]}, TypeError, "for 'height'; expected one value"),
-    "an array": ({"height": np.ones(2)}, TypeError, "for 'height'; expected one value"),
+    "several": ({"height": [180, 170]}, TypeError, "for 'height'; expected one number"),
+    "an array": ({"height": np.ones(2)}, TypeError, "for 'height'; expected one number"),
     "a string": ({"height": "tall"}, ValueError, "tall"),
     "unseen level": ({"town": "Rome"}, ValueError, "'Rome' in column 2 .'town'., which is"),
     "a number for a level": ({"town": 3}, ValueError, "3.* in column 2 .'town'."),

@@ -1,6 +1,6 @@
 """Columns of X as people name them."""
 
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Set
 from numbers import Integral, Real
 from typing import Any
 
@@ -67,6 +67,13 @@ def column_positions(
                 f"{argument}: found a mask of shape {np.shape(columns)}; expected ({n_features},)"
             )
         columns = np.flatnonzero(columns)
+    return _each_once(argument, columns, n_features, names)
+
+
+def _each_once(
+    argument: str, columns: Iterable, n_features: int, names: np.ndarray | None
+) -> np.ndarray:
+    """Positions of one or more columns that are given by names or positions."""
     positions = [column_position(argument, each, n_features, names) for each in columns]
     if not positions:
         raise ValueError(f"{argument}: found no columns; expected at least one")
@@ -95,11 +102,16 @@ def column_values(
     """
     if not isinstance(given, Mapping):
         raise TypeError(f"{argument}: found {given!r}; expected a mapping of columns to values")
-    positions = column_positions(argument, list(given), n_features, names)
+    positions = _each_once(argument, given, n_features, names)
     values = np.empty(len(positions), object)
     for i, (column, value) in enumerate(given.items()):
-        if (isinstance(value, Sized) and not isinstance(value, str)) or np.ndim(value) > 0:
-            raise TypeError(f"{argument}: found {value!r} for {column!r}; expected one value")
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value[()]
+        several = np.ndim(value) > 0 or isinstance(value, Mapping | Set)
+        if several or isinstance(value, np.datetime64 | np.timedelta64):
+            raise TypeError(
+                f"{argument}: found {value!r} for {column!r}; expected one number or level"
+            )
         if is_missing(value) or (isinstance(value, Real) and not np.isfinite(value)):
             raise ValueError(
                 f"{argument}: found {value!r} for {column!r}; expected a finite value, and no "

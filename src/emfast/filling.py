@@ -48,18 +48,22 @@ def _filled_pandas(X: Any, fills: Fills) -> Any:
     X = X.copy()
     for at, (rows, values) in fills.items():
         column = X.iloc[:, at].copy()
+        kind, of_numbers = column.dtype, pd.api.types.is_numeric_dtype(column.dtype)
+        if _says_nothing(of_numbers, len(X), values):
+            X.isetitem(at, pd.Series(values, X.index))
+            continue
         if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
             values = values.astype(bool)
-        elif isinstance(column.dtype, pd.SparseDtype):
+        elif isinstance(kind, pd.SparseDtype):
             column = column.sparse.to_dense()
-        elif isinstance(column.dtype, pd.CategoricalDtype):
-            unknown = np.setdiff1d(values, column.cat.categories)
+        elif isinstance(kind, pd.CategoricalDtype):
+            unknown = np.setdiff1d(values, kind.categories)
             column = column.cat.add_categories(unknown) if unknown.size else column
-        elif pd.api.types.is_integer_dtype(column.dtype) and not _are_whole(values):
-            arrow = isinstance(column.dtype, pd.ArrowDtype)
+        elif pd.api.types.is_integer_dtype(kind) and not _are_whole(values):
+            arrow = isinstance(kind, pd.ArrowDtype)
             column = column.astype("double[pyarrow]" if arrow else "Float64")
-        elif column.dtype.kind == "f":
-            values = values.astype(getattr(column.dtype, "numpy_dtype", column.dtype))
+        elif kind.kind == "f":
+            values = values.astype(getattr(kind, "numpy_dtype", kind))
         column.iloc[rows] = values
         X.isetitem(at, column)
     return X
@@ -71,9 +75,14 @@ def _filled_polars(X: Any, fills: Fills) -> Any:
     columns = []
     for at, (rows, values) in fills.items():
         column = X.to_series(at)
-        kept = not column.dtype.is_integer() or _are_whole(values)
         entries = _with(column.to_list(), rows, values)
-        columns.append(pl.Series(column.name, entries, column.dtype if kept else pl.Float64))
+        dtype = column.dtype
+        of_numbers = dtype.is_numeric() or dtype == pl.Boolean
+        if _says_nothing(of_numbers, len(X), values):
+            dtype = None
+        elif dtype.is_integer() and not _are_whole(values):
+            dtype = pl.Float64
+        columns.append(pl.Series(column.name, entries, dtype))
     return X.with_columns(columns)
 
 
@@ -81,20 +90,32 @@ def _filled_arrow(X: Any, fills: Fills) -> Any:
     import pyarrow as pa
 
     for at, (rows, values) in fills.items():
-        field = X.schema.field(at)
-        kept = not pa.types.is_integer(field.type) or _are_whole(values)
-        field = field if kept else field.with_type(pa.float64())
-        entries = _with(X.column(at).to_pylist(), rows, values)
-        X = X.set_column(at, field, pa.array(entries, field.type))
+        name, kind = X.column_names[at], X.column(at).type
+        of_numbers = any(
+            test(kind) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+        )
+        if _says_nothing(of_numbers, len(X), values):
+            kind = None
+        elif pa.types.is_integer(kind) and not _are_whole(values):
+            kind = pa.float64()
+        column = pa.array(_with(X.column(at).to_pylist(), rows, values), kind)
+        X = X.set_column(at, name, column)
     return X
 
 
+def _says_nothing(of_numbers: bool, n_rows: int, values: np.ndarray) -> bool:
+    """Whether a column has no type that the values could take, for all of it is missing."""
+    return len(values) == n_rows and not (of_numbers and values.dtype.kind in "biuf")
+
+
 def _with(column: list, rows: np.ndarray, values: np.ndarray) -> list:
-    """A list with other values in some rows, which are booleans or integers if all others are."""
+    """A list with other values in some rows, of one type with all others if these have one."""
     filled = dict(zip(rows.tolist(), values.tolist(), strict=True))
     kinds = {type(value) for row, value in enumerate(column) if row not in filled}
-    if kinds <= {bool, np.bool_} and values.dtype.kind == "f":
+    if kinds and kinds <= {bool, np.bool_}:
         filled = {row: bool(value) for row, value in filled.items()}
+    elif kinds == {float} and values.dtype.kind in "iu":
+        filled = {row: float(value) for row, value in filled.items()}
     elif kinds == {int} and _are_whole(values):
         filled = {row: int(value) for row, value in filled.items()}
     elif kinds == {int}:
