@@ -4,22 +4,29 @@
 
 Entries are missing at random, so that nearly all rows with any differ in which they are, or in a
 few patterns. Ratios are to the iteration on the same rows without missing entries, in the same run.
+StepMix, if installed, runs the rows of diagonal covariances with entries missing at random: how
+many times as long it takes, and how far its log-likelihood after as many M-steps is from emfast's.
 """
 
 import argparse
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import numpy as np
 
+from emfast import em
 from emfast.data import ArraySource, Batch
 from emfast.problem import MixtureProblem, Model
 from iterations import Times, problem_of, time_iterations
 from measure import environment, pin, print_environment, write_json
+from peers import stepmix
 from progress import progress
 from workloads import Workload, add_options
 
 TURNS = 3
 FEW = 8
+RANDOM = "at random"
+STEPMIX_ITER = 3
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ def patterns(X: np.ndarray, rate: float) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(2)
     few = generator.random((FEW, X.shape[1])) < rate
     return {
-        "at random": generator.random(X.shape) < rate,
+        RANDOM: generator.random(X.shape) < rate,
         "few patterns": few[generator.integers(FEW, size=len(X))],
     }
 
@@ -63,8 +70,8 @@ def cases(row: Row, threads: int) -> dict[str, tuple[MixtureProblem, Model]]:
     return problems
 
 
-def measure(row: Row, threads: int, seconds: float) -> dict[str, dict]:
-    """Times of every case; cases take turns."""
+def measure(row: Row, threads: int, seconds: float) -> tuple[dict[str, dict], dict | None]:
+    """Times of every case, which take turns, and how StepMix does."""
     problems = cases(row, threads)
     times = {name: Times() for name in problems}
     for _ in range(TURNS):
@@ -73,7 +80,24 @@ def measure(row: Row, threads: int, seconds: float) -> dict[str, dict]:
     summaries = {name: each.summary() for name, each in times.items()}
     for summary in summaries.values():
         summary["ratio"] = summary["least_ms"] / summaries["complete"]["least_ms"]
-    return summaries
+    return summaries, beside_stepmix(row.workload, *problems[RANDOM], summaries[RANDOM]["least_ms"])
+
+
+def beside_stepmix(
+    workload: Workload, problem: MixtureProblem, model: Model, least_ms: float
+) -> dict[str, float] | None:
+    """Its time and log-likelihood from the same start; None if it is not there or has no model."""
+    if find_spec("stepmix") is None:
+        return None
+    X, emission = problem.source.batch.X, model.emission
+    start = model.latent, emission.means, emission.covariances
+    peer = stepmix(workload, X, start, STEPMIX_ITER, problem.n_threads)
+    if peer is None:
+        return None
+    ours = em.maximize(problem, model, tol=0, max_iter=STEPMIX_ITER).objective
+    theirs = 1e3 * min(peer.seconds)
+    difference = abs(peer.log_likelihood() - ours) / abs(ours)
+    return {"least_ms": theirs, "ratio": theirs / least_ms, "difference": difference}
 
 
 def main() -> int:
@@ -90,23 +114,26 @@ def main() -> int:
             f"--rows: found {arguments.rows!r}; expected parts of {[str(row) for row in ROWS]}"
         )
     results = []
-    print("\n| workload | complete ms | at random | few patterns | goal |\n|---|---|---|---|---|")
+    print("\n| workload | complete ms | at random | few patterns | goal | StepMix | difference |")
+    print("|---|---|---|---|---|---|---|")
     with progress(len(wanted)) as step:
         for row in wanted:
             step(str(row))
             workload = replace(row.workload, separation=arguments.separation)
             row = replace(row, workload=workload.scaled(arguments.scale))
-            found = measure(row, threads, arguments.seconds)
+            found, peer = measure(row, threads, arguments.seconds)
             results.append(
                 {
                     "workload": row.workload.as_dict(),
                     "rate": row.rate,
                     "goal": row.goal,
                     "cases": found,
+                    "stepmix": peer,
                 }
             )
             ratios = [f"x {found[name]['ratio']:.2f}" for name in found if name != "complete"]
             cells = [str(row), f"{found['complete']['least_ms']:.1f}", *ratios, f"x {row.goal:g}"]
+            cells += [f"x {peer['ratio']:.0f}", f"{peer['difference']:.1e}"] if peer else ["-", "-"]
             print("| " + " | ".join(cells) + " |", flush=True)
     write_json(arguments.json, {"kind": "missing", **facts, "rows": results})
     return 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import strategies as st
 
 import emcore
@@ -22,7 +23,6 @@ from discrete_families import (
     ExponentialFamily,
     PoissonFamily,
     ProductFamily,
-    with_holes,
 )
 from emfast import BernoulliMixture, GaussianMixture
 from emfast.data import ArraySource, Batch
@@ -31,6 +31,7 @@ from emfast.emissions.bernoulli import BernoulliParameters
 from emfast.labels import Labels
 from emfast.latent import MixtureWeights
 from emfast.problem import MixtureProblem, Model, expectation, posterior
+from emfast.rows import SparseRows
 
 
 class GaussianFamily:
@@ -295,16 +296,20 @@ class IncompleteGaussianFamily(GaussianFamily):
 
 
 class BernoulliFamily(DiscreteFamily):
-    """Binary features, given as numbers, some of them perhaps missing, or as bytes."""
+    """Binary features: numbers, of which some may be missing, bytes, or entries of sparse rows."""
 
     groups = ("probabilities",)
 
     def __init__(self, storage):
+        self.storage = storage
         self.missing = storage == "missing"
-        self.storage = np.dtype("float64" if self.missing else storage)
-        kind = "number" if self.storage.kind == "f" else self.storage.name
-        self.name = f"bernoulli-{'missing' if self.missing else kind}"
-        self.precisions = ("float64", "float32") if self.storage.kind == "f" else ("float64",)
+        self.name = f"bernoulli-{storage}"
+        self.precisions = ("float64",) if storage == "uint8" else ("float64", "float32")
+
+    def batch(self, X, weights=None, labels=None):
+        if self.storage == "sparse":
+            X = SparseRows(sp.csr_array(X))
+        return super().batch(X, weights, labels)
 
     def emission(self, *, regular=None):
         return Bernoulli()
@@ -318,9 +323,7 @@ class BernoulliFamily(DiscreteFamily):
     def draw(self, rng, parameters, components):
         p = parameters.probabilities[components]
         X = (rng.uniform(size=p.shape) < p).astype(np.uint8)
-        if self.missing:
-            return with_holes(rng, X)
-        return X.astype(np.float64) if self.storage.kind == "f" else X
+        return X if self.storage == "uint8" else self.as_stored(rng, X)
 
     def named(self, parameters):
         return {"probabilities": parameters.probabilities}
@@ -374,9 +377,10 @@ FAMILIES = [
     GaussianFamily("diag"),
     GaussianFamily("tied"),
     GaussianFamily("full"),
-    BernoulliFamily("float64"),
+    BernoulliFamily("number"),
     BernoulliFamily("uint8"),
     BernoulliFamily("missing"),
+    BernoulliFamily("sparse"),
     PoissonFamily("number"),
     PoissonFamily("uint8"),
     PoissonFamily("missing"),

@@ -184,6 +184,33 @@ def respond(log_densities, mixture_weights, allowed=None):
     return responsibilities, log_likelihoods
 
 
+def uniforms(seed, iteration, n):
+    """SplitMix64 in integers of Python: output n of the generator seeded by seed and iteration."""
+    golden, mask = 0x9E3779B97F4A7C15, 2**64 - 1
+
+    def mixed(z):
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
+        return z ^ (z >> 31)
+
+    key = mixed(mixed(seed + golden & mask) + (iteration + 1) * golden & mask)
+    return np.array([mixed(key + (row + 1) * golden & mask) for row in range(n)], np.uint64)
+
+
+def drawn(r, seed, iteration, dtype):
+    """The component drawn for every row, and whether rounding cannot make it another.
+
+    Rows of float32 have numbers of 23 bits, others of 52.
+    """
+    bits = 23 if dtype == np.float32 else 52
+    u = (uniforms(seed, iteration, len(r)) >> np.uint64(64 - bits)) / 2.0**bits
+    cumulated = r.cumsum(axis=1)
+    # Nor is a component drawn that has nothing.
+    last = r.shape[1] - 1 - (r[:, ::-1] > 0).argmax(axis=1)
+    z = np.minimum((cumulated <= u[:, None]).sum(axis=1), last)
+    return z, np.abs(cumulated - u[:, None]).min(axis=1) >= 1e-4
+
+
 # Sufficient statistics: r holds weighted responsibilities
 
 

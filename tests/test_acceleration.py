@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from emfast import GaussianMixture, em
+from emfast import GaussianMixture, PoissonMixture, em
 from emfast.acceleration import extrapolation
 from emfast.emissions import Bernoulli, Gaussian
 from emfast.emissions.bernoulli import BernoulliParameters
-from emfast.exceptions import ImpossibleRowError, SingularComponentError
+from emfast.exceptions import (
+    DegenerateComponentWarning,
+    ImpossibleRowError,
+    SingularComponentError,
+    StarvedComponentWarning,
+)
 from emfast.latent import MixtureWeights
 from families import another_model, over_families, problem, setting, shapes, shapes_for_fits
 
@@ -157,6 +162,50 @@ class Line:
 def test_geometric_series_in_one_leap():
     # Steps of 1, 0.99, 0.99 squared, ...
     assert extrapolation(Line(), (0.0, 1.0, 1.99)) == pytest.approx(100)
+
+
+@pytest.mark.parametrize(("furthest", "found"), [(100, 100), (30, 23.4375), (2, None)])
+def test_a_leap_goes_no_further_than_the_problem_allows(furthest, found):
+    line = Line()
+    line.furthest = furthest
+    # Shortened by halves: 100, 75, 43.75, 23.4375, ...
+    assert extrapolation(line, (0.0, 1.0, 1.99)) == (found and pytest.approx(found))
+
+
+@pytest.mark.parametrize("seed", [13, 20, 26, 53, 73, 83])
+def test_densities_far_from_all_rows_are_no_gain(seed):
+    """A component that has almost starved leapt to where densities are nothing but rounding."""
+    rng = np.random.default_rng(seed)
+    rng.choice([12, 20, 40])
+    X, weights = rng.poisson(4.0, (40, 3)), rng.uniform(0, 2, 40)
+    mixture = PoissonMixture(
+        3, rates_init=rng.gamma(2.0, 2.0, (3, 3)) + 0.1, weights_init="equal", accelerate=True,
+        max_iter=40, tol=0,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StarvedComponentWarning)
+        mixture.fit(X, sample_weight=weights)
+    assert mixture.score(X, sample_weight=weights) == pytest.approx(mixture.lower_bound_, rel=1e-9)
+    assert np.all(mixture.rates_ < 150 * X.max())
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("seed", range(12))
+def test_covariances_beside_noise_stay_in_range(covariance_type, seed):
+    """Components that lose their rows to the noise leapt to covariances without an inverse."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(60, 2))
+    X[rng.uniform(size=X.shape) < 0.3] = np.nan
+    mixture = GaussianMixture(
+        2, covariance_type=covariance_type, noise=1e5, accelerate=True, max_iter=30, tol=0,
+        random_state=seed,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", StarvedComponentWarning)
+        warnings.simplefilter("ignore", DegenerateComponentWarning)
+        mixture.fit(X)
+    assert mixture.score(X) == pytest.approx(mixture.lower_bound_, rel=1e-9)
 
 
 @pytest.mark.parametrize("models", [(1.0, 1.0, 1.0), (0.0, 1.0, -1.0), (0.0, 1.0, 2.0)])

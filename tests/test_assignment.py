@@ -170,19 +170,6 @@ def test_hard_fit_converges_and_keeps_labels():
 # Stochastic
 
 
-def uniforms(seed, iteration, n):
-    """SplitMix64 in integers of Python: output n of the generator seeded by seed and iteration."""
-    golden, mask = 0x9E3779B97F4A7C15, 2**64 - 1
-
-    def mixed(z):
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
-        return z ^ (z >> 31)
-
-    key = mixed(mixed(seed + golden & mask) + (iteration + 1) * golden & mask)
-    return np.array([mixed(key + (row + 1) * golden & mask) for row in range(n)], np.uint64)
-
-
 def test_the_generator_is_splitmix64():
     # Outputs for seed 1234567 of the reference implementation in C (Vigna, 2015).
     expected = [6457827717110365317, 3203168211198807973, 9817491932198370423,
@@ -206,12 +193,8 @@ def test_draws_follow_responsibilities_and_numbers_of_the_row(family, precision,
     weights[::7] = 0
     model = another_model(family, shape)._replace(iteration=5)
     r, log_likelihoods = oracle.respond(family.log_densities(case.X, model.emission), model.latent)
-    bits = 52 if precision == "float64" else 23
-    u = (uniforms(11, 5, 900) >> np.uint64(64 - bits)) / 2.0**bits
-    cumulated = r.cumsum(axis=1)
-    z = (cumulated <= u[:, None]).sum(axis=1)
-    # Rows whose number is within rounding of a bound.
-    weights[np.abs(cumulated - u[:, None]).min(axis=1) < 1e-4] = 0
+    z, clear = oracle.drawn(r, 11, 5, case.X.dtype)
+    weights[~clear] = 0
     with instruction_set(instructions):
         steps = assigned(family, case.X, "stochastic", seed=11, weights=weights)
         statistics = steps.estep(model)

@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from sklearn.base import clone
 
 from emfast import BernoulliMixture, BinomialMixture, CategoricalMixture, PoissonMixture
+from emfast.exceptions import ConvergenceWarning
 from emfast.persistence import load, save
 
 DATA = Path(__file__).parent / "data"
@@ -29,6 +30,26 @@ def test_hasselblad(storage):
         2, weights_init=[0.4, 0.6], rates_init=[[1.0], [3.0]], tol=0, max_iter=6000
     ).fit(X, sample_weight=deaths)
     assert mixture.lower_bound_ * sum(deaths) == pytest.approx(-1989.945860, abs=1e-5)
+    assert_allclose(mixture.weights_[0], 0.35988540, atol=1e-4)
+    assert_allclose(mixture.rates_.ravel(), [1.25609510, 2.66340436], atol=1e-4)
+
+
+@pytest.mark.parametrize("rates", [[[1.0], [3.0]], [[1.0], [2.5]], [[0.5], [5.0]]])
+def test_hasselblad_in_few_maps(rates):
+    """Every iteration is one pass over the rows, and so is what the start is measured by."""
+    deaths = [162, 267, 271, 185, 111, 61, 27, 8, 3, 1]
+    start = PoissonMixture(2, weights_init=[0.4, 0.6], rates_init=rates, tol=1e-12, max_iter=149)
+    mixture = clone(start).set_params(accelerate=True)
+    mixture.fit(np.arange(10)[:, None], sample_weight=deaths)
+    assert mixture.converged_
+    assert mixture.n_iter_ + 1 <= 150
+    total = mixture.lower_bound_ * sum(deaths)
+    assert total == pytest.approx(-1989.945860, abs=1e-6)
+    with pytest.warns(ConvergenceWarning):
+        start.fit(np.arange(10)[:, None], sample_weight=deaths)
+    start.set_params(tol=0, max_iter=6000)
+    slow = start.fit(np.arange(10)[:, None], sample_weight=deaths)
+    assert mixture.lower_bound_ == pytest.approx(slow.lower_bound_, rel=1e-8)
     assert_allclose(mixture.weights_[0], 0.35988540, atol=1e-4)
     assert_allclose(mixture.rates_.ravel(), [1.25609510, 2.66340436], atol=1e-4)
 

@@ -133,3 +133,14 @@ def test_hard_assignments_lead_to_where_k_means_does(cars_and_trucks):
         assert_allclose(found.attractors[leads_to], kmeans.cluster_centers_.ravel(), rtol=1e-9)
     with pytest.raises(ValueError, match="estimator: found assignment='stochastic'"):
         paths(mixture.set_params(assignment="stochastic"), X, [3.0, 12.0], [4.0, 11.0])
+
+
+def test_labels_of_noise():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(40, 1)), rng.uniform(-30, 30, (10, 1))])
+    labels = np.repeat([0, -1, -2], [5, 35, 10])
+    start = GaussianMixture(2, noise=True, covariance_type="spherical", covariances_init=[1, 1],
+                            weights_init=[0.5, 0.4])  # fmt: skip
+    grid = landscape(start, X, [0.0, 1.0], [2.0, 3.0], n_iter=2, labels=labels)
+    alone = start.set_params(means_init=[[1.0], [3.0]], max_iter=2, tol=0).fit(X, labels=labels)
+    assert grid.objective[1, 1] == alone.lower_bound_

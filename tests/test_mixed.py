@@ -295,6 +295,8 @@ def test_bad_emissions(emissions, said):
         ({"emissions_init": {"a.rates": [[1.0]]}}, "expected names among"),
         ({"emissions_init": {"a.means": [[1.0, 2.0]]}}, "a.means.*shape"),
         ({"emissions_init": {"b.rates": [[-2.0]]}}, "b.rates.*-2"),
+        ({"fixed": ["a.means"]}, r"but emissions_init\['a.means'\] is None"),
+        ({"fixed": ["weights"]}, "but weights_init is None"),
     ],
 )
 def test_bad_arguments(arguments, said):

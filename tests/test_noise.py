@@ -1,5 +1,7 @@
 """A background component: uniform over a box, beside the Gaussians."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -8,7 +10,14 @@ from sklearn.base import clone
 import emcore
 import oracle
 from emfast import GaussianMixture, persistence
-from families import instruction_set, over_instruction_sets
+from emfast.exceptions import StarvedComponentWarning
+from families import (
+    GaussianFamily,
+    IncompleteGaussianFamily,
+    instruction_set,
+    over_instruction_sets,
+)
+from iterations import OF_WEIGHTS, maximised, prior_of, responsibilities
 
 TYPES = ("full", "tied", "diag", "spherical")
 
@@ -312,6 +321,27 @@ def test_noise_may_starve():
     assert_array_equal(mixture.predict_proba(X)[:, 2], 0)
 
 
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_every_row_may_be_noise(covariance_type, holes):
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    if holes:
+        X[::3, 0] = np.nan
+    mixture = GaussianMixture(
+        2, covariance_type=covariance_type, noise=True, random_state=0, max_iter=3, tol=0
+    )
+    start = clone(mixture).set_params(max_iter=0)
+    for each in (start, mixture):
+        # And of nothing else.
+        with pytest.warns(StarvedComponentWarning, match=r"\[0, 1\] lost all their rows"):
+            each.fit(X, labels=np.full(50, -2))
+    assert mixture.noise_weight_ == 1
+    assert_array_equal(mixture.weights_, 0)
+    assert_array_equal(mixture.means_, start.means_)
+    assert_array_equal(mixture.covariances_, start.covariances_)
+    assert_array_equal(mixture.predict(X), -1)
+
+
 def test_warm_start_clone_and_file(data, tmp_path):
     X = data[0]
     mixture = GaussianMixture(2, noise=True, random_state=0, max_iter=3, tol=0, warm_start=True)
@@ -355,3 +385,145 @@ def test_kernel_refuses_what_does_not_belong_together():
             run(latent)
     with pytest.raises(ValueError, match="shapes"):
         kernels.MixtureWeights(np.zeros(1), background=-1.0)
+
+
+# One iteration by hand, with all that may be known besides
+
+K = 2
+FIRST = np.array([True, False])
+COMBINATIONS = {
+    "labels": {},
+    "volume": {"noise": 5e3},
+    "known components": {"known": {"means": FIRST, "weights": FIRST}},
+    "prior": {"prior": True},
+    "hard": {"assignment": "hard"},
+    "stochastic": {"assignment": "stochastic"},
+    "accelerated": {"accelerate": True, "prior": True},
+    "everything": {"noise": 5e3, "known": {"means": FIRST, "weights": FIRST}, "prior": True},
+    "everything, hard": {
+        "noise": 5e3, "known": {"means": FIRST, "weights": FIRST}, "prior": True,
+        "assignment": "hard",
+    },
+}  # fmt: skip
+
+over_combinations = pytest.mark.parametrize("combination", COMBINATIONS)
+over_rows = pytest.mark.parametrize("holes", [False, True], ids=["complete", "holes"])
+over_precisions = pytest.mark.parametrize("dtype", [np.float64, np.float32])
+
+
+class Case:
+    """Rows with weights, labels of which some are noise, and the start of a fit."""
+
+    def __init__(self, covariance_type, combination, dtype, holes, kind="component"):
+        rng = np.random.default_rng(5)
+        of = COMBINATIONS[combination]
+        of_family = IncompleteGaussianFamily if holes else GaussianFamily
+        self.family = of_family(covariance_type)
+        X, z = clusters_in_noise(rng, 400)
+        if holes:
+            X[rng.uniform(size=X.shape) < 0.15] = np.nan
+        self.X = X.astype(dtype)
+        self.noise, self.known = of.get("noise", True), of.get("known", {})
+        self.prior, self.accelerate = of.get("prior", False), of.get("accelerate", False)
+        self.assignment = of.get("assignment", "soft")
+        if kind == "component":
+            self.labels = np.where(rng.uniform(size=400) < 0.2, np.where(z == K, -2, z), -1)
+            known = np.where(self.labels == -2, K, self.labels)
+            self.allowed = oracle.allowed_by(known, K + 1)
+        else:
+            self.allowed = rng.uniform(size=(400, K + 1)) < 0.7
+            self.allowed[np.arange(400), z] = True
+            self.labels = self.allowed
+        self.named = {
+            "means": np.array([[0.0, 1.0], [5.0, 0.0]]),
+            "covariances": {
+                "full": np.stack([np.eye(2) * 2, np.eye(2) + 0.5]), "tied": np.eye(2) + 0.3,
+                "diag": np.array([[1.0, 2.0], [3.0, 1.0]]), "spherical": np.array([1.0, 2.0]),
+            }[covariance_type],
+            "weights": np.array([0.5, 0.3, 0.2]),
+        }  # fmt: skip
+        r, _ = oracle.respond(self.log_densities(self.named, self.box()),
+                              self.named["weights"], self.allowed)  # fmt: skip
+        self.r, clear = responsibilities(r, self.assignment, self.X.dtype)
+        self.weights = rng.uniform(0.5, 2, 400) * clear
+
+    def box(self):
+        used = self.X[self.weights > 0] if hasattr(self, "weights") else self.X
+        low, high = np.nanmin(used, axis=0).astype(float), np.nanmax(used, axis=0).astype(float)
+        if self.noise is True:
+            return low, high
+        factor = np.sqrt(self.noise / np.prod(high - low))
+        middle, half = (low + high) / 2, factor * (high - low) / 2
+        return middle - half, middle + half
+
+    def log_densities(self, named, box):
+        own = oracle.incomplete_gaussian_log_densities(
+            self.X, named["means"], named["covariances"], self.family.covariance_type
+        )
+        background = -(~np.isnan(self.X) @ np.log(box[1] - box[0]))
+        return np.hstack([own, background[:, None]])
+
+    def expected(self):
+        """The parameters after one iteration."""
+        r = self.r * self.weights[:, None]
+        own = {**self.named, "weights": self.named["weights"][:K]}
+        self.family.given = self.family.emission().parameters(own["means"], own["covariances"])
+        named = maximised(
+            self.family, self.X, r[:, :K], own, known=self.known, prior=self.prior
+        )  # fmt: skip
+        counts = r.sum(axis=0) + self.prior * (OF_WEIGHTS - 1)
+        if self.known:
+            counts[0] = 0
+            named["weights"] = 0.5 * counts / counts.sum() + 0.5 * (np.arange(K + 1) == 0)
+        else:
+            named["weights"] = counts / counts.sum()
+        return named
+
+    def fit(self, max_iter):
+        prior = {**prior_of(self.family, 2), "weight_concentration_prior": OF_WEIGHTS}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return GaussianMixture(
+                K, covariance_type=self.family.covariance_type, noise=self.noise, reg_covar=0,
+                tol=0, max_iter=max_iter, means_init=self.named["means"],
+                covariances_init=self.named["covariances"], weights_init=[0.5, 0.3],
+                fixed=self.known or None, prior=prior if self.prior else None,
+                assignment=self.assignment, accelerate=self.accelerate, random_state=0,
+            ).fit(self.X, labels=self.labels, sample_weight=self.weights)  # fmt: skip
+
+
+@over_combinations
+@over_rows
+@over_precisions
+@pytest.mark.parametrize("kind", ["component", "allowed"])
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_one_iteration_is_that_of_the_oracle(covariance_type, kind, dtype, holes, combination):
+    case = Case(covariance_type, combination, dtype, holes, kind)
+    mixture = case.fit(1)
+    found = {"means": mixture.means_, "covariances": mixture.covariances_,
+             "weights": np.append(mixture.weights_, mixture.noise_weight_)}  # fmt: skip
+    tolerance = 1e-9 if dtype == np.float64 else 1e-3
+    for name, value in case.expected().items():
+        assert_allclose(found[name], value, rtol=tolerance, atol=tolerance, err_msg=name)
+    # What is said of rows is joint with their labels.
+    model = mixture._model()
+    named = {"means": model.emission.means, "covariances": model.emission.covariances}
+    r, log_likelihoods = oracle.respond(
+        case.log_densities(named, mixture.noise_bounds_), model.latent, case.allowed
+    )
+    assert_allclose(mixture.predict_proba(case.X, labels=case.labels), r, atol=tolerance)
+    assert_allclose(
+        mixture.score_samples(case.X, labels=case.labels), log_likelihoods, rtol=tolerance,
+        atol=tolerance,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("combination", [name for name in COMBINATIONS if name != "stochastic"])
+@over_rows
+@over_precisions
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_objective_never_falls_whatever_is_known(covariance_type, dtype, holes, combination):
+    mixture = Case(covariance_type, combination, dtype, holes).fit(25)
+    rounding = {np.float64: 1e-11, np.float32: 1e-5}[dtype] * np.abs(mixture.lower_bound_)
+    assert np.all(np.diff(mixture.lower_bounds_) > -rounding)
+    assert mixture.lower_bound_ > mixture.lower_bounds_[0]

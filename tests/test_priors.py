@@ -468,7 +468,7 @@ def test_bad_priors_of_gaussians(X, prior, message):
 
 @pytest.mark.parametrize("covariance_type", ["diag", "spherical"])
 def test_bad_scales_of_variances(X, covariance_type):
-    for scale in (np.eye(3), [1.0, -1.0, 1.0], -1.0, "wide"):
+    for scale in (np.eye(3), [1.0, -1.0, 1.0], -1.0, "wide", {1.0}):
         mixture = GaussianMixture(
             2, covariance_type=covariance_type, prior={"covariance_prior": scale}
         )
@@ -489,6 +489,12 @@ def test_bad_scales_of_variances(X, covariance_type):
         ("categorical", [1.0], "each of the 2 features"),
         ("categorical", [1.0, [1.0, 2.0]], r"\[1\]: found shape \(2,\)"),
         ("categorical", "flat", "found 'flat'"),
+        ("bernoulli", {"a": 1.0, "b": 2.0}, r"found \{'a'.*expected a pair \(a, b\)"),
+        ("binomial", {1.0, 2.0}, r"found \{1.*expected a pair \(a, b\)"),
+        ("poisson", {"shape": 1.0, "rate": 2.0}, r"expected a pair \(shape, rate\)"),
+        ("exponential", (1.0, np.ones((2, 3))), r"rate: found shape \(2, 3\)"),
+        ("exponential", (np.nan, 1.0), "shape: found nan"),
+        ("categorical", {0: 1.0, 1: 2.0}, "each of the 2 features"),
     ],
 )
 def test_bad_priors_of_discrete_mixtures(name, value, message):
@@ -496,6 +502,23 @@ def test_bad_priors_of_discrete_mixtures(name, value, message):
     (key,) = prior
     with pytest.raises(ValueError, match=message):
         estimator(2, prior={key: value}, **arguments).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        ({"size.mean_prior": [0.0, 0.0], "size.mean_precision_prior": 1.0},
+         r"prior of 'size': prior\['mean_prior'\]: found shape \(2,\); expected \(2, 1\)"),
+        ({"size.mean_prior": [0.0]}, "prior of 'size': prior: found 'mean_prior' alone"),
+        ({"visits.rates_prior": 2.0}, r"prior of 'visits': .*a pair \(shape, rate\)"),
+        ({"mean_prior": [0.0]}, "prior: found 'mean_prior'; expected names among"),
+        ({"other.mean_prior": [0.0]}, "prior: found 'other.mean_prior'"),
+    ],
+)  # fmt: skip
+def test_bad_priors_of_blocks_of_columns(X, prior, message):
+    emissions = [("size", Gaussian("diag"), [0]), ("visits", Poisson(), [1])]
+    with pytest.raises(ValueError, match=message):
+        Mixture(2, emissions, prior=prior).fit(np.column_stack([X[:, 0], np.arange(len(X))]))
 
 
 def test_score_has_no_prior(X):

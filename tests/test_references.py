@@ -162,6 +162,19 @@ def test_iris_full_bic_and_weights(iris):
     assert_allclose(mixture.weights_[order], [0.333333, 0.299193, 0.367473], atol=1e-4)
 
 
+def test_iris_k_means(iris):
+    """Hard assignment with equal weights and variances, whose objective is the inertia."""
+    X, _ = iris
+    mixture = GaussianMixture(
+        3, covariance_type="spherical", weights_init="equal", covariances_init=[1, 1, 1],
+        fixed=("weights", "covariances"), assignment="hard", n_init=5, **CONVERGED,
+    )  # fmt: skip
+    z = mixture.fit_predict(X)
+    assert ((X - mixture.means_[z]) ** 2).sum() == pytest.approx(78.851441, abs=1e-5)
+    constant = -2 * np.log(2 * np.pi) - np.log(3)
+    assert mixture.lower_bound_ == pytest.approx(constant - 78.851441 / 300, abs=1e-8)
+
+
 def test_iris_all_labels_known(iris):
     X, species = iris
     mixture = GaussianMixture(3, **GAUSSIAN).fit(X, labels=species)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from numpy.testing import assert_allclose
 from scipy.special import xlogy
@@ -10,7 +11,14 @@ from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture as Peer
 
 import oracle
-from emfast import BernoulliMixture, GaussianMixture, elbo, theory
+from emfast import (
+    BernoulliMixture,
+    BinomialMixture,
+    GaussianMixture,
+    PoissonMixture,
+    elbo,
+    theory,
+)
 from emfast.problem import Model
 from families import (
     LABELS,
@@ -23,6 +31,9 @@ from families import (
     setting,
     shapes,
 )
+from iterations import prior_of
+
+over_types = pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-4}
 
@@ -81,14 +92,26 @@ def test_parts_are_what_the_formulas_say(family, precision, kind, shape):
     assert_allclose(total, found.log_likelihood, rtol=0, atol=1e-13 * size)
 
 
+@pytest.mark.parametrize("kind", LABELS)
 @over_families
-def test_own_responsibilities_touch_the_log_likelihood(family, precision):
-    case = setting(family, precision, Shape(801, 4, 3, 0))
-    model = fit(family, case.X, case.model, max_iter=0)
-    found = elbo(model, case.X, model.predict_proba(case.X))
-    assert_allclose(found.log_likelihood, model.score_samples(case.X).sum(), rtol=1e-13)
+def test_own_responsibilities_touch_the_log_likelihood_and_no_others(family, precision, kind):
+    case, rng = setting(family, precision, Shape(801, 4, 3, 0)), np.random.default_rng(0)
+    allowed = allowed_of(random_labels(kind, rng, 801, 3), 3)
+    weights = rng.uniform(0, 2, 801)
+    given = {"sample_weight": weights, "labels": allowed}
+    model = fit(family, case.X, case.model, max_iter=0, **given)
+    own = model.predict_proba(case.X, labels=allowed)
+    found = elbo(model, case.X, own, **given)
+    scores = model.score_samples(case.X, labels=allowed)
+    assert_allclose(found.log_likelihood, scores @ weights, rtol=1e-13)
     assert_allclose(found.lower_bound, found.log_likelihood, rtol=1e-13)
     assert found.kl_divergence <= 1e-13 * len(case.X)
+    for share in (1e-3, 0.1, 1.0):
+        others = restricted(random_responsibilities(rng, 801, 3), allowed)
+        beside = elbo(model, case.X, (1 - share) * own + share * others, **given)
+        assert_allclose(beside.log_likelihood, found.log_likelihood, rtol=1e-13)
+        assert beside.lower_bound < found.lower_bound
+        assert beside.kl_divergence > found.kl_divergence
 
 
 @over_families
@@ -114,7 +137,7 @@ def test_both_steps_raise_the_bound(family, precision):
         assert elbo(beside, case.X, q).lower_bound < raised.lower_bound
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+@over_types
 @pytest.mark.parametrize("far", [10.0, 100.0, 1e4])
 def test_responsibilities_that_underflow_keep_their_digits(covariance_type, far):
     rng = np.random.default_rng(0)
@@ -134,6 +157,50 @@ def test_responsibilities_that_underflow_keep_their_digits(covariance_type, far)
     assert_allclose(found.log_likelihood, np.logaddexp.reduce(joint, axis=1).sum(), rtol=1e-9)
     total, rounding = found.lower_bound + found.kl_divergence, 1e-14 * found.kl_divergence
     assert_allclose(total, found.log_likelihood, rtol=0, atol=rounding)
+
+
+@over_types
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("noise", [True, 1e4])
+def test_noise_is_a_component_more(covariance_type, holes, noise):
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(300, 2)), rng.uniform(-20, 20, (60, 2))])
+    if holes:
+        X[rng.uniform(size=X.shape) < 0.2] = np.nan
+    labels = np.where(rng.uniform(size=360) < 0.2, np.repeat([0, -2], [300, 60]), -1)
+    allowed = np.repeat([[True, True, True]], 360, axis=0)
+    allowed[labels >= 0] = [True, False, False]
+    allowed[labels == -2] = [False, False, True]
+    weights = rng.uniform(0.1, 3, 360)
+    given = {"sample_weight": weights, "labels": labels}
+    model = GaussianMixture(
+        2, covariance_type=covariance_type, noise=noise, random_state=0, max_iter=2, tol=0
+    ).fit(X, **given)
+    q = restricted(random_responsibilities(rng, 360, 3), allowed)
+
+    found = elbo(model, X, q, **given)
+
+    low, high = model.noise_bounds_
+    joint = np.hstack(
+        [
+            oracle.incomplete_gaussian_log_densities(
+                X, model.means_, model.covariances_, covariance_type
+            ),
+            -(~np.isnan(X) @ np.log(high - low))[:, None],
+        ]
+    ) + np.log([*model.weights_, model.noise_weight_])
+    joint = np.where(allowed, joint, -np.inf)
+    bounds = np.where(q > 0, q * np.where(q > 0, joint, 0), 0).sum(axis=1) - xlogy(q, q).sum(axis=1)
+    total = np.logaddexp.reduce(joint, axis=1) @ weights
+    expected = total, bounds @ weights, total - bounds @ weights
+    assert_allclose(found, expected, rtol=1e-10)
+    own = model.predict_proba(X, labels=labels)
+    assert elbo(model, X, own, **given).kl_divergence < 1e-10
+    with pytest.raises(ValueError, match=r"found shape \(360, 2\); expected \(360, 3\)"):
+        elbo(model, X, own[:, :2], **given)
+    steps = theory.staircase(model, X, 4, **given)
+    assert np.all(steps.lower_bounds > steps.log_likelihoods[:-1])
+    assert np.all(steps.kl_divergences > 0)
 
 
 def test_what_a_component_cannot_have_produced():
@@ -170,6 +237,48 @@ def test_what_a_label_excludes():
     assert same == found
 
 
+@pytest.mark.parametrize("storage", ["dense", "sparse"])
+@pytest.mark.parametrize("estimator", [BernoulliMixture, PoissonMixture])
+def test_sparse_rows(estimator, storage):
+    rng = np.random.default_rng(0)
+    X = (rng.uniform(size=(200, 6)) < 0.2).astype(float)
+    q, weights = random_responsibilities(rng, 200, 3), rng.uniform(size=200)
+    model = estimator(3, random_state=0, max_iter=3, tol=0).fit(X, sample_weight=weights)
+    expected = elbo(model, X, q, sample_weight=weights)
+    rows = sp.csr_array(X)
+    assert_allclose(elbo(model, rows, q, sample_weight=weights), expected, rtol=1e-12)
+    steps = theory.staircase(model, rows, 3, sample_weight=weights)
+    dense = theory.staircase(model, X, 3, sample_weight=weights)
+    assert_allclose(np.concatenate(steps), np.concatenate(dense), rtol=1e-9)
+
+
+@pytest.mark.parametrize("by", ["row", "count"])
+def test_trials_of_rows(by):
+    rng = np.random.default_rng(0)
+    n_trials = rng.integers(5, 30, (80, 2) if by == "count" else (80, 1))
+    X = rng.binomial(
+        np.broadcast_to(n_trials, (80, 2)), np.where(np.arange(80) % 2, 0.2, 0.6)[:, None]
+    )
+    trials = n_trials if by == "count" else n_trials[:, 0]
+    model = BinomialMixture(2, random_state=0).fit(X, n_trials=trials)
+    q = random_responsibilities(rng, 80, 2)
+
+    found = elbo(model, X, q, n_trials=trials)
+
+    joint = np.log(model.weights_) + oracle.binomial_log_densities(
+        X, n_trials, model.probabilities_
+    )
+    bound = (q * joint).sum() - xlogy(q, q).sum()
+    total = np.logaddexp.reduce(joint, axis=1).sum()
+    assert_allclose(found, [total, bound, total - bound], rtol=1e-10)
+    steps = theory.staircase(model, X, 4, n_trials=trials)
+    assert np.all(steps.lower_bounds > steps.log_likelihoods[:-1])
+    with pytest.raises(ValueError, match="n_trials"):
+        elbo(model, X, q)
+    with pytest.raises(TypeError, match="n_trials: found an argument for GaussianMixture"):
+        elbo(GaussianMixture(2, random_state=0).fit(X), X, q, n_trials=trials)
+
+
 def test_rows_of_weight_zero_are_deleted_rows():
     rng = np.random.default_rng(0)
     X, weights = rng.standard_normal((60, 2)), np.arange(60.0) % 3
@@ -195,6 +304,10 @@ def test_parts_do_not_depend_on_how_rows_are_worked_on(monkeypatch):
     weights[71] = 1
     with pytest.raises(ValueError, match="row 71"):
         elbo(model, X, q, sample_weight=weights, labels=labels)
+    q[71] = 1 / 3
+    X[71] = 1e200
+    with pytest.raises(ValueError, match="X: row 71 has zero likelihood"):
+        elbo(model, X, q, sample_weight=weights)
 
 
 @pytest.mark.parametrize("make", [
@@ -289,6 +402,49 @@ def test_a_staircase_goes_up(family, precision, kind):
         steps.log_likelihoods[1:] / weights.sum(), fitted.lower_bounds_,
         rtol=1e-12 if precision == "float64" else 1e-5,
     )  # fmt: skip
+
+
+@over_families
+def test_a_staircase_with_a_prior_goes_up(family, precision):
+    """Likelihood and log prior together, which is the objective of the fit."""
+    shape = Shape(400, 4, 3, 2)
+    case, other = setting(family, precision, shape), another_model(family, shape)
+    given = {"sample_weight": np.random.default_rng(2).uniform(0.1, 3.0, 400)}
+    prior = {**prior_of(family, 4), "weight_concentration_prior": 20.0}
+    fitted = fit(family, case.X, other, tol=0, max_iter=5, regular=0, prior=prior, **given)
+
+    steps = theory.staircase(fitted, case.X, 5, **given)
+
+    rounding = (1e-11 if precision == "float64" else 1e-5) * np.abs(steps.log_likelihoods[0])
+    assert np.all(steps.lower_bounds > steps.log_likelihoods[:-1] - rounding)
+    assert steps.lower_bounds[0] > steps.log_likelihoods[0] + 1
+    assert_allclose(
+        steps.lower_bounds + steps.kl_divergences, steps.log_likelihoods[1:], rtol=1e-13
+    )
+    assert_allclose(
+        steps.log_likelihoods[1:] / given["sample_weight"].sum(), fitted.lower_bounds_,
+        rtol=1e-12 if precision == "float64" else 1e-5,
+    )  # fmt: skip
+    # Of one model a prior says nothing.
+    scores = fitted.score_samples(case.X) @ given["sample_weight"]
+    found = elbo(fitted, case.X, fitted.predict_proba(case.X), **given)
+    assert_allclose(found[:2], [scores, scores], rtol=1e-12)
+    assert abs(scores / given["sample_weight"].sum() - fitted.lower_bound_) > 1e-3
+
+
+def test_a_staircase_with_what_is_known_goes_up():
+    """Beside labels, a prior, noise, missing entries and acceleration."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(200, 2)), rng.uniform(-20, 20, (40, 2))])
+    X[rng.uniform(size=X.shape) < 0.1] = np.nan
+    mixture = GaussianMixture(
+        2, noise=1e5, means_init=[[0.0, 1.0], None], fixed={"means": [True, False]}, reg_covar=0,
+        prior={"weight_concentration_prior": 5.0, "covariance_prior": np.eye(2),
+               "degrees_of_freedom_prior": 4.0}, accelerate=True, random_state=0,
+    )  # fmt: skip
+    steps = theory.staircase(mixture, X, 8, labels=np.where(np.arange(240) > 230, -2, -1))
+    assert np.all(steps.lower_bounds > steps.log_likelihoods[:-1])
+    assert np.all(steps.log_likelihoods[1:] > steps.lower_bounds)
 
 
 def test_iterations_are_those_of_one_fit():

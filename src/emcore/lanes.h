@@ -481,8 +481,8 @@ EMCORE_INLINE bits word_of_bytes(const unsigned char *from, int n)
 #endif
 }
 
-/* The same of numbers. */
-EMCORE_INLINE bits word_of_reals(const real *from, int n)
+/* n <= WORD_BITS numbers as bits: whether they differ, from themselves (if not a number) or from 0. */
+EMCORE_INLINE bits word_of_unequal(const real *from, int n, int to_themselves)
 {
     ubits word = 0;
     int i = 0;
@@ -491,36 +491,27 @@ EMCORE_INLINE bits word_of_reals(const real *from, int n)
         vreal a;
         memcpy(&a, from + i, sizeof a);
 #ifdef EMCORE_FLOAT32
-        word |= (ubits)_mm512_cmp_ps_mask(a, splat(0), _CMP_NEQ_UQ) << i;
+        word |= (ubits)_mm512_cmp_ps_mask(a, to_themselves ? a : splat(0), _CMP_NEQ_UQ) << i;
 #else
-        word |= (ubits)_mm512_cmp_pd_mask(a, splat(0), _CMP_NEQ_UQ) << i;
+        word |= (ubits)_mm512_cmp_pd_mask(a, to_themselves ? a : splat(0), _CMP_NEQ_UQ) << i;
 #endif
     }
 #endif
     for (; i < n; i++)
-        word |= (ubits)(from[i] != 0) << i;
+        word |= (ubits)(from[i] != (to_themselves ? from[i] : 0)) << i;
     return (bits)word;
 }
 
-/* Which of them are missing: not a number. */
+/* Whether they are not 0. */
+EMCORE_INLINE bits word_of_reals(const real *from, int n)
+{
+    return word_of_unequal(from, n, 0);
+}
+
+/* Whether they are missing: not a number. */
 EMCORE_INLINE bits word_of_missing(const real *from, int n)
 {
-    ubits word = 0;
-    int i = 0;
-#if EMCORE_LOOKUPS
-    for (; i + LANES <= n; i += LANES) {
-        vreal a;
-        memcpy(&a, from + i, sizeof a);
-#ifdef EMCORE_FLOAT32
-        word |= (ubits)_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q) << i;
-#else
-        word |= (ubits)_mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q) << i;
-#endif
-    }
-#endif
-    for (; i < n; i++)
-        word |= (ubits)(from[i] != from[i]) << i;
-    return (bits)word;
+    return word_of_unequal(from, n, 1);
 }
 
 /* WORD_BITS words of as many bits, transposed in place: bit j of word i becomes bit i of word j. Blocks

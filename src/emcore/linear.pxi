@@ -97,11 +97,9 @@ cdef class LinearForms(Emission):
 cdef void split_missing(const Tile* tile, Py_ssize_t D, Py_ssize_t i) noexcept nogil:
     """Columns D on become 1 where a number is there, and 0 where it is missing, as it is then."""
     cdef vreal* x = tile.x + i * tile.x_stride
-    cdef vreal lowest = splat(LOWEST), zero = splat(0), one = splat(1), value
     cdef Py_ssize_t d
     for d in range(D):
-        value = x[d]
-        x[D + d] = vwhere_greater(value, lowest, one, zero)
-        x[d] = vwhere_greater(value, lowest, value, zero)
+        x[D + d] = known(x[d])
+        x[d] = zero_for_missing(x[d])
     if tile.rows_of_x != NULL:
         transpose_to_rows(tile, 2 * D, i)

@@ -5,8 +5,9 @@ Two EM steps lead from :math:`\theta_0` over :math:`\theta_1` to :math:`\theta_2
 
 .. math:: \theta_0 - 2 \alpha r + \alpha^2 v, \qquad \alpha = -|r| / |v|,
 
-which is :math:`\theta_2` for :math:`\alpha = -1`. Coordinates are a model's displacement from
-:math:`\theta_0`, unconstrained and free of units: see `Part.displacement`.
+which is :math:`\theta_2` for :math:`\alpha = -1`. It is shortened where it leads further than the
+problem allows. Coordinates are a model's displacement from :math:`\theta_0`, unconstrained and free
+of units: see `Part.displacement`.
 
 An extrapolation is kept if its objective is above that of :math:`\theta_2`. Where it is below, it
 may have left the ridge that EM climbs, to which one EM step leads back: that decides.
@@ -33,7 +34,10 @@ STEPS = 2
 
 
 class Space(Protocol[Model]):
-    """What extrapolation needs to know of a problem, besides its E-step, M-step and objective."""
+    """What extrapolation needs to know of a problem, besides its E-step, M-step and objective.
+
+    And, where no coordinate may change by more than so much, ``furthest``.
+    """
 
     def displacement(self, model: Model, reference: Model) -> np.ndarray:
         """Unconstrained coordinates of `model`, 0 for `reference`; not finite where it has none."""
@@ -116,4 +120,9 @@ def extrapolation(space: Space[Model], models: Sequence[Model]) -> Model | None:
     if not np.isfinite(norms).all() or norms[1] == 0 or norms[0] <= norms[1]:
         return None
     length = norms[0] / norms[1]
+    furthest = getattr(space, "furthest", math.inf)
+    while np.abs(2 * length * r + length**2 * v).max() > furthest:
+        length /= 2
+        if length <= 1:
+            return None
     return space.displaced(2 * length * r + length**2 * v, start)

@@ -45,7 +45,8 @@ class Batch:
     def take(self, rows: np.ndarray) -> "Batch":
         """A copy of the given rows."""
         weights = None if self.weights is None else self.weights[rows]
-        return Batch(take(self.X, rows), weights, self.labels.take(rows), self.missing)
+        numbers = None if self.numbers is None else self.numbers[rows]
+        return Batch(take(self.X, rows), weights, self.labels.take(rows), self.missing, numbers)
 
     def number(self, row: int) -> int:
         """What messages call a row."""

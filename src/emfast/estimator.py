@@ -87,12 +87,16 @@ class BaseMixture(MixtureOfFeatures):
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         """Starting values of the emission's groups that the user gave, validated."""
         emission, K = self._emission(), int(self.n_components)
-        values = {group: getattr(self, f"{group}_init") for group in emission.groups}
+        values = {group: getattr(self, self._argument(group)) for group in emission.groups}
         return {
-            group: emission.checked(f"{group}_init", group, value, K, n_features)
+            group: emission.checked(self._argument(group), group, value, K, n_features)
             for group, value in values.items()
             if value is not None
         }
+
+    def _argument(self, group: str) -> str:
+        """How the argument is called that gives the starting values of a group."""
+        return f"{group}_init"
 
     def _simpler_emission(self) -> Emission | None:
         """What a start may be looked for with, where rows are few for all parameters."""
@@ -211,7 +215,7 @@ class BaseMixture(MixtureOfFeatures):
             given["weights"] = check_mixture_weights(
                 self.weights_init, n_components, self._has_noise
             )
-        check_known_values(fixed, given, n_components)
+        check_known_values(fixed, given, n_components, self._argument)
         scaled = near_one(weights)
         batch = replace(batch, weights=scaled, labels=encoded)
         if emission.discrete and self.assignment != "stochastic":
@@ -234,6 +238,12 @@ class BaseMixture(MixtureOfFeatures):
         prior = {name: value for name, value in (self.prior or {}).items() if value is not None}
         latent.prior = latent.checked_prior(prior, int(self.n_components))
         emission.prior = emission.checked_prior(prior, int(self.n_components), n_features)
+
+    def _log_prior(self) -> float:
+        """Log-density of the prior at the fitted parameters in nats, up to a constant."""
+        latent, emission, model = self._latent(), self._emission(), self._model()
+        self._set_prior(latent, emission, emission.shape(model.emission)[1])
+        return latent.log_prior(model.latent) + emission.log_prior(model.emission)
 
     def _check_possible(self, problem: MixtureProblem, given: dict) -> None:
         """Raise where known parameters leave a row no component that its label allows."""

@@ -374,9 +374,9 @@ def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:
     if batch.weights is not None:
         contradictory &= batch.weights > 0
     if contradictory.any():
+        row = batch.number(contradictory.argmax())
         raise ValueError(
-            f"labels: row {contradictory.argmax()} has zero likelihood under every component that "
-            "its label allows"
+            f"labels: row {row} has zero likelihood under every component that its label allows"
         )
 
 

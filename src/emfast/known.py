@@ -3,7 +3,7 @@
 Values that are given for some components only have NaN for the others, inside the package.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -142,16 +142,23 @@ def check_fixed(
     return Known(said or fixed)
 
 
-def check_known_values(known: Known, given: dict[str, np.ndarray], n_components: int) -> None:
-    """Raise where a known value is not given."""
+def check_known_values(
+    known: Known,
+    given: dict[str, np.ndarray],
+    n_components: int,
+    called: Callable[[str], str],
+) -> None:
+    """Raise where a known value is not given; `called` names the argument that gives a group."""
     for group in sorted(known):
         if group not in given:
-            raise ValueError(f"fixed: {group!r} needs the known values, but {group}_init is None")
+            raise ValueError(
+                f"fixed: {group!r} needs the known values, but {called(group)} is None"
+            )
         if group in known and components_given(given[group]).all():
             continue
         missing = known.of(group, n_components) & ~components_given(given[group])
         if missing.any():
             raise ValueError(
                 f"fixed: {group!r} of component {missing.argmax()} needs the known values, but "
-                f"{group}_init has None there"
+                f"{called(group)} has None there"
             )

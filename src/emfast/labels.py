@@ -114,7 +114,7 @@ def encode_labels(
     if values.shape != (n_rows,):
         raise ValueError(
             f"labels: expected one entry for each of the {n_rows} rows of X, or a boolean array of "
-            f"shape ({n_rows}, {n_components}); found shape {values.shape}"
+            f"shape ({n_rows}, {n_components + noise}); found shape {values.shape}"
         )
     missing = _missing(values)
     if categories is None and _are_numbers(values, missing):

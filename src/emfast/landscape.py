@@ -99,7 +99,7 @@ def landscape(
     """
     check_n_iter(n_iter, 0)
     group, first, second = _checked(estimator, X, first, second)
-    labels = _encoded(labels, X)
+    labels = _encoded(labels, X, estimator)
     objective = np.full((second.size, first.size), np.nan)
     for place, mixture in _starts(estimator, group, first, second):
         mixture.set_params(tol=0, max_iter=n_iter, warm_start=False)
@@ -136,7 +136,7 @@ def paths(estimator, X, first, second, *, n_iter=10, sample_weight=None, labels=
         )
     positions = np.full((second.size, first.size, n_iter + 1, 2), np.nan)
     limits = np.full((second.size, first.size, 3), np.nan)
-    given = {"sample_weight": sample_weight, "labels": _encoded(labels, X)}
+    given = {"sample_weight": sample_weight, "labels": _encoded(labels, X, estimator)}
     for place, mixture in _starts(estimator, group, first, second):
         with _one_start_may_fail():
             models = iterations(mixture, X, n_iter, **given)
@@ -167,10 +167,12 @@ def _checked(estimator: Any, X: Any, first: Any, second: Any) -> tuple[str, np.n
     return estimator._emission().groups[0], *axes
 
 
-def _encoded(labels: Any, X: Any) -> np.ndarray | None:
+def _encoded(labels: Any, X: Any, estimator: BaseMixture) -> np.ndarray | None:
     """Labels that are encoded once, for many fits."""
-    known = encode_labels(labels, np.shape(X)[0], 2)
-    return known.component if known.allowed is None else known.allowed.astype(bool)
+    known = encode_labels(labels, np.shape(X)[0], 2, noise=estimator._has_noise)
+    if known.component is None:
+        return None if known.allowed is None else known.allowed.astype(bool)
+    return np.where(known.component == 2, -2, known.component)
 
 
 def _starts(

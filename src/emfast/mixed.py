@@ -249,9 +249,11 @@ feature_names_in_ : see `GaussianMixture`
                 raise ValueError(
                     f"emissions_init: found {group!r}; expected names among {emission.groups}"
                 )
-            name = f"emissions_init[{group!r}]"
-            given[group] = emission.checked(name, group, values, K, n_features)
+            given[group] = emission.checked(self._argument(group), group, values, K, n_features)
         return given
+
+    def _argument(self, group: str) -> str:
+        return "weights_init" if group == "weights" else f"emissions_init[{group!r}]"
 
     def _as_columns(self, drawn: list[list[np.ndarray]]) -> np.ndarray:
         blocks = []

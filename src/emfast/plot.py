@@ -238,7 +238,7 @@ def staircase(steps: Staircase, ax: "Axes | None" = None) -> "Axes":
 
     The M-step raises the bound by the choice of parameters, and the log-likelihood by more; what is
     between them is the KL divergence, and is shaded. The E-step closes it: the bound touches the
-    log-likelihood, which stays.
+    log-likelihood, which stays. With a prior both include its log-density.
 
     Parameters
     ----------

@@ -17,6 +17,7 @@ covariances that are tied, diagonal or spherical those of Fraley and Raftery (Jo
 Classification 24, 2007, 155-181, tables 1 and 2).
 """
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -209,7 +210,7 @@ def check_normal_inverse_wishart(
 
 def _check_scatter(name: str, values: Any, covariance_type: str, D: int) -> np.ndarray:
     if covariance_type in ("full", "tied"):
-        return check_positive_definite(name, values, "tied", 1, D)
+        return check_positive_definite(name, _of_a_shape(name, values, (D, D)), "tied", 1, D)
     return _positive(name, values, (D,) if covariance_type == "diag" else ())
 
 
@@ -231,7 +232,12 @@ def _of_a_shape(name: str, values: Any, *shapes: tuple[int, ...]) -> np.ndarray:
     return check_array_of(name, values, expected, f"a prior of shape {others}")
 
 
+def is_sequence(values: Any) -> bool:
+    """Whether these are values in an order, and no string."""
+    return hasattr(values, "__len__") and not isinstance(values, str | bytes | Mapping | Set)
+
+
 def _pair(name: str, values: Any, expected: str) -> tuple[Any, Any]:
-    if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != 2:
+    if not is_sequence(values) or len(values) != 2:
         raise ValueError(f"{name}: found {values!r}; expected a pair {expected}")
     return values[0], values[1]

@@ -8,7 +8,7 @@ import math
 import operator
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from emfast.latent.base import Latent
 from emfast.latent.mixture import MixtureWeights
 from emfast.rows import for_kernels
 from emfast.statistics import Statistics, starved
+
+# How much any coordinate may change in one extrapolation: a factor of about 150 for what has a
+# logarithm. Further out densities are so small that their rounding could look like a gain.
+FURTHEST = 5.0
 
 # Rows that say where and how broad all rows are, roughly.
 ROWS_OF_FLAT_START = 10_000
@@ -167,6 +171,8 @@ class MixtureProblem:
     emission: Emission
     source: ArraySource
     n_threads: int
+
+    furthest: ClassVar[float] = FURTHEST
 
     @property
     def rounding(self) -> float:

@@ -15,7 +15,7 @@ def starved(counts: np.ndarray) -> np.ndarray:
     Where entries of rows are missing, the sums may be those over what was observed of each feature,
     (n_components, n_features): then, which have too little for an estimate of the feature.
     """
-    return counts < STARVED * counts.sum(axis=0)
+    return counts <= STARVED * counts.sum(axis=0)
 
 
 def pooled(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from scipy.special import xlogy
 from sklearn.base import clone
 
 from emfast.data import Batch
+from emfast.discrete import BinomialMixture, OutOf
 from emfast.estimator import BaseMixture
 from emfast.inference import FittedMixture
 from emfast.labels import Labels
@@ -50,7 +51,7 @@ class Elbo(NamedTuple):
     kl_divergence: float
 
 
-def elbo(model, X, responsibilities, *, sample_weight=None, labels=None) -> Elbo:
+def elbo(model, X, responsibilities, *, sample_weight=None, labels=None, n_trials=None) -> Elbo:
     r"""Split the log-likelihood of a fitted mixture into lower bound and KL divergence.
 
     :math:`\log p(X) = L + KL`, with :math:`L = \sum_{nk} w_n q_{nk} \log(p(x_n, k) / q_{nk})` and
@@ -62,22 +63,25 @@ def elbo(model, X, responsibilities, *, sample_weight=None, labels=None) -> Elbo
     model : fitted mixture
     X : array-like of shape (n_samples, n_features)
     responsibilities : array-like of shape (n_samples, n_components)
-        Rows of probabilities; zeros are fine.
+        Rows of probabilities; zeros are fine. With noise one column more, the last.
     sample_weight : array-like of shape (n_samples,), optional
     labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
         As in `fit`. The likelihood is joint with the label then.
+    n_trials : array-like of shape (n_samples,) or (n_samples, n_features), optional
+        As in `BinomialMixture.fit`.
 
     Returns
     -------
     Elbo
         ``log_likelihood``, ``lower_bound`` and ``kl_divergence``, weighted sums over rows in nats.
         The bound is -inf, and the divergence inf, where responsibilities go to a component that
-        cannot have produced the row. A prior does not enter.
+        cannot have produced the row. As in `score`, a prior does not enter: what EM climbs then is
+        the sum of the bound and the log prior, which `staircase` shows.
 
     Raises
     ------
     TypeError
-        The model is no mixture.
+        The model is no mixture, or has no trials.
     ValueError
         Bad rows, weights or labels; responsibilities of another shape, negative, not finite or not
         summing to 1; a row that no component can have produced, of which there is no posterior.
@@ -103,33 +107,20 @@ def elbo(model, X, responsibilities, *, sample_weight=None, labels=None) -> Elbo
     """
     if not isinstance(model, FittedMixture):
         raise TypeError(f"model: found {type(model).__name__}; expected a fitted mixture")
-    batch = model._batch(X, labels)
+    batch = model._batch(with_trials(model, X, n_trials), labels)
     n_rows, n_components = batch.n_rows, len(model._model().latent)
     weights = check_sample_weight(sample_weight, n_rows)
-    batch = replace(batch, weights=weights)
-    log_likelihoods = model._posterior(batch, "log_likelihoods")[0]
-    used = np.ones(n_rows, bool) if weights is None else weights > 0
-    _check_possible(log_likelihoods, used)
+    batch = replace(batch, weights=weights, numbers=np.arange(n_rows))
     q = _as_table(responsibilities, (n_rows, n_components))
+    used = batch.numbers if weights is None else np.flatnonzero(weights)
     step = max(1, CHUNK_NUMBERS // n_components)
     totals = np.zeros(3)
-    for start in range(0, n_rows, step):
-        rows = start + np.flatnonzero(used[start : start + step])
-        if rows.size:
-            part = batch.take(rows)
-            totals += _parts(model, part, _probabilities(q[rows], rows), log_likelihoods[rows])
+    for start in range(0, used.size, step):
+        rows = used[start : start + step]
+        totals += _parts(model, batch.take(rows), _probabilities(q[rows], rows))
     log_likelihood, lower_bound, divergence = totals.tolist()
     # Below 0 by rounding alone.
     return Elbo(log_likelihood, lower_bound, max(0.0, divergence))
-
-
-def _check_possible(log_likelihoods: np.ndarray, used: np.ndarray) -> None:
-    impossible = used & (log_likelihoods == -np.inf)
-    if impossible.any():
-        raise ValueError(
-            f"X: row {impossible.argmax()} has zero likelihood under every component; expected "
-            "rows that have a posterior"
-        )
 
 
 def _as_table(responsibilities: Any, shape: tuple[int, int]) -> np.ndarray:
@@ -167,11 +158,16 @@ def _probabilities(q: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return q / sums
 
 
-def _parts(
-    model: FittedMixture, batch: Batch, q: np.ndarray, log_likelihoods: np.ndarray
-) -> np.ndarray:
+def _parts(model: FittedMixture, batch: Batch, q: np.ndarray) -> np.ndarray:
     """Weighted sums of log p(x), L and KL."""
-    log_r = _log_posterior(model, batch, q > 0, log_likelihoods)
+    r, log_likelihoods = model._posterior(batch, "responsibilities", "log_likelihoods")
+    impossible = log_likelihoods == -np.inf
+    if impossible.any():
+        raise ValueError(
+            f"X: row {batch.number(impossible.argmax())} has zero likelihood under every "
+            "component; expected rows that have a posterior"
+        )
+    log_r = _log_posterior(model, batch, r, q > 0, log_likelihoods)
     # No responsibility times minus infinity is nothing.
     divergences = (xlogy(q, q) - q * np.where(q > 0, log_r, 0.0)).sum(axis=1)
     parts = np.stack([log_likelihoods, log_likelihoods - divergences, divergences])
@@ -179,13 +175,17 @@ def _parts(
 
 
 def _log_posterior(
-    model: FittedMixture, batch: Batch, wanted: np.ndarray, log_likelihoods: np.ndarray
+    model: FittedMixture,
+    batch: Batch,
+    r: np.ndarray,
+    wanted: np.ndarray,
+    log_likelihoods: np.ndarray,
 ) -> np.ndarray:
-    """log p(k | x), where `wanted` also of responsibilities that are lost beside the largest.
+    """log p(k | x), where `wanted` also of responsibilities `r` that are lost beside the largest.
 
     The likelihood of a row joint with the label k is p(x, k), of which no digits are lost.
     """
-    r = model._responsibilities(batch).astype(np.float64)
+    r = r.astype(np.float64)
     with np.errstate(divide="ignore"):
         log_r = np.log(r / r.sum(axis=1, keepdims=True))
     lost = wanted & (r == 0) & batch.labels.allows(slice(None), r.shape)
@@ -203,6 +203,9 @@ def _log_posterior(
 class Staircase(NamedTuple):
     """How the two steps of EM raise the lower bound; totals over rows, in nats.
 
+    With a prior its log-density, up to a constant, is part of log-likelihoods and lower bounds, as
+    it is of the objective of a fit.
+
     Attributes
     ----------
     log_likelihoods : ndarray of shape (n_iter + 1,)
@@ -219,7 +222,9 @@ class Staircase(NamedTuple):
     kl_divergences: np.ndarray
 
 
-def staircase(estimator, X, n_iter=6, *, sample_weight=None, labels=None) -> Staircase:
+def staircase(
+    estimator, X, n_iter=6, *, sample_weight=None, labels=None, n_trials=None
+) -> Staircase:
     """Run EM step by step, and measure the lower bound after every step.
 
     Parameters
@@ -228,7 +233,7 @@ def staircase(estimator, X, n_iter=6, *, sample_weight=None, labels=None) -> Sta
         Where it starts, and what is known. It is left as it is.
     X : array-like of shape (n_samples, n_features)
     n_iter : int, default=6
-    sample_weight, labels : see `elbo`
+    sample_weight, labels, n_trials : see `elbo`
 
     Returns
     -------
@@ -259,25 +264,25 @@ def staircase(estimator, X, n_iter=6, *, sample_weight=None, labels=None) -> Sta
             "the E-step takes the bound to the log-likelihood"
         )
     given = {"sample_weight": sample_weight, "labels": labels}
+    X = with_trials(estimator, X, n_trials)
     models = iterations(estimator, X, n_iter, **given)
-    first, *raised = (
-        elbo(after, X, before.predict_proba(X, labels=labels), **given)
-        for before, after in pairwise([models[0], *models])
+    parts = np.array(
+        [
+            elbo(after, X, before.predict_proba(X, labels=labels), **given)
+            for before, after in pairwise([models[0], *models])
+        ]
     )
-    return Staircase(
-        np.array([part.log_likelihood for part in (first, *raised)]),
-        np.array([part.lower_bound for part in raised]),
-        np.array([part.kl_divergence for part in raised]),
-    )
+    log_priors = np.array([model._log_prior() for model in models])
+    return Staircase(parts[:, 0] + log_priors, parts[1:, 1] + log_priors[1:], parts[1:, 2])
 
 
-def iterations(estimator, X, n_iter, *, sample_weight=None, labels=None) -> list:
+def iterations(estimator, X, n_iter, *, sample_weight=None, labels=None, n_trials=None) -> list:
     """The mixture at the start and after each of `n_iter` iterations of EM.
 
     Parameters
     ----------
     estimator : mixture, fitted or not; it is left as it is
-    X, sample_weight, labels : see `fit`
+    X, sample_weight, labels, n_trials : see `fit`
     n_iter : int, at least 1
 
     Returns
@@ -287,10 +292,23 @@ def iterations(estimator, X, n_iter, *, sample_weight=None, labels=None) -> list
     check_mixture(estimator)
     check_n_iter(n_iter, 1)
     given = {"sample_weight": sample_weight, "labels": labels}
+    X = with_trials(estimator, X, n_trials)
     models = [clone(estimator).set_params(tol=0, max_iter=0, warm_start=False).fit(X, **given)]
     for _ in range(n_iter):
         models.append(copy(models[-1]).set_params(max_iter=1, warm_start=True).fit(X, **given))
     return models
+
+
+def with_trials(model: FittedMixture, X: Any, n_trials: Any) -> Any:
+    """Rows with the trials that their counts are out of, if these are given."""
+    if n_trials is None:
+        return X
+    if not isinstance(model, BinomialMixture):
+        raise TypeError(
+            f"n_trials: found an argument for {type(model).__name__}; expected None, for only "
+            "BinomialMixture has trials"
+        )
+    return OutOf(X, n_trials)
 
 
 def check_mixture(estimator: Any) -> None:

@@ -253,7 +253,8 @@ def test_probabilities_of_exactly_0_and_1(family, instructions):
     rng = np.random.default_rng(0)
     p = rng.choice([0.0, 0.3, 1.0], (3, 20))
     model = Model(np.full(3, 1 / 3), family.of({"probabilities": p}))
-    X = (rng.uniform(size=(300, 20)) < 0.5).astype(family.storage)
+    fair = family.of({"probabilities": np.full((1, 20), 0.5)})
+    X = family.draw(rng, fair, np.zeros(300, int))
     with instruction_set(instructions):
         statistics = estep(family, model, X)
     assert statistics.impossible_row == -1

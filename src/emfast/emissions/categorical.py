@@ -20,7 +20,7 @@ from emfast.emissions.linear import START_SHRINKAGE
 from emfast.known import Known, filled
 from emfast.levels import encode_levels
 from emfast.logarithms import log_above_floor, log_ratios
-from emfast.priors import Dirichlet, check_concentrations
+from emfast.priors import Dirichlet, check_concentrations, is_sequence
 from emfast.rows import as_points
 from emfast.statistics import pooled, starved
 from emfast.validation import check_columns, check_distributions, check_of_components, column_called
@@ -175,7 +175,7 @@ class Categorical(Emission):
         K, levels, values = n_components, self.levels, prior[name]
         if isinstance(values, Real):
             values = [values] * n_features
-        if not hasattr(values, "__len__") or isinstance(values, str) or len(values) != n_features:
+        if not is_sequence(values) or len(values) != n_features:
             raise ValueError(
                 f"prior[{name!r}]: found {values!r}; expected a concentration, or one or an array "
                 f"of them for each of the {n_features} features"

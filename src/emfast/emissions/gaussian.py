@@ -520,6 +520,8 @@ class Gaussian(Emission):
         if self.structure.shared or "covariances" in self.fixed or self._is_bounded:
             return []
         counts, means = statistics.counts, parameters.means
+        if starved(counts).all():
+            return []
         shares = statistics.entries / counts.sum()
         n = np.where(starved(counts)[:, None] | (shares < STARVED), 1.0, statistics.entries)
         moments = self.structure.averages(statistics.about(means)[1], n, means.shape[1])

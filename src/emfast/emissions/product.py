@@ -112,10 +112,13 @@ class Product(Emission):
     def checked_prior(
         self, prior: dict[str, Any], n_components: int, n_features: int
     ) -> tuple | None:
-        return tuple(
-            part.checked_prior(_of_part(prior, name), n_components, width)
-            for part, name, width in self._each(self.names, self.widths)
-        )
+        priors = []
+        for part, name, width in self._each(self.names, self.widths):
+            try:
+                priors.append(part.checked_prior(_of_part(prior, name), n_components, width))
+            except ValueError as error:
+                raise ValueError(f"prior of {name!r}: {error}") from error
+        return tuple(priors)
 
     def log_prior(self, parameters: ProductParameters) -> float:
         return sum(part.log_prior(own) for part, own in self._each(parameters))
