@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 
 import emcore
 import oracle
-from emfast import BernoulliMixture, BinomialMixture, GaussianMixture, em, persistence
+from emfast import BernoulliMixture, GaussianMixture, em, persistence
 from emfast.exceptions import ConvergenceWarning
 from emfast.latent import MixtureWeights
 from families import (
@@ -128,16 +128,6 @@ def test_fixed_equal_weights_and_spherical_covariances_are_k_means(D, K, dtype):
     # The objective is the inertia, but for constants.
     constant = -0.5 * D * np.log(2 * np.pi * 2.0) - np.log(K)
     assert_allclose(hard.lower_bound_, constant - kmeans.inertia_ / 1500 / 4, rtol=1e-5)
-
-
-def test_two_coins():
-    """Do and Batzoglou (2008): every series of tosses is of the likelier coin."""
-    for n_iter in (1, 5):
-        coins = BinomialMixture(
-            2, n_trials=10, weights_init="equal", fixed=["weights"],
-            probabilities_init=[[0.6], [0.5]], assignment="hard", tol=0, max_iter=n_iter,
-        ).fit([[5], [9], [8], [4], [7]])  # fmt: skip
-        assert_allclose(coins.probabilities_, [[0.8], [0.45]], rtol=1e-12)
 
 
 def test_classification_em_of_binary_features():

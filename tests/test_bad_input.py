@@ -145,24 +145,29 @@ def test_bad_rows_after_the_fit(estimator, name):
     mixture = estimator(2, random_state=0).fit(ESTIMATORS[estimator])
     state = fitted_state(mixture)
     for call in (mixture.predict, mixture.predict_proba, mixture.score_samples, mixture.score,
-                 mixture.bic, mixture.aic, mixture.icl):  # fmt: skip
+                 mixture.bic, mixture.aic, mixture.icl, mixture.impute):  # fmt: skip
         refuses(lambda: call(given), r"\bX\b", found)  # noqa: B023
     assert fitted_state(mixture) == state
 
 
 @both
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples", "score", "bic",
-                                    "aic", "icl"])  # fmt: skip
+                                    "aic", "icl", "impute"])  # fmt: skip
 def test_before_the_fit(estimator, method):
     with pytest.raises(NotFittedError, match="not fitted"):
         getattr(estimator(2), method)(ESTIMATORS[estimator])
-    with pytest.raises(NotFittedError, match="not fitted"):
-        estimator(2).sample()
+    for call in (
+        lambda mixture: mixture.sample(),
+        lambda mixture: mixture.marginal(0),
+        lambda mixture: mixture.conditional({0: 1}),
+    ):
+        with pytest.raises(NotFittedError, match="not fitted"):
+            call(estimator(2))
 
 
 @both
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples", "score", "bic",
-                                    "aic", "icl"])  # fmt: skip
+                                    "aic", "icl", "impute"])  # fmt: skip
 @pytest.mark.parametrize("D", [1, 3])
 def test_another_number_of_columns(estimator, method, D):
     given = ESTIMATORS[estimator]
@@ -177,6 +182,50 @@ def test_another_number_of_columns_than_attributes_set_by_hand(D):
     mixture.weights_, mixture.means_ = np.full(2, 0.5), np.zeros((2, 2))
     mixture.covariances_ = mixture.precisions_cholesky_ = np.ones((2, 2))
     refuses(lambda: mixture.predict(np.zeros((3, D))), r"\bX\b", f"{D} features", "2 features")
+
+
+BAD_GIVEN = {
+    "no mapping": ([0], TypeError, "mapping"),
+    "nothing": ({}, ValueError, "no columns"),
+    "everything": ({0: 1, 1: 1}, ValueError, "every column"),
+    "twice": ({0: 1, -2: 1}, ValueError, "column 0 twice"),
+    "no such column": ({2: 1}, ValueError, "position 2"),
+    "a name": ({"age": 1}, ValueError, "'age'.*without names"),
+    "a mask": ({True: 1}, TypeError, "names or positions"),
+    "None": ({0: None}, ValueError, "None for 0"),
+    "NaN": ({0: np.nan}, ValueError, "nan for 0"),
+    "infinity": ({0: np.inf}, ValueError, "inf for 0"),
+    "two values": ({0: [1, 2]}, TypeError, r"\[1, 2\] for 0"),
+    "a string": ({0: "x"}, ValueError, "x"),
+    "a date": ({0: np.datetime64("2020-01-01")}, TypeError, "2020.*expected one number or level"),
+    "a dict": ({0: {}}, TypeError, "expected one number or level"),
+}
+
+
+@both
+@pytest.mark.parametrize("name", BAD_GIVEN)
+def test_values_that_cannot_be_given(estimator, name):
+    given, error, said = BAD_GIVEN[name]
+    mixture = estimator(2, random_state=0).fit(ESTIMATORS[estimator])
+    state = fitted_state(mixture)
+    refuses(lambda: mixture.conditional(given), "^given: ", said, error=error)
+    assert fitted_state(mixture) == state
+
+
+@both
+@pytest.mark.parametrize("value", [-1, 0.5, 2])
+def test_values_that_no_row_has(estimator, value):
+    mixture = estimator(2, random_state=0).fit(ESTIMATORS[estimator])
+    wrong = {
+        GaussianMixture: (),
+        BernoulliMixture: (-1, 0.5, 2),
+        PoissonMixture: (-1, 0.5),
+        ExponentialMixture: (-1,),
+    }[estimator]
+    if value in wrong:
+        refuses(lambda: mixture.conditional({1: value}), "^given: ", f"{value}.*column 1; expected")
+    else:
+        assert mixture.conditional({1: value}).n_features_in_ == 1
 
 
 @both

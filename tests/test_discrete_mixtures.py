@@ -23,43 +23,6 @@ CONVERGED = {"tol": 1e-12, "max_iter": 20_000, "random_state": 0}
 # Published results
 
 
-COINS = {
-    "n_trials": 10,
-    "weights_init": "equal",
-    "probabilities_init": [[0.6], [0.5]],
-    "fixed": ["weights"],
-    "tol": 0,
-}
-HEADS = [[5], [9], [8], [4], [7]]
-
-
-def test_two_coins():
-    """Do and Batzoglou (2008)."""
-    start = BinomialMixture(2, max_iter=0, **COINS).fit(HEADS)
-    assert_allclose(
-        start.predict_proba(HEADS)[:, 0],
-        [0.449149, 0.804986, 0.733467, 0.352156, 0.647215],
-        atol=1e-6,
-    )
-    for n_iter, expected in (
-        (1, [0.7130122354, 0.5813393083]),
-        (10, [0.7967441495, 0.5196586622]),
-        (1000, [0.7967890669, 0.5195831201]),
-    ):
-        coins = BinomialMixture(2, max_iter=n_iter, **COINS).fit(HEADS)
-        assert_allclose(coins.probabilities_.ravel(), expected, atol=1e-9)
-
-
-def test_two_coins_with_free_weights():
-    coins = BinomialMixture(2, n_trials=10, probabilities_init=[[0.6], [0.5]], **CONVERGED)
-    coins.fit(HEADS)
-    assert_allclose(coins.probabilities_.ravel(), [0.7933676, 0.5139166], atol=1e-4)
-    assert_allclose(coins.weights_[0], 0.5227513, atol=1e-4)
-    # With the binomial coefficients.
-    assert coins.score_samples(HEADS).sum() == pytest.approx(-9.795419, abs=1e-5)
-    assert coins.lower_bound_ * 5 == pytest.approx(-9.795419, abs=1e-5)
-
-
 @pytest.mark.parametrize("storage", [np.asarray, sp.csr_array])
 def test_hasselblad(storage):
     X = storage(np.arange(10.0)[:, None])

@@ -1,12 +1,12 @@
 """Columns of X as people name them."""
 
-from collections.abc import Iterable, Mapping
-from numbers import Integral
+from collections.abc import Iterable, Mapping, Set
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from emfast.validation import check_array_of
+from emfast.labels import is_missing
 
 
 def column_position(argument: str, column: Any, n_features: int, names: np.ndarray | None) -> int:
@@ -67,12 +67,20 @@ def column_positions(
                 f"{argument}: found a mask of shape {np.shape(columns)}; expected ({n_features},)"
             )
         columns = np.flatnonzero(columns)
+    return _each_once(argument, columns, n_features, names)
+
+
+def _each_once(
+    argument: str, columns: Iterable, n_features: int, names: np.ndarray | None
+) -> np.ndarray:
+    """Positions of one or more columns that are given by names or positions."""
     positions = [column_position(argument, each, n_features, names) for each in columns]
     if not positions:
         raise ValueError(f"{argument}: found no columns; expected at least one")
-    for position in positions:
-        if positions.count(position) > 1:
-            raise ValueError(f"{argument}: found column {position} twice; expected each once")
+    different, first, counts = np.unique(positions, return_index=True, return_counts=True)
+    if counts.max() > 1:
+        twice = different[counts > 1][first[counts > 1].argmin()]
+        raise ValueError(f"{argument}: found column {twice} twice; expected each once")
     return np.array(positions)
 
 
@@ -84,10 +92,30 @@ def column_values(
     Returns
     -------
     positions : ndarray of shape (n_given,), int
-    values : ndarray of shape (n_given,), float64
+    values : ndarray of shape (n_given,), object
+
+    Raises
+    ------
+    ValueError, TypeError
+        There are no such columns, none at all, or one of them twice; a value is missing, not
+        finite, or more than one.
     """
     if not isinstance(given, Mapping):
         raise TypeError(f"{argument}: found {given!r}; expected a mapping of columns to values")
-    positions = column_positions(argument, list(given), n_features, names)
-    values = check_array_of(argument, list(given.values()), positions.shape, "one for each column")
+    positions = _each_once(argument, given, n_features, names)
+    values = np.empty(len(positions), object)
+    for i, (column, value) in enumerate(given.items()):
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value[()]
+        several = np.ndim(value) > 0 or isinstance(value, Mapping | Set)
+        if several or isinstance(value, np.datetime64 | np.timedelta64):
+            raise TypeError(
+                f"{argument}: found {value!r} for {column!r}; expected one number or level"
+            )
+        if is_missing(value) or (isinstance(value, Real) and not np.isfinite(value)):
+            raise ValueError(
+                f"{argument}: found {value!r} for {column!r}; expected a finite value, and no "
+                "entry for a column without one"
+            )
+        values[i] = value
     return positions, values

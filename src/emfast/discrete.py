@@ -1,11 +1,13 @@
 """Mixtures of categories and counts, and of waiting times, which have rates as counts have."""
 
+from copy import copy
 from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
+from emfast.columns import column_values
 from emfast.data import Batch
 from emfast.emissions.categorical import Categorical, CategoricalParameters
 from emfast.emissions.counts import Binomial, Poisson
@@ -134,6 +136,16 @@ feature_names_in_ : see `GaussianMixture`
 
     def _as_columns(self, drawn: list[np.ndarray]) -> np.ndarray:
         return decode_levels(np.vstack(drawn), self.categories_)
+
+    def _settable(self, X: Any, batch: Batch) -> Any:
+        return check_columns(self, X, reset=False)
+
+    def _decoded(self, column: int, values: np.ndarray) -> np.ndarray:
+        return self.categories_[column][values]
+
+    def _tell_of_columns(self, mixture: "CategoricalMixture", own: np.ndarray) -> None:
+        mixture.categories = Categorical(self.categories).of_columns(own).categories
+        mixture.categories_ = Categorical(self.categories_).of_columns(own).categories
 
     def _attributes(self, parameters: CategoricalParameters) -> dict[str, Any]:
         return {"probabilities_": parameters.by_feature}
@@ -453,6 +465,54 @@ feature_names_in_ : see `GaussianMixture`
         """Integrated completed likelihood, the lower the better; `n_trials` as in `fit`."""
         return super().icl(_out_of(X, n_trials), sample_weight=sample_weight)
 
+    def impute(self, X, *, labels=None, n_trials=None):
+        """X with the mean of every missing count; `n_trials` as in `fit`, missing counts included.
+
+        Parameters
+        ----------
+        X, labels : see `PoissonMixture.impute`
+        n_trials : array-like of shape (n_samples,) or (n_samples, n_features), optional
+
+        Returns
+        -------
+        array or table, as X is, of shape (n_samples, n_features)
+        """
+        return super().impute(_out_of(X, n_trials), labels=labels)
+
+    def conditional(self, given, *, n_trials=None):
+        """The mixture of the other features, where some have known counts.
+
+        Parameters
+        ----------
+        given : mapping of column to count
+        n_trials : int or array-like of shape (n_given,), optional
+            Trials that the given counts are out of, in their order, instead of those of the
+            constructor.
+
+        Returns
+        -------
+        BinomialMixture
+            See `PoissonMixture.conditional`.
+        """
+        if n_trials is None:
+            return super().conditional(given)
+        n_columns = self._n_columns()
+        positions, _ = column_values("given", given, n_columns, self._feature_names())
+        trials = np.zeros(n_columns) + (0 if self.n_trials is None else self.n_trials)
+        trials[positions] = check_trials(n_trials, None, len(positions))
+        asked = copy(self)
+        asked.n_trials = trials
+        mixture = super(BinomialMixture, asked).conditional(given)
+        if np.ndim(self.n_trials) == 0:
+            mixture.n_trials = self.n_trials
+        return mixture
+
+    def _settable(self, X: Any, batch: Batch) -> Any:
+        return super()._settable(X.X if isinstance(X, OutOf) else X, batch)
+
+    def _tell_of_columns(self, mixture: "BinomialMixture", own: np.ndarray) -> None:
+        mixture.n_trials = self._emission().of_columns(own).n_trials
+
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Binomial:
         return Binomial(self.n_trials, fixed=fixed)
 
@@ -464,7 +524,7 @@ feature_names_in_ : see `GaussianMixture`
     def _with_trials(self, X: Any, n_trials: Any, *, reset: bool) -> Batch:
         """Rows with trials of their own; a missing count has none."""
         counts, missing = check_counts(self, X, reset=reset)
-        trials = check_trials(n_trials, *counts.shape)
+        asked = trials = check_trials(n_trials, *counts.shape)
         check_within_trials(self, counts, trials)
         if missing:
             trials = np.where(np.isnan(counts), 0, trials)
@@ -472,7 +532,7 @@ feature_names_in_ : see `GaussianMixture`
         both = np.hstack(
             [counts, trials.astype(counts.dtype if counts.dtype.kind == "f" else np.float64)]
         )
-        return Batch(RowsWithTrials(both), missing=missing)
+        return Batch(RowsWithTrials(both, asked), missing=missing)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -23,7 +23,7 @@ from emfast.exceptions import (
     ImpossibleRowError,
     StarvedComponentWarning,
 )
-from emfast.inference import FittedMixture
+from emfast.features import MixtureOfFeatures
 from emfast.initialize import INIT_PARAMS, start_model, start_size
 from emfast.known import check_known_values, given_as_a_whole
 from emfast.labels import encode_labels
@@ -62,7 +62,7 @@ RACE_TRIALS_SHARE = 1 / 4
 SUBSAMPLE_PARAMS = ("kmeans", "k-means++", "kmeans", "random_from_data", "kmeans")
 
 
-class BaseMixture(FittedMixture):
+class BaseMixture(MixtureOfFeatures):
     """A finite mixture fitted by expectation-maximisation."""
 
     _parameter_constraints: dict = {
@@ -204,7 +204,7 @@ class BaseMixture(FittedMixture):
         fixed = self._known()
         emission = self._emission(fixed)
         if np.any(batch.missing):
-            check_observed(batch.X, weights, emission.missing_entries, self._called)
+            check_observed(batch.X, weights, emission.unseen_columns, self._called)
         if self._has_noise:
             self.noise_bounds_ = noise_bounds(self.noise, batch.X, weights)
         latent = self._latent(fixed, self.assignment)

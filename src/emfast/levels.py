@@ -96,6 +96,9 @@ def _encoded(column: Any, levels: np.ndarray | None, name: str) -> tuple[np.ndar
     if categories is not None and hasattr(column, "cat") and hasattr(column.cat, "categories"):
         codes, own = np.asarray(column.cat.codes, np.int64), np.asarray(column.cat.categories)
         return (codes, own) if levels is None else (_recoded(codes, own, levels, name), levels)
+    if str(getattr(column, "type", "")).startswith("dictionary"):
+        # Arrow's own conversion takes a null for the last value of a dictionary.
+        column = column.cast(column.type.value_type)
     values = column.to_numpy() if hasattr(column, "to_numpy") else np.asarray(column)
     if values.dtype.kind == "b":
         values = values.astype(np.int64)

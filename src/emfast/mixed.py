@@ -6,8 +6,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.utils import _safe_indexing
 from sklearn.utils._indexing import _get_column_indices
+from sklearn.utils.validation import check_is_fitted
 
 from emfast.data import Batch
 from emfast.emissions.base import Emission
@@ -51,6 +53,12 @@ class Mixture(BaseMixture):
     categories_ : dict, by name the categories of categorical columns
     converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
 feature_names_in_ : see `GaussianMixture`
+
+    Notes
+    -----
+    X is an array, a data frame or a sparse matrix. Of a sparse matrix the columns of `Bernoulli`
+    and `Poisson` emissions stay sparse, and only what is stored there costs time; those of other
+    emissions are made dense.
 
     Examples
     --------
@@ -139,19 +147,29 @@ feature_names_in_ : see `GaussianMixture`
         return Known({**own, **super()._known()})
 
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
-        X = check_columns(self, X, reset=reset)
+        X = check_columns(self, X, reset=reset, accept_sparse=True)
         if reset:
             self._bound_parts = self._bind(X)
+        return self._validated_rows(X)
+
+    def _validated_rows(self, X: Any) -> Batch:
         rows, missing = [], []
         for _, emission, columns in self._parts():
             block = Block(self, columns)
-            of_block = emission.validated(block, _safe_indexing(X, columns, axis=1), reset=True)
+            of_block = emission.validated(block, _block(X, emission, columns), reset=True)
             rows.append(of_block[0])
             missing.append(of_block[1])
         return Batch(in_one_precision(rows), missing=tuple(missing))
 
     def _called(self, column: int) -> str:
-        return super()._called([at for _, _, columns in self._parts() for at in columns][column])
+        return super()._called(self._described_columns()[column])
+
+    def _n_columns(self) -> int:
+        check_is_fitted(self)
+        return self.n_features_in_
+
+    def _described_columns(self) -> np.ndarray:
+        return np.array([at for _, _, columns in self._parts() for at in columns])
 
     def _bind(self, X: Any) -> list[tuple[str, Emission, list[int]]]:
         """The emissions with the positions of their columns, and what they learn from these."""
@@ -171,7 +189,7 @@ feature_names_in_ : see `GaussianMixture`
                     )
                 taken[column] = name
             if isinstance(emission, Categorical):
-                block = _safe_indexing(X, columns, axis=1)
+                block = _block(X, emission, columns)
                 emission = emission.learn(block, partial(column_called, Block(self, columns)))[2]
             parts.append((name, emission, columns))
         if not parts:
@@ -251,6 +269,35 @@ feature_names_in_ : see `GaussianMixture`
             X[:, columns] = rows
         return X
 
+    def _settable(self, X: Any, batch: Batch) -> Any:
+        return check_columns(self, X, reset=False, accept_sparse=True)
+
+    def _decoded(self, column: int, values: np.ndarray) -> np.ndarray:
+        ends = np.cumsum([len(columns) for _, _, columns in self._parts()])
+        block = int(np.searchsorted(ends, column, side="right"))
+        name = self._parts()[block][0]
+        if name not in self.categories_:
+            return values
+        return self.categories_[name][column - ends[block]][values]
+
+    def _tell_of_columns(self, mixture: "Mixture", own: np.ndarray) -> None:
+        """The parts that have any of these columns, which keep their order there."""
+        given = {name: emission for name, emission, _ in self._checked_emissions()}
+        described = self._described_columns()
+        place = {int(column): at for at, column in enumerate(described[own])}
+        names = getattr(mixture, "feature_names_in_", None)
+        of_parts = self._emission().of_parts(own)
+        mixture.emissions, mixture.categories_, mixture._bound_parts = [], {}, []
+        for (name, emission, columns), of_part in zip(self._parts(), of_parts, strict=True):
+            if of_part.size:
+                at = [place[columns[column]] for column in of_part]
+                called = at if names is None else names[at].tolist()
+                bound = emission.of_columns(of_part)
+                mixture.emissions.append((name, given[name].of_columns(of_part), called))
+                mixture._bound_parts.append((name, bound, at))
+                if isinstance(bound, Categorical):
+                    mixture.categories_[name] = bound.categories
+
     def _attributes(self, parameters: ProductParameters) -> dict[str, Any]:
         return {"emissions_": dict(zip(self._emission().names, parameters, strict=True))}
 
@@ -261,7 +308,14 @@ feature_names_in_ : see `GaussianMixture`
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = True
         tags.input_tags.string = True
+        tags.input_tags.sparse = True
         return tags
+
+
+def _block(X: Any, emission: Emission, columns: list[int]) -> Any:
+    """Some columns, dense unless the emission takes sparse ones as they are."""
+    block = _safe_indexing(X, np.array(columns), axis=1)
+    return block.toarray() if sp.issparse(block) and not emission.takes_sparse else block
 
 
 def _positions(X: Any, columns: Any, name: str) -> list[int]:

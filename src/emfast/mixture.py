@@ -1,37 +1,21 @@
 """The public mixtures: each names its emission; the algorithms are elsewhere."""
 
-from dataclasses import replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from emfast.columns import column_positions, column_values
-from emfast.data import Batch
 from emfast.emissions.bernoulli import Bernoulli
 from emfast.emissions.gaussian import COVARIANCE_TYPES, Gaussian, GaussianParameters
 from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.one_parameter import OneParameterMixture
-from emfast.problem import Model, impute
-from emfast.threads import resolve_threads
 from emfast.validation import (
     check_array_of,
     check_of_components,
     check_positive_definite,
     inverse,
-)
-
-# Arguments of a Gaussian mixture that do not hold for some of its features.
-ABOUT_FEATURES = (
-    "weights_init",
-    "means_init",
-    "precisions_init",
-    "covariances_init",
-    "fixed",
-    "prior",
 )
 
 
@@ -264,120 +248,6 @@ class GaussianMixture(BaseMixture):
         if self.covariance_type != "full" or self.reg_covar == 0:
             return None
         return Gaussian("diag", reg_covar=self.reg_covar)
-
-    def impute(self, X):
-        """Rows with the conditional means of their missing entries.
-
-        Given what is known of a row, the mean over components of their conditional means, weighted
-        by the responsibilities: the estimate of least mean square error under the fitted model.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), NaN where an entry is missing
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features), float32 if X is and else float64
-            What is not missing is as it was.
-        """
-        batch, model = self._rows(X), self._model()
-        imputed = np.array(batch.X)
-        for chunk, rows in self._chunks(batch.X) if batch.missing else ():
-            incomplete = np.flatnonzero(np.isnan(rows).any(axis=1))
-            if incomplete.size:
-                part = replace(batch, X=rows[incomplete])
-                imputed[chunk][incomplete] = self._imputed(part, model)
-        return imputed
-
-    def _imputed(self, batch: Batch, model: Model) -> np.ndarray:
-        shares, K = self._responsibilities(batch), len(self.weights_)
-        own = shares[:, :K]
-        if self._has_noise:
-            total = own.sum(axis=1, keepdims=True)
-            own = np.where(total > 0, own, model.latent[:K].astype(own.dtype))
-            own = own / own.sum(axis=1, keepdims=True)
-        imputed = impute(
-            self._emission(), model.emission, batch.X, own, resolve_threads(self.n_threads)
-        )
-        if not self._has_noise:
-            return imputed
-        with_noise = total * imputed + shares[:, K:] * self.noise_bounds_.mean(axis=0)
-        return np.where(np.isnan(batch.X), with_noise, imputed).astype(imputed.dtype)
-
-    def marginal(self, columns):
-        """The mixture of some of the features, whatever the others are.
-
-        Parameters
-        ----------
-        columns : str, int, sequence of them, slice, or boolean mask of shape (n_features,)
-            Names or positions of the features, in the order they are to have.
-
-        Returns
-        -------
-        GaussianMixture
-            Fitted, with the same arguments but those that are about features: no starting values,
-            nothing fixed.
-        """
-        D = self._model().emission.means.shape[1]
-        columns = column_positions("columns", columns, D, self._feature_names())
-        model = self._model()
-        parameters = self._emission().marginal(model.emission, columns)
-        return self._of_columns(Model(model.latent, parameters), columns)
-
-    def conditional(self, given):
-        """The mixture of the other features, where some have known values.
-
-        Each component has its conditional distribution, and the responsibility it has for the known
-        values as its weight (Bishop, Pattern Recognition and Machine Learning, 2006, eqs. 2.73,
-        2.75 and exercise 9.10).
-
-        Parameters
-        ----------
-        given : mapping of column to number
-            Columns by name or position.
-
-        Returns
-        -------
-        GaussianMixture
-            Fitted, of the features that are not `given`, in their order, with the same arguments
-            but those that are about features: no starting values, nothing fixed.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from emfast import GaussianMixture
-        >>> X = np.array([[0.0, 0.1], [1.0, 0.9], [2.0, 2.1], [3.0, 2.9]])
-        >>> mixture = GaussianMixture().fit(X)
-        >>> mixture.conditional({0: 2.5}).means_.round(2).tolist()
-        [[2.46]]
-        """
-        model = self._model()
-        D = model.emission.means.shape[1]
-        columns, values = column_values("given", given, D, self._feature_names())
-        row = np.full((1, D), np.nan)
-        row[0, columns] = values
-        known = ~np.isnan(row[0])
-        if known.all():
-            raise ValueError("given: found values of every column; expected at least one without")
-        weights = self._responsibilities(Batch(row, missing=True))[0]
-        parameters = self._emission().conditional(model.emission, known, row[0, known])
-        return self._of_columns(Model(weights, parameters), np.flatnonzero(~known))
-
-    def _feature_names(self) -> np.ndarray | None:
-        return getattr(self, "feature_names_in_", None)
-
-    def _of_columns(self, model: Model, columns: np.ndarray) -> "GaussianMixture":
-        """A mixture of some of the columns."""
-        mixture = clone(self).set_params(**dict.fromkeys(ABOUT_FEATURES))
-        mixture.n_features_in_ = len(columns)
-        if self._feature_names() is not None:
-            mixture.feature_names_in_ = self._feature_names()[columns]
-        if hasattr(self, "classes_"):
-            mixture.classes_ = self.classes_
-        if self._has_noise:
-            mixture.noise_bounds_ = self.noise_bounds_[:, columns]
-        mixture._set_model(model, self.means_.dtype)
-        return mixture
 
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         K, D = self.n_components, n_features

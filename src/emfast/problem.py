@@ -100,7 +100,7 @@ def posterior(
     )
 
 
-def impute(
+def conditional_means(
     emission: Emission,
     parameters: Any,
     X: np.ndarray,

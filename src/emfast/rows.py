@@ -58,22 +58,25 @@ class RowsWithTrials:
     ----------
     both : ndarray of shape (n_rows, 2 n_features), the counts and then the trials; both 0 where a
         count is missing
+    asked : ndarray of shape (n_rows, n_features), the trials, also of counts that are missing if
+        they are known
     """
 
     storage = "with trials"
 
-    def __init__(self, both: np.ndarray):
+    def __init__(self, both: np.ndarray, asked: np.ndarray | None = None):
         self.both = both
         self.shape, self.dtype = (both.shape[0], both.shape[1] // 2), both.dtype
+        self.asked = self.trials if asked is None else asked
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> "RowsWithTrials":
-        return RowsWithTrials(self.both[rows])
+        return RowsWithTrials(self.both[rows], self.asked[rows])
 
     def astype(self, dtype: Any) -> "RowsWithTrials":
-        return RowsWithTrials(self.both.astype(dtype))
+        return RowsWithTrials(self.both.astype(dtype), self.asked)
 
     @property
     def counts(self) -> np.ndarray:

@@ -314,13 +314,13 @@ def column_ranges(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray
 def check_observed(
     X: Any,
     weights: np.ndarray | None,
-    missing_entries: Callable[[Any], np.ndarray],
+    unseen_columns: Callable[[Any], np.ndarray],
     called: Callable[[int], str],
 ) -> None:
     """Raise where a column has no entry that is not missing in any row of positive weight."""
     unseen = np.ones(X.shape[1], bool)
     for part in _counted_chunks(X, weights):
-        unseen &= missing_entries(part).all(axis=0)
+        unseen &= unseen_columns(part)
         if not unseen.any():
             return
     raise ValueError(
@@ -471,15 +471,22 @@ def check_trials(n_trials: Any, n_rows: int | None, n_features: int) -> np.ndarr
     return np.broadcast_to(trials, (n_rows, n_features))
 
 
-def check_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
-    """X as a data frame or an array of two dimensions, whatever it holds; sets feature names."""
+def check_columns(
+    estimator: BaseEstimator, X: Any, *, reset: bool, accept_sparse: bool = False
+) -> Any:
+    """X as a data frame or an array of two dimensions, whatever it holds; sets feature names.
+
+    It may be a CSR array where `accept_sparse`.
+    """
     if X is None:
         raise ValueError("X: found None; expected a table with a row for each sample")
     if sp.issparse(X):
-        raise TypeError("X: found a sparse matrix; expected a dense table of categories")
+        if not accept_sparse:
+            raise TypeError("X: found a sparse matrix; expected a dense table of categories")
+        X = sp.csr_array(X)
     if isinstance(X, np.ma.MaskedArray):
         X = np.where(np.ma.getmaskarray(X), None, X.astype(object))
-    if not hasattr(X, "columns") and not isinstance(X, np.ndarray):
+    if not (hasattr(X, "columns") or isinstance(X, np.ndarray | sp.csr_array)):
         X = _table(X)
     if len(X.shape) != 2:
         raise ValueError(
@@ -532,7 +539,12 @@ def _packed(X: Any) -> Any:
 def _sparse_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> SparseRows:
     """A sparse matrix as rows, each with its entries in order, once, and none of them zero."""
     X = validate_data(
-        estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
+        estimator,
+        X,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=False,
+        reset=reset,
     )
     matrix = sp.csr_array(X)
     matrix.check_format()
@@ -540,7 +552,11 @@ def _sparse_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> SparseRows
         matrix = matrix.copy()
         matrix.sum_duplicates()
         matrix.eliminate_zeros()
-    return SparseRows(matrix)
+    rows = SparseRows(matrix)
+    _check_entries(
+        estimator, rows, np.isfinite, "finite numbers, for no entry of sparse rows is missing"
+    )
+    return rows
 
 
 def _check_entries(

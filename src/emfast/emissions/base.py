@@ -6,15 +6,17 @@ float64 values of fixed size that add.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import copy
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from emfast.known import NOTHING_KNOWN
 from emfast.part import Part
-from emfast.rows import as_points
+from emfast.rows import SparseRows, as_points
 from emfast.statistics import Statistics
 
 
@@ -27,6 +29,9 @@ def refuse_another_kind(statistics: Any, other: Any) -> None:
 
 # Statistics of all rows under a flat model, and its parameters: see `Emission.constant`.
 FlatTotal = Callable[..., tuple[Statistics, Any]]
+
+# By the compiled emission: see `problem.conditional_means`.
+ConditionalMeans = Callable[["Emission", Any, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Emission(Part):
@@ -43,12 +48,15 @@ class Emission(Part):
         Whether rows are likely to be repeated, because entries have few values.
     has_units : bool
         Whether columns are in units of their own, so that their variances do not compare.
+    takes_sparse : bool
+        Whether rows may be sparse.
     """
 
     kind: str = ""
     shared: tuple[str, ...] = ()
     discrete: bool = False
     has_units: bool = False
+    takes_sparse: bool = False
 
     @abstractmethod
     def validated(
@@ -131,8 +139,20 @@ class Emission(Part):
         return self.mstep(statistics, parameters)
 
     def missing_entries(self, X: Any) -> np.ndarray:
-        """Which entries of some rows are missing, of the shape of the rows."""
+        """Which entries of some dense rows are missing, of the shape of the rows."""
         return np.isnan(X) if X.dtype.kind == "f" else np.zeros(X.shape, bool)
+
+    def incomplete_rows(self, X: Any) -> np.ndarray:
+        """Which rows have a missing entry, (n_rows,), bool; none of those that are sparse."""
+        if isinstance(X, SparseRows):
+            return np.zeros(len(X), bool)
+        return self.missing_entries(X).any(axis=1)
+
+    def unseen_columns(self, X: Any) -> np.ndarray:
+        """Which columns are missing in all of some rows, (n_features,), bool."""
+        if isinstance(X, SparseRows):
+            return np.zeros(X.shape[1], bool)
+        return self.missing_entries(X).all(axis=0)
 
     def located(self, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The given values that say where components are."""
@@ -171,6 +191,60 @@ class Emission(Part):
         """How many free parameters there are; known ones do not count."""
         free = {group: self.fixed.n_free(group, n_components) for group in self.groups}
         return sum(self.group_size(group, n, n_features) for group, n in free.items() if n > 0)
+
+    def of_columns(self, columns: np.ndarray) -> "Emission":
+        """The same family of some of the features, of which nothing is known."""
+        changed = copy(self)
+        changed.fixed, changed.prior = NOTHING_KNOWN, None
+        return changed
+
+    @abstractmethod
+    def marginal(self, parameters: Any, columns: np.ndarray) -> Any:
+        """Parameters of some of the features, by position, whatever the others are."""
+
+    def conditional(self, parameters: Any, known: np.ndarray, X: Any) -> Any:
+        """Parameters of the features that are not `known`, (D,), given those that are.
+
+        What is known does not matter where features are independent.
+
+        Parameters
+        ----------
+        X : a row as the kernel takes it
+        """
+        return self.marginal(parameters, np.flatnonzero(~known))
+
+    def estimates(
+        self,
+        parameters: Any,
+        X: Any,
+        responsibilities: np.ndarray,
+        conditional_means: ConditionalMeans,
+    ) -> np.ndarray:
+        """What to put where entries of rows are missing, given the components' responsibilities.
+
+        The mean of numbers and counts, by the compiled emission unless a family says it here, and
+        the most probable level: see `MixtureOfFeatures.impute`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features)
+        """
+        return conditional_means(self, parameters, X, responsibilities)
+
+    def estimated(
+        self,
+        parameters: Any,
+        X: Any,
+        responsibilities: np.ndarray,
+        conditional_means: ConditionalMeans,
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """For every column with missing entries its position, their rows, and their estimates."""
+        if self.incomplete_rows(X).any():
+            missing = self.missing_entries(X)
+            values = self.estimates(parameters, X, responsibilities, conditional_means)
+            for column in np.flatnonzero(missing.any(axis=0)).tolist():
+                rows = np.flatnonzero(missing[:, column])
+                yield column, rows, values[rows, column]
 
     @abstractmethod
     def draw(

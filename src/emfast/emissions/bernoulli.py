@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from emfast.emissions.base import ConditionalMeans
 from emfast.emissions.linear import LinearStatistics, ProbabilityEmission
 from emfast.logarithms import log_probabilities
 from emfast.validation import check_binary
@@ -31,6 +32,7 @@ class Bernoulli(ProbabilityEmission):
     """
 
     kind = "Bernoulli"
+    takes_sparse = True
     made = BernoulliParameters
 
     def validated(self, estimator, X, *, reset):
@@ -77,6 +79,16 @@ class Bernoulli(ProbabilityEmission):
                 return LinearStatistics(self.kind, reference, yes, yes + no)
             reference = self.reference(p)
         return LinearStatistics(self.kind, reference, sums[:, :-1], np.tile(sums[:, -1:], D))
+
+    def estimates(
+        self,
+        parameters: BernoulliParameters,
+        X: np.ndarray,
+        responsibilities: np.ndarray,
+        conditional_means: ConditionalMeans,
+    ) -> np.ndarray:
+        p = parameters.probabilities
+        return (responsibilities @ p > responsibilities @ (1 - p)).astype(np.float64)
 
     def draw(
         self,

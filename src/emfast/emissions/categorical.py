@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from emfast.emissions.base import Emission, refuse_another_kind
+from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kind
 from emfast.emissions.linear import START_SHRINKAGE
 from emfast.known import Known, filled
 from emfast.levels import encode_levels
@@ -263,6 +263,29 @@ class Categorical(Emission):
 
     def group_size(self, group: str, n_components: int, n_features: int) -> int:
         return n_components * int((self.levels - 1).sum())
+
+    def of_columns(self, columns: np.ndarray) -> "Categorical":
+        changed = super().of_columns(columns)
+        if not isinstance(self.categories, str):
+            changed.categories = [self.categories[column] for column in columns]
+        return changed
+
+    def marginal(
+        self, parameters: CategoricalParameters, columns: np.ndarray
+    ) -> CategoricalParameters:
+        by_feature = parameters.by_feature
+        p = np.hstack([by_feature[column] for column in columns])
+        return CategoricalParameters(p, parameters.levels[columns])
+
+    def estimates(
+        self,
+        parameters: CategoricalParameters,
+        X: np.ndarray,
+        responsibilities: np.ndarray,
+        conditional_means: ConditionalMeans,
+    ) -> np.ndarray:
+        likeliest = [(responsibilities @ p).argmax(axis=1) for p in parameters.by_feature]
+        return np.stack(likeliest, axis=1)
 
     def draw(
         self,

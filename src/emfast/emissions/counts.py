@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from emfast.emissions.base import FlatTotal
+from emfast.emissions.base import ConditionalMeans, FlatTotal
 from emfast.emissions.linear import (
     LinearEmission,
     LinearStatistics,
@@ -151,6 +151,7 @@ class Poisson(RateEmission, CountEmission):
     """
 
     kind = "Poisson"
+    takes_sparse = True
     made = PoissonParameters
     takes_zero = True
 
@@ -229,6 +230,23 @@ class Binomial(ProbabilityEmission, CountEmission):
         rows, missing = check_counts(estimator, X, reset=reset)
         check_within_trials(estimator, rows, check_trials(self.n_trials, None, rows.shape[1]))
         return rows, missing
+
+    def of_columns(self, columns: np.ndarray) -> "Binomial":
+        changed = super().of_columns(columns)
+        if np.ndim(self.n_trials) > 0:
+            changed.n_trials = np.asarray(self.n_trials)[columns]
+        return changed
+
+    def estimates(
+        self,
+        parameters: BinomialParameters,
+        X: Any,
+        responsibilities: np.ndarray,
+        conditional_means: ConditionalMeans,
+    ) -> np.ndarray:
+        shares = super().estimates(parameters, X, responsibilities, conditional_means)
+        trials = X.asked if isinstance(X, RowsWithTrials) else self.trials_of_rows(X.shape[1])
+        return trials * shares
 
     def draw(
         self,

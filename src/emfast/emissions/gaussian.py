@@ -472,17 +472,14 @@ class Gaussian(Emission):
         return self.structure.n_parameters(n_components, n_features)
 
     def marginal(self, parameters: GaussianParameters, columns: np.ndarray) -> GaussianParameters:
-        """Parameters of some of the features, by position."""
         covariances = self.structure.of_columns(parameters.covariances, columns)
         return self.parameters(parameters.means[:, columns], covariances)
 
     def conditional(
-        self, parameters: GaussianParameters, known: np.ndarray, values: np.ndarray
+        self, parameters: GaussianParameters, known: np.ndarray, X: np.ndarray
     ) -> GaussianParameters:
-        """Parameters of the other features where those that are `known`, (D,), have `values`."""
-        return self.parameters(
-            *self.structure.given(parameters.factors, parameters.means, known, values)
-        )
+        means, factors = parameters.means, parameters.factors
+        return self.parameters(*self.structure.given(factors, means, known, X[0, known]))
 
     def draw(
         self,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from emfast.emissions.base import Emission, refuse_another_kind
+from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kind
 from emfast.known import Known, filled
 from emfast.logarithms import log_odds, log_probabilities, log_ratios
 from emfast.priors import check_beta, check_gamma
@@ -201,6 +201,19 @@ class LinearEmission(Emission):
 
     def group_size(self, group: str, n_components: int, n_features: int) -> int:
         return n_components * n_features
+
+    def marginal(self, parameters: Any, columns: np.ndarray) -> Any:
+        return self.made(np.take(self._values(parameters), columns, axis=1))
+
+    def estimates(
+        self,
+        parameters: Any,
+        X: Any,
+        responsibilities: np.ndarray,
+        conditional_means: ConditionalMeans,
+    ) -> np.ndarray:
+        # Of one trial; what else is known of the row says nothing but its component.
+        return responsibilities @ self.means(self._values(parameters))
 
     def embedded(
         self, X: Any, located: dict[str, np.ndarray]

@@ -3,7 +3,7 @@
 :math:`\\log p(x | k) = \\sum_b \\log p_b(x_b | k)`; the M-step is that of every part by itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -12,7 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from emfast.emissions.base import Emission, FlatTotal, refuse_another_kind
+from emfast.emissions.base import (
+    ConditionalMeans,
+    Emission,
+    FlatTotal,
+    refuse_another_kind,
+)
 from emfast.known import Known
 from emfast.rows import Blocks, in_one_precision
 from emfast.statistics import Statistics
@@ -140,8 +145,7 @@ class Product(Emission):
     def check_columns(
         self, X: Blocks, weights: np.ndarray | None, called: Callable[[int], str]
     ) -> None:
-        firsts = np.cumsum([0, *self.widths])[:-1].tolist()
-        for part, rows, first in self._each(X.parts, firsts):
+        for part, rows, first in self._each(X.parts, self._firsts):
             part.check_columns(rows, weights, lambda column, first=first: called(first + column))
 
     def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
@@ -300,8 +304,55 @@ class Product(Emission):
             for part, own, of_part in self._each(parameters, rows.parts)
         )
 
-    def missing_entries(self, X: Blocks) -> np.ndarray:
-        return np.hstack([part.missing_entries(rows) for part, rows in self._each(X.parts)])
+    def unseen_columns(self, X: Blocks) -> np.ndarray:
+        return np.hstack([part.unseen_columns(rows) for part, rows in self._each(X.parts)])
+
+    def incomplete_rows(self, X: Blocks) -> np.ndarray:
+        found = [part.incomplete_rows(rows) for part, rows in self._each(X.parts)]
+        return np.logical_or.reduce(found)
+
+    def estimated(
+        self,
+        parameters: ProductParameters,
+        X: Blocks,
+        responsibilities: np.ndarray,
+        conditional_means: ConditionalMeans,
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        for part, own, rows, first in self._each(parameters, X.parts, self._firsts):
+            for column, at, values in part.estimated(
+                own, rows, responsibilities, conditional_means
+            ):
+                yield first + column, at, values
+
+    def marginal(self, parameters: ProductParameters, columns: np.ndarray) -> ProductParameters:
+        """Parameters of the parts that have any of the features, which keep their order there."""
+        return ProductParameters(
+            part.marginal(own, of_part)
+            for part, own, of_part in self._each(parameters, self.of_parts(columns))
+            if of_part.size
+        )
+
+    def conditional(
+        self, parameters: ProductParameters, known: np.ndarray, X: Blocks
+    ) -> ProductParameters:
+        masks = np.split(known, self._firsts[1:])
+        return ProductParameters(
+            part.conditional(own, mask, rows)
+            for part, own, mask, rows in self._each(parameters, masks, X.parts)
+            if not mask.all()
+        )
+
+    def of_parts(self, columns: np.ndarray) -> list[np.ndarray]:
+        """For every part which of some columns are its own, by their position in it, in order."""
+        return [
+            np.flatnonzero(np.isin(np.arange(first, first + width), columns))
+            for first, width in zip(self._firsts, self.widths, strict=True)
+        ]
+
+    @property
+    def _firsts(self) -> list[int]:
+        """The positions of the first columns of the parts."""
+        return np.cumsum([0, *self.widths])[:-1].tolist()
 
     def shape(self, parameters: ProductParameters) -> tuple[int, int]:
         shapes = [part.shape(own) for part, own in self._each(parameters)]
