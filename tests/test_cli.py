@@ -256,6 +256,22 @@ def test_without_typer_or_rich(monkeypatch, capsys, missing):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments", [["info"], ["fit", "good.csv", "--components", "1"]])
+def test_a_wrong_instruction_set_is_one_line(tmp_path, good, arguments):
+    script = f"from emfast.cli import main; raise SystemExit(main({arguments}))"
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"EMFAST_INSTRUCTION_SET": "x86_64_v9"},
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("emfast: error: EMFAST_INSTRUCTION_SET='x86_64_v9'")
+    assert result.stderr.count("\n") == 1
+
+
 def test_as_a_program_with_pipes(tmp_path, good):
     code = "import sys; from emfast.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "fit", good, "--components"]

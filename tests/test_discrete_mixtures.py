@@ -182,6 +182,8 @@ def test_unseen_category_is_named():
     ):
         with pytest.raises(ValueError, match=said):
             mixture.predict(pd.DataFrame(rows))
+    with pytest.raises(ValueError, match="X: found True in column 0, row 0"):
+        CategoricalMixture(1).fit([["a"], ["b"]]).predict(np.array([[True], [False]]))
 
 
 @pytest.mark.parametrize(
@@ -194,6 +196,8 @@ def test_unseen_category_is_named():
         (np.zeros((0, 2)), "0 sample"),
         (np.array([["a", None], ["b", None]], object), "every entry of column 1 is missing"),
         (np.array([[1 + 2j, 0], [0, 0]]), "complex"),
+        (np.zeros((2, 2), complex), "complex"),
+        (np.array([[2**63, 0], [1, 0]], np.uint64), "9223372036854775808 in column 0, row 0"),
         (np.array([["a", 1], [2, 1]], object), "types"),
     ],
 )
@@ -274,7 +278,10 @@ def test_trials_of_every_column():
         (None, [5, np.nan], [[1], [2]], "n_trials"),
         (5, None, [[-1], [2]], "-1"),
         (5, None, [[0.5], [2]], "0.5"),
+        (0, None, [[0], [0]], "n_trials: found 0; expected whole numbers from 1 on"),
+        (None, [[5, 0], [4, 0]], [[1, 0], [2, 0]], "every entry of column 1 is missing"),
         (5, None, [1, 2], "X.*2D"),
+        (5, None, 1, "X.*2D"),
         (5, None, None, "X: found None"),
         (None, 5, [1, 2], "X.*2D"),
     ],

@@ -306,6 +306,22 @@ def test_bad_arguments(arguments, said):
         mixture.fit(X)
 
 
+@pytest.mark.parametrize(
+    ("n_trials", "said"),
+    [
+        (None, "n_trials: found None"),
+        (-3, "n_trials: found -3"),
+        ([3, 4, 5], r"n_trials: found shape \(3,\)"),
+        (2, "X: found 3 in row 1, column 0; expected at most n_trials = 2"),
+    ],
+)
+def test_bad_trials(n_trials, said):
+    X = np.array([[1, 2, 0.5], [3, 0, 1.5], [2, 2, 0.1]])
+    emissions = [("counts", Binomial(n_trials), [0, 1]), ("size", Gaussian(), [2])]
+    with pytest.raises(ValueError, match=said):
+        Mixture(2, emissions).fit(X)
+
+
 def test_other_columns_at_predict_time(people):
     X, _ = people
     mixture = Mixture(2, EMISSIONS, random_state=0).fit(X)

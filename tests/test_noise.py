@@ -185,6 +185,12 @@ def test_a_box_without_volume():
     assert np.prod(high - low) == pytest.approx(50)
 
 
+@pytest.mark.parametrize("shift", [1.0, 1e8])
+def test_a_box_that_rounding_would_change(data, shift):
+    with pytest.raises(ValueError, match=r"noise: found the volume 1e-40; .* in column 0 of X"):
+        GaussianMixture(noise=1e-40).fit(data[0] + shift)
+
+
 @pytest.mark.parametrize("noise", [0, -1.0, "yes", None, np.inf, np.nan])
 def test_bad_noise(data, noise):
     mixture = GaussianMixture(2, noise=noise)

@@ -11,6 +11,7 @@ The instruction set is the best that this processor runs. The environment variab
 """
 
 import os
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -60,12 +61,16 @@ def _choose_instruction_set() -> str:
     return wanted
 
 
-instruction_set = _choose_instruction_set()
+def __getattr__(name: str) -> str:
+    """`instruction_set`, chosen where it is first needed: an importer can tell what was wrong."""
+    if name != "instruction_set":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return globals().setdefault(name, _choose_instruction_set())
 
 
 def kernels(dtype: object) -> ModuleType:
     """The kernels that compute in `dtype`, "float32" or "float64"."""
-    return import_module(f"emcore._{instruction_set}_{dtype}")
+    return import_module(f"emcore._{sys.modules[__name__].instruction_set}_{dtype}")
 
 
 def openmp_version() -> int:

@@ -110,6 +110,9 @@ cdef class Entries(Emission):
                     gather(weights + v * LANES, self.stride, slots, values, n, valued, 1, out + v)
                     v += 1
             out += n_v
+        # What an earlier tile has left here would count among the responsibilities of padding.
+        for v in range((tile.vectors * LANES - tile.rows) * n_v):
+            out[v] = splat(0)
 
     cdef inline void add_rows(self, const Tile* tile, bint valued, double* sums) noexcept nogil:
         """Add the responsibilities, a row after the other in tile.scratch."""

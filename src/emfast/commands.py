@@ -54,7 +54,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return INTERRUPTED
         except OSError as error:
             return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-        except (FloatingPointError, ValueError) as error:
+        except (FloatingPointError, ImportError, ValueError) as error:
             return _fail(str(error))
         except MemoryError as error:
             return _fail(f"not enough memory {error}")

@@ -522,7 +522,7 @@ feature_names_in_ : see `GaussianMixture`
         return super()._validate_rows(X, reset=reset)
 
     def _with_trials(self, X: Any, n_trials: Any, *, reset: bool) -> Batch:
-        """Rows with trials of their own; a missing count has none."""
+        """Rows with trials of their own; a count is missing where there are none."""
         counts, missing = check_counts(self, X, reset=reset)
         asked = trials = check_trials(n_trials, *counts.shape)
         check_within_trials(self, counts, trials)
@@ -532,7 +532,7 @@ feature_names_in_ : see `GaussianMixture`
         both = np.hstack(
             [counts, trials.astype(counts.dtype if counts.dtype.kind == "f" else np.float64)]
         )
-        return Batch(RowsWithTrials(both, asked), missing=missing)
+        return Batch(RowsWithTrials(both, asked), missing=bool((trials == 0).any()))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

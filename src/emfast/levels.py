@@ -100,15 +100,20 @@ def _encoded(column: Any, levels: np.ndarray | None, name: str) -> tuple[np.ndar
         # Arrow's own conversion takes a null for the last value of a dictionary.
         column = column.cast(column.type.value_type)
     values = column.to_numpy() if hasattr(column, "to_numpy") else np.asarray(column)
+    if values.dtype.kind == "c":
+        raise ValueError(
+            f"X: found complex numbers in {name}; expected integers, strings or "
+            "categories. Complex data not supported"
+        )
     if values.dtype.kind == "b":
         values = values.astype(np.int64)
         own = np.array([False, True])[: values.max(initial=0) + 1]
         own = own[np.isin(own, values)]
-        return (
-            (np.searchsorted(own, values), own)
-            if levels is None
-            else (_of_numbers(values, levels.astype(np.int64), name), levels)
-        )
+        if levels is None:
+            return np.searchsorted(own, values), own
+        if levels.dtype.kind in "biuf":
+            return _of_numbers(values, levels.astype(np.int64), name), levels
+        return _of_objects(values.astype(bool).astype(object), levels, name)
     if values.dtype.kind == "O" and _are_numbers(values):
         values = np.array([np.nan if is_missing(v) else float(v) for v in values])
     if values.dtype.kind in "iuf":
@@ -136,11 +141,12 @@ def _integers(values: np.ndarray, name: str) -> np.ndarray:
         wrong = ~((numbers == np.rint(numbers)) & (np.abs(numbers) < 2**53))
     else:
         missing, numbers = None, values
-        wrong = np.zeros(0, bool)
+        wrong = values > np.iinfo(np.int64).max
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
-            f"X: found {values[row]} in {name}, row {row}; expected integers, strings or categories"
+            f"X: found {values[row]} in {name}, row {row}; expected integers below 2^63, strings "
+            "or categories"
         )
     if (numbers < 0).any():
         row = int((numbers < 0).argmax())

@@ -15,6 +15,9 @@ from emfast.rows import SparseRows
 # Rows of which copies are made at a time.
 CHUNK_ROWS = 65_536
 
+# Of two; times it, priors of up to a million rows are finite.
+LARGEST_POWER = 1000
+
 WHOLE_NUMBERS = "counts: whole numbers from 0 on"
 
 
@@ -50,11 +53,11 @@ def near_one(weights: np.ndarray | None) -> np.ndarray | None:
     """Weights, or where they are very large or small, weights times a power of two.
 
     Only ratios of weights matter in a fit, and this keeps the ratios; very large or small weights
-    would overflow in single precision.
+    would overflow in single precision. The power is no larger than a prior can be multiplied by.
     """
     if weights is None or 1e-6 < weights.max() < 1e6:
         return weights
-    return np.ldexp(weights, 1 - np.frexp(weights.max())[1])
+    return np.ldexp(weights, min(1 - np.frexp(weights.max())[1], LARGEST_POWER))
 
 
 def check_array_of(name: str, values: Any, shape: tuple[int, ...], meaning: str) -> np.ndarray:
@@ -461,9 +464,13 @@ def check_trials(n_trials: Any, n_rows: int | None, n_features: int) -> np.ndarr
             + f"n_features = {n_features}"
         )
     _check_finite("n_trials", trials)
-    wrong = (trials < 0) | (trials != np.rint(trials))
+    # Of a row, a count may have none; a feature without any would be constant.
+    least = 1 if n_rows is None else 0
+    wrong = (trials < least) | (trials != np.rint(trials))
     if np.any(wrong):
-        raise ValueError(f"n_trials: found {trials[wrong][0]:g}; expected whole numbers from 0 on")
+        raise ValueError(
+            f"n_trials: found {trials[wrong][0]:g}; expected whole numbers from {least} on"
+        )
     if n_rows is None:
         return np.broadcast_to(trials, n_features)
     if trials.ndim == 1:

@@ -385,6 +385,36 @@ def test_density_that_is_no_number_is_none(instructions):
             assert r[0].tolist() == np.array([1.0, 0.0])[order].tolist()
 
 
+@over_instruction_sets
+def test_what_an_earlier_tile_left_behind_does_not_matter(instructions):
+    """The last, short tile of a block adds up the same after another tile and as the first."""
+    rng = np.random.default_rng(0)
+    n_tile, n_last, D, K = 64, 20, 40, 16
+    means = rng.normal(size=(K, D))
+    # Two components may have a level: few responsibilities are not negligible.
+    log_p = np.where(np.eye(K) + np.eye(K, k=1) > 0, 0.0, -100.0)
+    codes = rng.integers(K, size=(n_tile + n_last, 1)).astype(np.uint8)
+    blocks = codes, rng.normal(size=(n_tile + n_last, D))
+
+    def last_tile(skipped):
+        emission = kernels.Product(
+            kernels.Categorical(np.array([K]), log_p),
+            kernels.FullGaussian(
+                np.zeros(D), 0.01 * means, np.tile(0.1 * np.eye(D), (K, 1, 1)), np.zeros(K)
+            ),
+        )
+        rows = tuple(block[skipped:] for block in blocks)
+        partial = np.zeros((2 - skipped // n_tile, 2 + K + emission.statistics_size))
+        latent = kernels.MixtureWeights(np.zeros(K))
+        weights = np.full(len(rows[0]), 1000.0)
+        kernels.expectation(latent, emission, rows, partial, n_tile, 1, weights=weights)
+        return partial[-1]
+
+    with instruction_set(instructions):
+        kernels = emcore.kernels("float64")
+        assert_same_bits({"sums": last_tile(0)}, {"sums": last_tile(n_tile)})
+
+
 # Blocks
 
 

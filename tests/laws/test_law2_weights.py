@@ -132,6 +132,23 @@ def test_fit_does_not_know_the_scale_of_extreme_weights(family, precision, scale
 
 
 @over_families
+@pytest.mark.filterwarnings("error")
+def test_fit_does_not_know_the_scale_of_the_smallest_weights(family, precision):
+    case = setting(family, precision, Shape(400, 3, 2, 1))
+    smallest = np.full(400, np.nextafter(0.0, 1.0))
+    results = [
+        fit(family, case.X, case.model, sample_weight=w, max_iter=4, tol=0)
+        for w in (np.ones(400), smallest)
+    ]
+    assert_close(
+        fitted(family, results[1], case.model),
+        fitted(family, results[0], case.model),
+        rtol=TOLERANCE[precision],
+        atol=TOLERANCE[precision],
+    )
+
+
+@over_families
 def test_fit_to_repeated_rows(family, precision):
     case = setting(family, precision, Shape(300, 3, 2, 3))
     counts = np.random.default_rng(4).integers(0, 4, 300)

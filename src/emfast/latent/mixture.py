@@ -23,6 +23,9 @@ from emfast.validation import column_ranges
 # The weight of noise where EM begins.
 NOISE_AT_START = 0.05
 
+# Relative, of a width of the box in which noise is uniform.
+LARGEST_ERROR = 1e-6
+
 
 class MixtureWeights(Latent):
     """p(z = k) = weights[k], the same for every row; the last is the weight of noise, if any.
@@ -197,6 +200,14 @@ def noise_bounds(noise: bool | float, X: np.ndarray, weights: np.ndarray | None)
             )
         return box
     widths[flat] = 1.0
-    factor = np.exp((np.log(float(noise)) - np.log(widths).sum()) / len(widths))
+    widths *= np.exp((np.log(float(noise)) - np.log(widths).sum()) / len(widths))
     middle = 0.5 * (box[0] + box[1])
-    return np.stack([middle - 0.5 * factor * widths, middle + 0.5 * factor * widths])
+    box = np.stack([middle - 0.5 * widths, middle + 0.5 * widths])
+    lost = np.flatnonzero(~(np.abs(box[1] - box[0] - widths) <= LARGEST_ERROR * widths))
+    if lost.size:
+        raise ValueError(
+            f"noise: found the volume {noise:g}; expected a larger one, for rounding would change "
+            f"the width {widths[lost[0]]:.3g} of its box about {middle[lost[0]]:.3g} in column "
+            f"{lost[0]} of X"
+        )
+    return box
