@@ -498,7 +498,7 @@ feature_names_in_ : see `GaussianMixture`
             return super().conditional(given)
         n_columns = self._n_columns()
         positions, _ = column_values("given", given, n_columns, self._feature_names())
-        trials = np.zeros(n_columns) + (0 if self.n_trials is None else self.n_trials)
+        trials = np.ones(n_columns) * (1 if self.n_trials is None else self.n_trials)
         trials[positions] = check_trials(n_trials, None, len(positions))
         asked = copy(self)
         asked.n_trials = trials
