@@ -2,14 +2,11 @@
 
 from importlib.metadata import version
 
-from emfast.discrete import (
-    BinomialMixture,
-    CategoricalMixture,
-    ExponentialMixture,
-    PoissonMixture,
-)
+from emfast.categorical import CategoricalMixture
 from emfast.mixed import Mixture
-from emfast.mixture import BernoulliMixture, GaussianMixture
+from emfast.mixture import GaussianMixture
+from emfast.probabilities import BernoulliMixture, BinomialMixture
+from emfast.rates import ExponentialMixture, PoissonMixture
 from emfast.theory import Elbo, elbo
 from emfast.versions import show_versions
 

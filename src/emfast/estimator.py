@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from emfast import em
+from emfast.arguments import check_mixture_weights, check_sample_weight, near_one
 from emfast.data import ArraySource
 from emfast.emissions.base import Emission
 from emfast.exceptions import (
@@ -34,13 +35,7 @@ from emfast.repeats import collapsed
 from emfast.restarts import Restart, Starter, best_of
 from emfast.subsamples import nested, sizes
 from emfast.threads import resolve_threads
-from emfast.validation import (
-    check_mixture_weights,
-    check_observed,
-    check_sample_weight,
-    column_called,
-    near_one,
-)
+from emfast.validation import check_observed, column_called
 
 # Rows above which starts race.
 RACE_ABOVE = 50_000

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from emfast.arguments import check_sample_weight
 from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.known import NOTHING_KNOWN, Known, check_fixed
@@ -19,7 +20,6 @@ from emfast.labels import Labels, encode_labels
 from emfast.latent import Latent, MixtureWeights
 from emfast.problem import Model, posterior
 from emfast.threads import resolve_threads
-from emfast.validation import check_sample_weight
 
 # Rows whose responsibilities are held at a time where only a sum over them is wanted.
 CHUNK_ROWS = 65_536

@@ -1,4 +1,4 @@
-"""The public mixtures: each names its emission; the algorithms are elsewhere."""
+"""The Gaussian mixture; the algorithms are elsewhere."""
 
 from numbers import Real
 from typing import Any
@@ -6,17 +6,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from emfast.emissions.bernoulli import Bernoulli
+from emfast.arguments import check_array_of, check_of_components, check_positive_definite, inverse
 from emfast.emissions.gaussian import COVARIANCE_TYPES, Gaussian, GaussianParameters
 from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
-from emfast.one_parameter import OneParameterMixture
-from emfast.validation import (
-    check_array_of,
-    check_of_components,
-    check_positive_definite,
-    inverse,
-)
 
 
 class GaussianMixture(BaseMixture):
@@ -296,95 +289,3 @@ class GaussianMixture(BaseMixture):
         if self.covariance_type in ("full", "tied"):
             factors = np.swapaxes(factors, -1, -2)
         return self._emission().of_factors(np.array(self.means_, np.float64), factors)
-
-
-class BernoulliMixture(OneParameterMixture):
-    """Mixture of independent binary features: latent class analysis of yes/no items.
-
-    Parameters
-    ----------
-    n_components : int, default=1
-    tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
-    weights_init : array-like of shape (n_components,) or "equal", optional
-    probabilities_init : array-like of shape (n_components, n_features), optional
-        As `weights_init`, it may be a list with None for components that are not given.
-    fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
-        What is known: see `GaussianMixture`.
-    prior : mapping, optional
-        "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
-        Beta distributions, numbers of at least 1 or arrays of shape (n_features,) or
-        (n_components, n_features).
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
-
-    Attributes
-    ----------
-    weights_ : ndarray of shape (n_components,)
-    probabilities_ : ndarray of shape (n_components, n_features)
-        p(x_d = 1 | component); may be exactly 0 or 1.
-    converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
-feature_names_in_ : see `GaussianMixture`
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from emfast import BernoulliMixture
-    >>> X = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1], [0, 0, 1, 1]])
-    >>> mixture = BernoulliMixture(2, random_state=0).fit(X)
-    >>> labels = mixture.predict(X)
-    >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
-    True
-    """
-
-    _parameter_constraints = {
-        **BaseMixture._parameter_constraints,
-        "probabilities_init": ["array-like", None],
-    }
-
-    _defining_attributes = ("weights_", "probabilities_")
-
-    def __init__(
-        self,
-        n_components=1,
-        *,
-        tol=1e-3,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        weights_init=None,
-        probabilities_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-    ):
-        self.n_components = n_components
-        self.tol = tol
-        self.max_iter = max_iter
-        self.n_init = n_init
-        self.init_params = init_params
-        self.restarts = restarts
-        self.random_state = random_state
-        self.n_threads = n_threads
-        self.weights_init = weights_init
-        self.probabilities_init = probabilities_init
-        self.fixed = fixed
-        self.prior = prior
-        self.assignment = assignment
-        self.accelerate = accelerate
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.verbose_interval = verbose_interval
-
-    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
-        return Bernoulli(fixed=fixed)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags

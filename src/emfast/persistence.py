@@ -20,12 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from emfast.discrete import (
-    BinomialMixture,
-    CategoricalMixture,
-    ExponentialMixture,
-    PoissonMixture,
-)
+from emfast.categorical import CategoricalMixture
 from emfast.emissions import (
     Bernoulli,
     Binomial,
@@ -45,8 +40,10 @@ from emfast.emissions.linear import RateEmission
 from emfast.emissions.product import ProductParameters
 from emfast.estimator import BaseMixture
 from emfast.mixed import Mixture
-from emfast.mixture import BernoulliMixture, GaussianMixture
+from emfast.mixture import GaussianMixture
+from emfast.probabilities import BernoulliMixture, BinomialMixture
 from emfast.problem import Model
+from emfast.rates import ExponentialMixture, PoissonMixture
 from emfast.restarts import Restart
 
 FORMAT = "emfast"

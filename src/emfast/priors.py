@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emfast.arguments import check_array_of, check_positive_definite
 from emfast.logarithms import log_above_floor
-from emfast.validation import check_array_of, check_positive_definite
 
 if TYPE_CHECKING:
     from emfast.emissions.covariances import CovarianceStructure

@@ -22,12 +22,12 @@ import numpy as np
 from scipy.special import xlogy
 from sklearn.base import clone
 
+from emfast.arguments import check_sample_weight
 from emfast.data import Batch
-from emfast.discrete import BinomialMixture, OutOf
 from emfast.estimator import BaseMixture
 from emfast.inference import FittedMixture
 from emfast.labels import Labels
-from emfast.validation import check_sample_weight
+from emfast.probabilities import BinomialMixture, OutOf
 
 # Numbers of responsibilities that are worked on at a time.
 CHUNK_NUMBERS = 2**20

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from emfast.arguments import check_distributions, check_of_components
 from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kind
 from emfast.emissions.linear import START_SHRINKAGE
 from emfast.known import Known, filled
@@ -23,7 +24,7 @@ from emfast.logarithms import log_above_floor, log_ratios
 from emfast.priors import Dirichlet, check_concentrations, is_sequence
 from emfast.rows import as_points
 from emfast.statistics import pooled, starved
-from emfast.validation import check_columns, check_distributions, check_of_components, column_called
+from emfast.validation import check_columns, column_called
 
 
 @dataclass(frozen=True, eq=False)

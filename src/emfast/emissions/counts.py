@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from emfast.arguments import check_trials
 from emfast.emissions.base import ConditionalMeans, FlatTotal
 from emfast.emissions.linear import (
     LinearEmission,
@@ -23,7 +24,7 @@ from emfast.emissions.linear import (
 from emfast.logarithms import log_above_floor
 from emfast.rows import RowsWithTrials, SparseRows, column_means
 from emfast.statistics import Statistics
-from emfast.validation import check_counts, check_trials, check_within_trials
+from emfast.validation import check_counts, check_within_trials
 
 
 @dataclass(frozen=True, eq=False)

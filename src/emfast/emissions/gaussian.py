@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from emfast.arguments import check_array_of, check_of_components, check_positive_definite
 from emfast.emissions.base import Emission, FlatTotal, refuse_another_kind
 from emfast.emissions.covariances import (
     EPSILON,
@@ -41,14 +42,7 @@ from emfast.priors import (
 )
 from emfast.rows import as_points
 from emfast.statistics import STARVED, Statistics, starved
-from emfast.validation import (
-    check_array_of,
-    check_of_components,
-    check_positive_definite,
-    check_rows,
-    check_squares,
-    column_ranges,
-)
+from emfast.validation import check_rows, check_squares, column_ranges
 
 COVARIANCE_TYPES = tuple(STRUCTURES)
 

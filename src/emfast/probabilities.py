@@ -1,74 +1,55 @@
-"""Mixtures of categories and counts, and of waiting times, which have rates as counts have."""
+"""Mixtures of features with probabilities: yes or no, and successes out of some trials."""
 
 from copy import copy
 from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions
 
+from emfast.arguments import check_trials
 from emfast.columns import column_values
 from emfast.data import Batch
-from emfast.emissions.categorical import Categorical, CategoricalParameters
-from emfast.emissions.counts import Binomial, Poisson
-from emfast.emissions.exponential import Exponential
+from emfast.emissions.bernoulli import Bernoulli
+from emfast.emissions.counts import Binomial
 from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
-from emfast.levels import decode_levels
 from emfast.one_parameter import OneParameterMixture
 from emfast.rows import RowsWithTrials
-from emfast.validation import (
-    check_columns,
-    check_counts,
-    check_trials,
-    check_within_trials,
-)
+from emfast.validation import check_counts, check_within_trials
 
 
-class CategoricalMixture(BaseMixture):
-    """Mixture of independent categorical features: latent class analysis.
+class BernoulliMixture(OneParameterMixture):
+    """Mixture of independent binary features: latent class analysis of yes/no items.
 
     Parameters
     ----------
     n_components : int, default=1
-    categories : "auto" or list of array-like, default="auto"
-        The values of every column. "auto" takes those of the data, sorted, or for columns of a
-        categorical dtype its categories in their order.
     tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
     weights_init : array-like of shape (n_components,) or "equal", optional
-    probabilities_init : list of array-like of shape (n_components, levels), optional
-        One for every column, whose rows sum to 1. Each may be a list with None for components that
-        are not given.
+    probabilities_init : array-like of shape (n_components, n_features), optional
+        As `weights_init`, it may be a list with None for components that are not given.
     fixed : collection of {"weights", "probabilities"}, or mapping of them, optional
         What is known: see `GaussianMixture`.
     prior : mapping, optional
-        "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": the
-        concentration of Dirichlet distributions of the levels, at least 1; a number, or for every
-        feature a number or an array of shape (levels,).
+        "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
+        Beta distributions, numbers of at least 1 or arrays of shape (n_features,) or
+        (n_components, n_features).
     assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
 
     Attributes
     ----------
     weights_ : ndarray of shape (n_components,)
-    probabilities_ : list of ndarray of shape (n_components, levels)
-        For every column p(x_d = category | component); may be exactly 0 or 1.
-    categories_ : list of ndarray of shape (levels,)
+    probabilities_ : ndarray of shape (n_components, n_features)
+        p(x_d = 1 | component); may be exactly 0 or 1.
     converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
 feature_names_in_ : see `GaussianMixture`
 
-    Notes
-    -----
-    X is an array or a data frame with a column for every feature: integers from 0 on, strings,
-    booleans or a categorical dtype. None, NaN and pandas.NA are missing, and left out of the
-    likelihood of their row. A value that was not among the data that were fitted is an error.
-
     Examples
     --------
-    >>> from emfast import CategoricalMixture
-    >>> X = [["red", "round"], ["red", "round"], ["blue", "flat"], ["blue", None]]
-    >>> mixture = CategoricalMixture(2, random_state=0).fit(X)
-    >>> [categories.tolist() for categories in mixture.categories_]
-    [['blue', 'red'], ['flat', 'round']]
+    >>> import numpy as np
+    >>> from emfast import BernoulliMixture
+    >>> X = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1], [0, 0, 1, 1]])
+    >>> mixture = BernoulliMixture(2, random_state=0).fit(X)
     >>> labels = mixture.predict(X)
     >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
     True
@@ -76,8 +57,7 @@ feature_names_in_ : see `GaussianMixture`
 
     _parameter_constraints = {
         **BaseMixture._parameter_constraints,
-        "categories": [StrOptions({"auto"}), list, tuple],
-        "probabilities_init": [list, tuple, None],
+        "probabilities_init": ["array-like", None],
     }
 
     _defining_attributes = ("weights_", "probabilities_")
@@ -86,7 +66,6 @@ feature_names_in_ : see `GaussianMixture`
         self,
         n_components=1,
         *,
-        categories="auto",
         tol=1e-3,
         max_iter=100,
         n_init=1,
@@ -105,7 +84,6 @@ feature_names_in_ : see `GaussianMixture`
         verbose_interval=10,
     ):
         self.n_components = n_components
-        self.categories = categories
         self.tol = tol
         self.max_iter = max_iter
         self.n_init = n_init
@@ -123,193 +101,13 @@ feature_names_in_ : see `GaussianMixture`
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Categorical:
-        return Categorical(getattr(self, "categories_", self.categories), fixed=fixed)
-
-    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
-        if not reset:
-            return super()._validate_rows(X, reset=False)
-        X = check_columns(self, X, reset=True)
-        codes, missing, emission = Categorical(self.categories).learn(X, self._called)
-        self.categories_ = emission.categories
-        return Batch(codes, missing=missing)
-
-    def _as_columns(self, drawn: list[np.ndarray]) -> np.ndarray:
-        return decode_levels(np.vstack(drawn), self.categories_)
-
-    def _settable(self, X: Any, batch: Batch) -> Any:
-        return check_columns(self, X, reset=False)
-
-    def _decoded(self, column: int, values: np.ndarray) -> np.ndarray:
-        return self.categories_[column][values]
-
-    def _tell_of_columns(self, mixture: "CategoricalMixture", own: np.ndarray) -> None:
-        mixture.categories = Categorical(self.categories).of_columns(own).categories
-        mixture.categories_ = Categorical(self.categories_).of_columns(own).categories
-
-    def _attributes(self, parameters: CategoricalParameters) -> dict[str, Any]:
-        return {"probabilities_": parameters.by_feature}
-
-    def _parameters_of_attributes(self) -> CategoricalParameters:
-        p = np.hstack([np.asarray(each, np.float64) for each in self.probabilities_])
-        return CategoricalParameters(p, self._emission().levels)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        return tags
-
-
-class RatesMixture(OneParameterMixture):
-    """What mixtures with a rate for every component and feature share."""
-
-    _parameter_constraints = {
-        **BaseMixture._parameter_constraints,
-        "rates_init": ["array-like", None],
-    }
-
-    _defining_attributes = ("weights_", "rates_")
-
-    def __init__(
-        self,
-        n_components=1,
-        *,
-        tol=1e-3,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        weights_init=None,
-        rates_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-    ):
-        self.n_components = n_components
-        self.tol = tol
-        self.max_iter = max_iter
-        self.n_init = n_init
-        self.init_params = init_params
-        self.restarts = restarts
-        self.random_state = random_state
-        self.n_threads = n_threads
-        self.weights_init = weights_init
-        self.rates_init = rates_init
-        self.fixed = fixed
-        self.prior = prior
-        self.assignment = assignment
-        self.accelerate = accelerate
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.verbose_interval = verbose_interval
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.positive_only = True
-        return tags
-
-
-class PoissonMixture(RatesMixture):
-    """Mixture of independent counts without a bound.
-
-    Parameters
-    ----------
-    n_components : int, default=1
-    tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
-    weights_init : array-like of shape (n_components,) or "equal", optional
-    rates_init : array-like of shape (n_components, n_features), optional
-        As `weights_init`, it may be a list with None for components that are not given.
-    fixed : collection of {"weights", "rates"}, or mapping of them, optional
-        What is known: see `GaussianMixture`.
-    prior : mapping, optional
-        "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
-        Gamma distributions, a shape of at least 1; numbers or arrays of shape (n_features,) or
-        (n_components, n_features).
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
-
-    Attributes
-    ----------
-    weights_ : ndarray of shape (n_components,)
-    rates_ : ndarray of shape (n_components, n_features)
-        Mean counts; may be exactly 0.
-    converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
-feature_names_in_ : see `GaussianMixture`
-
-    Notes
-    -----
-    X holds counts: whole numbers from 0 on. NaN is missing, and left out of the likelihood of its
-    row. A sparse matrix is taken as it is: only counts that are stored cost time.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from emfast import PoissonMixture
-    >>> X = np.array([[0, 9], [1, 8], [0, 11], [7, 0], [9, 1], [8, 0]])
-    >>> mixture = PoissonMixture(2, random_state=0).fit(X)
-    >>> sorted(mixture.rates_[:, 0].round(1).tolist())
-    [0.3, 8.0]
-    """
-
-    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Poisson:
-        return Poisson(fixed=fixed)
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
+        return Bernoulli(fixed=fixed)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-class ExponentialMixture(RatesMixture):
-    """Mixture of independent waiting times, each exponentially distributed.
-
-    Parameters
-    ----------
-    n_components : int, default=1
-    tol, max_iter, n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
-    weights_init : array-like of shape (n_components,) or "equal", optional
-    rates_init : array-like of shape (n_components, n_features), optional
-        Positive. As `weights_init`, it may be a list with None for components that are not given.
-    fixed : collection of {"weights", "rates"}, or mapping of them, optional
-        What is known: see `GaussianMixture`.
-    prior : mapping, optional
-        "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
-        Gamma distributions as of `PoissonMixture`.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
-
-    Attributes
-    ----------
-    weights_ : ndarray of shape (n_components,)
-    rates_ : ndarray of shape (n_components, n_features)
-        One over the mean waiting times, in one over the units of X.
-    converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
-feature_names_in_ : see `GaussianMixture`
-
-    Notes
-    -----
-    X holds numbers from 0 on, of density rate exp(-rate x). NaN is missing, and left out of the
-    likelihood of its row. The likelihood has no maximum where rows that are exactly 0 in some
-    column can have a component of their own; a start that ends there is degenerate, as
-    `GaussianMixture` says, and a prior of positive rate avoids it.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from emfast import ExponentialMixture
-    >>> X = np.random.default_rng(0).exponential([[1.0], [50.0]], (2, 1000)).reshape(-1, 1)
-    >>> mixture = ExponentialMixture(2, tol=1e-6, random_state=0).fit(X)
-    >>> sorted((1 / mixture.rates_).ravel().round().tolist())
-    [1.0, 51.0]
-    """
-
-    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Exponential:
-        return Exponential(fixed=fixed)
 
 
 class OutOf(NamedTuple):
