@@ -17,7 +17,7 @@ from families import (
     instruction_set,
     over_instruction_sets,
 )
-from iterations import OF_WEIGHTS, maximised, prior_of, responsibilities
+from one_iteration import OF_WEIGHTS, maximised, prior_of, responsibilities
 
 TYPES = ("full", "tied", "diag", "spherical")
 

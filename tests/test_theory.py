@@ -31,7 +31,7 @@ from families import (
     setting,
     shapes,
 )
-from iterations import prior_of
+from one_iteration import prior_of
 
 over_types = pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
 

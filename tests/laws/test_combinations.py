@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import oracle
 from emfast import repeats
 from families import FAMILIES, Shape, another_model, fit, fitted, over_families, setting
-from iterations import OF_WEIGHTS, maximised, prior_of, responsibilities
+from one_iteration import OF_WEIGHTS, maximised, prior_of, responsibilities
 
 K, D, N = 3, 4, 320
 FIRST = np.arange(K) == 0
