@@ -5,7 +5,7 @@ arguments that give its starting values, and the attributes that show its parame
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -25,7 +25,7 @@ from emfast.exceptions import (
     StarvedComponentWarning,
 )
 from emfast.features import MixtureOfFeatures
-from emfast.initialize import INIT_PARAMS, start_model, start_size
+from emfast.initialize import INIT_PARAMS, NO_TRIALS, Trials, start_model, start_size
 from emfast.known import check_known_values, given_as_a_whole
 from emfast.labels import encode_labels
 from emfast.latent import Latent
@@ -46,11 +46,11 @@ REFINEMENT = 0.01
 REFINEMENT_OF_MANY = 0.05
 REFINEMENT_ITER = 10
 
-# What is tried on the first subsample besides the way a start is to begin: k-means finds clusters,
-# and rows drawn at random the components of one cluster. In a race the starts differ anyway, and
-# nothing else is tried where their first subsamples together are many of the rows.
-TRIALS = ("random_from_data", "kmeans") * 3 + ("random_from_data",)
-RACE_TRIALS = ("k-means++", "random_from_data", "k-means++")
+# What is tried on part of the first subsample besides the way a start is to begin: k-means finds
+# clusters, and rows drawn at random the components of one cluster. In a race the starts differ
+# anyway, and nothing else is tried where their first subsamples together are many of the rows.
+TRIALS = Trials(("random_from_data", "kmeans") * 3 + ("random_from_data",), 1 / 3)
+RACE_TRIALS = Trials(("k-means++", "random_from_data", "k-means++"), 1 / 2)
 RACE_TRIALS_SHARE = 1 / 4
 
 # How starts begin on subsamples of many rows, in turn.
@@ -325,7 +325,7 @@ class BaseMixture(MixtureOfFeatures):
         race: bool,
     ) -> Model:
         random_state, n_components = check_random_state(restart.seed), int(self.n_components)
-        trials: Sequence[str] = ()
+        trials = NO_TRIALS
         if subsamples:
             trials = self._trials(problem, subsamples[0], restart.init_params, race)
             problem = subsamples[0]
@@ -344,14 +344,14 @@ class BaseMixture(MixtureOfFeatures):
 
     def _trials(
         self, problem: MixtureProblem, first: MixtureProblem, init_params: str, race: bool
-    ) -> Sequence[str]:
-        """The kinds of starts that are tried for each, on the first subsample."""
-        others = RACE_TRIALS if race else TRIALS
+    ) -> Trials:
+        """What is tried for each start, on the first subsample."""
+        others, share = RACE_TRIALS if race else TRIALS
         if race and self.n_init * first.source.n_rows > RACE_TRIALS_SHARE * problem.source.n_rows:
             others = ()
         if (self.init_params if race else init_params) != "kmeans":
             others = [init_params] * len(others)
-        return [init_params, *others]
+        return Trials((init_params, *others), share)
 
     def _refine(self, problem: MixtureProblem, trace: em.Trace, number: int) -> em.Trace:
         """Go on from where a start has converged, within `max_iter`, to a finer tolerance."""

@@ -6,6 +6,7 @@ form as for labelled data. For many rows a subsample is assigned.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,10 +30,8 @@ SHORT_RUN_PARAMS = ("random_from_data", "k-means++", "neighbourhood", "random")
 SHORT_RUN_ITER = 30
 SHORT_RUN_TOL = 1e-4
 
-# Iterations that tell starts of one kind apart on a subsample, where the best goes on, and the part
-# of its rows that is enough for it.
+# Iterations that tell starts apart on a subsample, where the best goes on.
 TRIAL_ITER = 10
-TRIAL_SHARE = 1 / 2
 
 # With fewer rows for each parameter, EM of a simpler emission finds components more often, and EM
 # soon fits what only these rows have.
@@ -46,6 +45,22 @@ START_ROWS_PER_MEAN = 20
 LLOYD_STEPS = 5
 
 
+class Trials(NamedTuple):
+    """What is tried, to begin with the best.
+
+    Attributes
+    ----------
+    kinds : sequence of `INIT_PARAMS`
+    share : float, the part of the rows that is enough for it
+    """
+
+    kinds: Sequence[str] = ()
+    share: float = 1.0
+
+
+NO_TRIALS = Trials()
+
+
 def start_size(n_components: int, n_features: int) -> int:
     """How many rows are enough to start from."""
     return max(START_ROWS, START_ROWS_PER_MEAN * n_components * min(n_features, 50))
@@ -57,7 +72,7 @@ def start_model(
     init_params: str,
     given: dict[str, np.ndarray],
     random_state: np.random.RandomState,
-    trials: Sequence[str] = (),
+    trials: Trials = NO_TRIALS,
     simpler: Emission | None = None,
 ) -> Model:
     """A model to start from: what is given, and the rest from rows assigned to components.
@@ -72,7 +87,7 @@ def start_model(
         Where the locations of components are given, rows go to the nearest; `init_params` is not
         used. Components whose location is not given are spread over the rows as by k-means++.
     random_state : RandomState
-    trials : sequence of `INIT_PARAMS`, default=()
+    trials : Trials, optional
         Kinds of starts that are tried by a few iterations of EM; the best goes on. One alone is
         tried only with what is `simpler`.
     simpler : Emission, optional
@@ -88,11 +103,11 @@ def start_model(
         model = _best_short_run(
             problem, n_components, SHORT_RUN_PARAMS, SHORT_RUN_ITER, random_state
         )
-    elif trials and simpler is not None and not given and is_scarce(problem, n_components):
+    elif trials.kinds and simpler is not None and not given and is_scarce(problem, n_components):
         # A simpler emission finds components that are clusters, if any.
-        kinds = [init_params] * len(trials)
-        model = _start_by_simpler(problem, simpler, n_components, kinds, random_state)
-    elif not located and len(trials) > 1:
+        trials = trials._replace(kinds=[init_params] * len(trials.kinds))
+        model = _start_by_simpler(problem, simpler, n_components, trials, random_state)
+    elif not located and len(trials.kinds) > 1:
         model = _best_trial(problem, n_components, trials, random_state)
     else:
         model = _assigned_start(problem, n_components, init_params, located, random_state)
@@ -108,13 +123,13 @@ def is_scarce(problem: MixtureProblem, n_components: int) -> bool:
 def _best_trial(
     problem: MixtureProblem,
     n_components: int,
-    kinds: Sequence[str],
+    trials: Trials,
     random_state: np.random.RandomState,
 ) -> Model:
     """The best of short runs on some of the rows."""
-    n_rows = int(TRIAL_SHARE * problem.source.n_rows)
+    n_rows = int(trials.share * problem.source.n_rows)
     trial = problem.on(problem.source.sample(n_rows, n_components, random_state))
-    return _best_short_run(trial, n_components, kinds, TRIAL_ITER, random_state)
+    return _best_short_run(trial, n_components, trials.kinds, TRIAL_ITER, random_state)
 
 
 def _best_short_run(
@@ -152,14 +167,14 @@ def _start_by_simpler(
     problem: MixtureProblem,
     simpler: Emission,
     n_components: int,
-    kinds: Sequence[str],
+    trials: Trials,
     random_state: np.random.RandomState,
 ) -> Model:
     """The model of rows that go where the best short run of a simpler emission sends them.
 
     Many parameters on few rows fit whatever components they begin with, and never leave them.
     """
-    best = _best_trial(replace(problem, emission=simpler), n_components, kinds, random_state)
+    best = _best_trial(replace(problem, emission=simpler), n_components, trials, random_state)
     batch = problem.source.batch
     assignment = np.empty(batch.n_rows, np.intp)
     posterior(problem.latent, simpler, best, batch, problem.n_threads, assignments=assignment)
