@@ -12,7 +12,7 @@ race
     one, on data with overlapping components, over seeds: least, quartiles and most of the
     differences of the log-likelihoods per row, the share of them above -1e-4, and the median cost
     of a race and of ten full starts, in single starts. Cost is seconds, and rows that the kernels
-    went over, whatever was computed of them; k-means is in the seconds alone.
+    went over, whatever was computed of them.
 small
     How many of 20 seeds reach the best optimum known that no degenerate component explains, with
     ten starts, default `tol` and as many iterations as they need.

@@ -36,13 +36,13 @@ class GaussianMixture(BaseMixture):
     init_params : {"kmeans", "k-means++", "random", "random_from_data", "neighbourhood", \
 "short_em"}, default="kmeans"
         How rows are assigned to components at the start; for many rows, a subsample of them.
-        On a subsample the best of four such starts after a few iterations of EM goes on; in a race
-        those tried besides are of cheaper kinds, or none. "neighbourhood" gives one component the
-        rows nearest to one drawn at random, and the others those nearest to k-means++ centres;
-        "short_em" is the best of four short runs of EM, from the other kinds but "kmeans". Of
-        several "kmeans" starts, all but the first are "short_em", because k-means tends to lead to
-        the same maximum every time; with many rows k-means takes turns with "k-means++" and
-        "random_from_data".
+        On a subsample the best of eight starts after a few iterations of EM goes on, of this kind,
+        or for "kmeans" half of them "random_from_data"; in a race there are four, or one.
+        "neighbourhood" gives one component the rows nearest to one drawn at random, and the others
+        those nearest to k-means++ centres; "short_em" is the best of four short runs of EM, from
+        the other kinds but "kmeans". Of several "kmeans" starts, all but the first are "short_em",
+        because k-means tends to lead to the same maximum every time; with many rows k-means takes
+        turns with "k-means++" and "random_from_data".
     restarts : {"auto", "full", "race"}, default="auto"
         How starts share the work. "full" runs each on all rows. In a "race" all run on a subsample,
         the better third goes on to a larger one, and so on; only the winner sees all rows, so that
