@@ -131,6 +131,7 @@ def test_same_bits_for_any_threads(covariance_type, assignment):
         GaussianMixture(
             3, covariance_type=covariance_type, noise=True, assignment=assignment, random_state=0,
             n_threads=threads, max_iter=5, tol=0,
+            init_params="k-means++",
         ).fit(X)
         for threads in (1, 3)
     ]  # fmt: skip
@@ -533,3 +534,20 @@ def test_objective_never_falls_whatever_is_known(covariance_type, dtype, holes, 
     rounding = {np.float64: 1e-11, np.float32: 1e-5}[dtype] * np.abs(mixture.lower_bound_)
     assert np.all(np.diff(mixture.lower_bounds_) > -rounding)
     assert mixture.lower_bound_ > mixture.lower_bounds_[0]
+
+
+def blobs_among_outliers(n, n_outliers, box):
+    rng = np.random.default_rng(5)
+    blobs = [rng.normal(centre, 1, (n, 2)) for centre in (0, 5)]
+    return np.vstack([*blobs, rng.uniform(-box, box, (n_outliers, 2))])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("n", "n_outliers", "box"), [(500, 30, 60), (500, 200, 30), (40_000, 4000, 60)]
+)
+def test_one_start_leaves_outliers_to_noise(n, n_outliers, box, seed):
+    X = blobs_among_outliers(n, n_outliers, box)
+    mixture = GaussianMixture(2, noise=True, random_state=seed).fit(X)
+    assert_allclose(mixture.means_[mixture.means_[:, 0].argsort()], [[0, 0], [5, 5]], atol=0.25)
+    assert_allclose(mixture.noise_weight_, n_outliers / len(X), rtol=0.15)

@@ -312,8 +312,13 @@ class BaseMixture(MixtureOfFeatures):
 
     def _init_params(self, number: int, subsampled: bool) -> str:
         """How a start begins; those after the first differ in kind, where it is k-means."""
-        if number == 0 or self.init_params != "kmeans":
+        if self.init_params != "kmeans":
             return self.init_params
+        if number == 0:
+            if not self._has_noise:
+                return "kmeans"
+            # Outliers would be clusters of their own.
+            return "neighbourhood" if subsampled else "short_em"
         return SUBSAMPLE_PARAMS[number % len(SUBSAMPLE_PARAMS)] if subsampled else "short_em"
 
     def _start(

@@ -42,7 +42,8 @@ class GaussianMixture(BaseMixture):
         those nearest to k-means++ centres; "short_em" is the best of four short runs of EM, from
         the other kinds but "kmeans". Of several "kmeans" starts, all but the first are "short_em",
         because k-means tends to lead to the same maximum every time; with many rows k-means takes
-        turns with "k-means++" and "random_from_data".
+        turns with "k-means++" and "random_from_data". With `noise` the first is not k-means either,
+        which takes outliers for clusters, but "short_em", or with many rows "neighbourhood".
     restarts : {"auto", "full", "race"}, default="auto"
         How starts share the work. "full" runs each on all rows. In a "race" all run on a subsample,
         the better third goes on to a larger one, and so on; only the winner sees all rows, so that
