@@ -50,7 +50,7 @@ class SingleThreadedBlas:
         cls = type(self)
         with cls._lock:
             if cls._users == 0:
-                cls._before = _limit("blas", 1)
+                cls._before = _limit(1)
             cls._users += 1
 
     def __exit__(self, *error: object) -> None:
@@ -64,9 +64,9 @@ class SingleThreadedBlas:
 # `ThreadpoolController.limit` does the same, and asks every library for all there is to know.
 
 
-def _limit(user_api: str, n_threads: int) -> list[tuple[LibController, int]]:
-    """Set the threads of every library of a kind; what they were before."""
-    before = [(library, library.get_num_threads()) for library in _libraries(user_api)]
+def _limit(n_threads: int) -> list[tuple[LibController, int]]:
+    """Set the threads of every BLAS; what they were before."""
+    before = [(library, library.get_num_threads()) for library in _libraries()]
     for library, _ in before:
         library.set_num_threads(n_threads)
     return before
@@ -77,6 +77,6 @@ def _restore(before: list[tuple[LibController, int]]) -> None:
         library.set_num_threads(n_threads)
 
 
-@lru_cache(maxsize=2)
-def _libraries(user_api: str) -> list[LibController]:
-    return ThreadpoolController().select(user_api=user_api).lib_controllers
+@lru_cache(maxsize=1)
+def _libraries() -> list[LibController]:
+    return ThreadpoolController().select(user_api="blas").lib_controllers
