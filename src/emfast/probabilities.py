@@ -227,41 +227,41 @@ feature_names_in_ : see `GaussianMixture`
         -------
         self : object
         """
-        return super().fit(_out_of(X, n_trials), labels=labels, sample_weight=sample_weight)
+        return super().fit(out_of(X, n_trials), labels=labels, sample_weight=sample_weight)
 
     def fit_predict(self, X, y=None, *, labels=None, sample_weight=None, n_trials=None):
         """Fit, then give each row's most probable component, its label included: see `fit`."""
-        rows = _out_of(X, n_trials)
+        rows = out_of(X, n_trials)
         return super().fit_predict(rows, labels=labels, sample_weight=sample_weight)
 
     def score_samples(self, X, *, labels=None, n_trials=None):
         """Log-likelihood of every row; `n_trials` as in `fit`."""
-        return super().score_samples(_out_of(X, n_trials), labels=labels)
+        return super().score_samples(out_of(X, n_trials), labels=labels)
 
     def score(self, X, y=None, sample_weight=None, *, labels=None, n_trials=None):
         """Mean log-likelihood of the rows, in nats; `n_trials` as in `fit`."""
-        rows = _out_of(X, n_trials)
+        rows = out_of(X, n_trials)
         return super().score(rows, sample_weight=sample_weight, labels=labels)
 
     def predict_proba(self, X, *, labels=None, n_trials=None):
         """The probability of every component given the row; `n_trials` as in `fit`."""
-        return super().predict_proba(_out_of(X, n_trials), labels=labels)
+        return super().predict_proba(out_of(X, n_trials), labels=labels)
 
     def predict(self, X, *, n_trials=None):
         """The most probable component of every row; `n_trials` as in `fit`."""
-        return super().predict(_out_of(X, n_trials))
+        return super().predict(out_of(X, n_trials))
 
     def bic(self, X, *, sample_weight=None, n_trials=None):
         """Bayesian information criterion, the lower the better; `n_trials` as in `fit`."""
-        return super().bic(_out_of(X, n_trials), sample_weight=sample_weight)
+        return super().bic(out_of(X, n_trials), sample_weight=sample_weight)
 
     def aic(self, X, *, sample_weight=None, n_trials=None):
         """Akaike information criterion, the lower the better; `n_trials` as in `fit`."""
-        return super().aic(_out_of(X, n_trials), sample_weight=sample_weight)
+        return super().aic(out_of(X, n_trials), sample_weight=sample_weight)
 
     def icl(self, X, *, sample_weight=None, n_trials=None):
         """Integrated completed likelihood, the lower the better; `n_trials` as in `fit`."""
-        return super().icl(_out_of(X, n_trials), sample_weight=sample_weight)
+        return super().icl(out_of(X, n_trials), sample_weight=sample_weight)
 
     def impute(self, X, *, labels=None, n_trials=None):
         """X with the mean of every missing count; `n_trials` as in `fit`, missing counts included.
@@ -275,7 +275,7 @@ feature_names_in_ : see `GaussianMixture`
         -------
         array or table, as X is, of shape (n_samples, n_features)
         """
-        return super().impute(_out_of(X, n_trials), labels=labels)
+        return super().impute(out_of(X, n_trials), labels=labels)
 
     def conditional(self, given, *, n_trials=None):
         """The mixture of the other features, where some have known counts.
@@ -338,5 +338,6 @@ feature_names_in_ : see `GaussianMixture`
         return tags
 
 
-def _out_of(X: Any, n_trials: Any) -> Any:
+def out_of(X: Any, n_trials: Any) -> Any:
+    """Rows with the trials that their counts are out of, if these are given."""
     return X if n_trials is None else OutOf(X, n_trials)

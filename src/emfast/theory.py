@@ -27,7 +27,7 @@ from emfast.data import Batch
 from emfast.estimator import BaseMixture
 from emfast.inference import FittedMixture
 from emfast.labels import Labels
-from emfast.probabilities import BinomialMixture, OutOf
+from emfast.probabilities import BinomialMixture, out_of
 
 # Numbers of responsibilities that are worked on at a time.
 CHUNK_NUMBERS = 2**20
@@ -300,15 +300,13 @@ def iterations(estimator, X, n_iter, *, sample_weight=None, labels=None, n_trial
 
 
 def with_trials(model: FittedMixture, X: Any, n_trials: Any) -> Any:
-    """Rows with the trials that their counts are out of, if these are given."""
-    if n_trials is None:
-        return X
-    if not isinstance(model, BinomialMixture):
+    """Rows with trials of their own, which only one kind of mixture has."""
+    if n_trials is not None and not isinstance(model, BinomialMixture):
         raise TypeError(
             f"n_trials: found an argument for {type(model).__name__}; expected None, for only "
             "BinomialMixture has trials"
         )
-    return OutOf(X, n_trials)
+    return out_of(X, n_trials)
 
 
 def check_mixture(estimator: Any) -> None:
