@@ -17,7 +17,7 @@ from emfast.exceptions import SingularComponentError
 from emfast.kmeans import KMeans, spread, squared_distances
 from emfast.known import components_given
 from emfast.labels import Labels
-from emfast.problem import MixtureProblem, Model, expectation, posterior
+from emfast.problem import MixtureProblem, Model, expectation
 from emfast.rows import as_numbers, take
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")
@@ -174,11 +174,9 @@ def _start_by_simpler(
 
     Many parameters on few rows fit whatever components they begin with, and never leave them.
     """
-    best = _best_trial(replace(problem, emission=simpler), n_components, trials, random_state)
-    batch = problem.source.batch
-    assignment = np.empty(batch.n_rows, np.intp)
-    posterior(problem.latent, simpler, best, batch, problem.n_threads, assignments=assignment)
-    return _model_from(problem, n_components, assignment.astype(np.int32), random_state)
+    trial = replace(problem, emission=simpler)
+    best = _best_trial(trial, n_components, trials, random_state)
+    return _model_from(problem, n_components, trial.assignments(best), random_state)
 
 
 def _assigned_start(

@@ -17,7 +17,7 @@ from emfast.data import ArraySource, Batch
 from emfast.emissions.gaussian import Gaussian
 from emfast.known import components_given
 from emfast.latent.mixture import MixtureWeights
-from emfast.problem import MixtureProblem, Model, posterior
+from emfast.problem import MixtureProblem, Model
 
 # Rows that are enough to draw centres from, and so many for each of them.
 SPREAD_ROWS = 1_000
@@ -47,17 +47,7 @@ class KMeans:
 
     def nearest(self, centres: np.ndarray) -> np.ndarray:
         """The centre of every point, of shape (n_rows,), int32."""
-        problem, batch = self.problem, self.problem.source.batch
-        found = np.empty(batch.n_rows, np.intp)
-        posterior(
-            problem.latent,
-            problem.emission,
-            self._model(centres),
-            batch,
-            problem.n_threads,
-            assignments=found,
-        )
-        return found.astype(np.int32)
+        return self.problem.assignments(self._model(centres))
 
     def _model(self, centres: np.ndarray) -> Model:
         K = len(centres)

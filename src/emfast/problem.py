@@ -277,6 +277,15 @@ class MixtureProblem:
         log_prior = self.latent.log_prior(model.latent) + self.emission.log_prior(model.emission)
         return float((statistics.log_likelihood + log_prior) / statistics.weight)
 
+    def assignments(self, model: Model) -> np.ndarray:
+        """The most probable component of every row that its label allows, (n_rows,), int32."""
+        parts = []
+        for batch in self.source:
+            found = np.empty(batch.n_rows, np.intp)
+            posterior(self.latent, self.emission, model, batch, self.n_threads, assignments=found)
+            parts.append(found.astype(np.int32))
+        return np.concatenate(parts)
+
     def starved(self, statistics: Statistics, model: Model) -> list[int]:
         """Components of the emission that have lost all their rows."""
         gone = starved(statistics.counts)[: len(self.latent.weights(model.latent))]
