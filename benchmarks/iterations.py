@@ -7,7 +7,7 @@ import numpy as np
 
 from emfast.data import ArraySource, Batch
 from emfast.latent import MixtureWeights
-from emfast.problem import MixtureProblem, Model
+from emfast.problem import GridProblem, Model
 from emfast.threads import SingleThreadedBlas
 from workloads import Workload
 
@@ -32,14 +32,14 @@ class Times:
 
 def problem_of(
     workload: Workload, X: np.ndarray, start: tuple[np.ndarray, ...], n_threads: int
-) -> tuple[MixtureProblem, Model]:
+) -> tuple[GridProblem, Model]:
     """A workload as the driver takes it."""
     emission, model = workload.emission_and_model(start)
-    return MixtureProblem(MixtureWeights(), emission, ArraySource(Batch(X)), n_threads), model
+    return GridProblem(MixtureWeights(), emission, ArraySource(Batch(X)), n_threads), model
 
 
 def time_iterations(
-    problem: MixtureProblem, model: Model, times: Times, *, seconds: float, least: int = 3
+    problem: GridProblem, model: Model, times: Times, *, seconds: float, least: int = 3
 ) -> Times:
     """Repeat one iteration from `model` for about `seconds`, at least `least` times.
 
@@ -55,7 +55,7 @@ def time_iterations(
     return times
 
 
-def _iteration(problem: MixtureProblem, model: Model, times: Times) -> None:
+def _iteration(problem: GridProblem, model: Model, times: Times) -> None:
     began = time.perf_counter()
     statistics = problem.estep(model)
     between = time.perf_counter()

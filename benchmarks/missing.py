@@ -16,7 +16,7 @@ import numpy as np
 
 from emfast import em
 from emfast.data import ArraySource, Batch
-from emfast.problem import MixtureProblem, Model
+from emfast.problem import GridProblem, Model
 from iterations import Times, problem_of, time_iterations
 from measure import environment, pin, print_environment, write_json
 from peers import stepmix
@@ -59,7 +59,7 @@ def patterns(X: np.ndarray, rate: float) -> dict[str, np.ndarray]:
     }
 
 
-def cases(row: Row, threads: int) -> dict[str, tuple[MixtureProblem, Model]]:
+def cases(row: Row, threads: int) -> dict[str, tuple[GridProblem, Model]]:
     """The problem without missing entries, and with them in several ways, from one start."""
     X = row.workload.rows()
     complete, model = problem_of(row.workload, X, row.workload.start(X), threads)
@@ -84,7 +84,7 @@ def measure(row: Row, threads: int, seconds: float) -> tuple[dict[str, dict], di
 
 
 def beside_stepmix(
-    workload: Workload, problem: MixtureProblem, model: Model, least_ms: float
+    workload: Workload, problem: GridProblem, model: Model, least_ms: float
 ) -> dict[str, float] | None:
     """Its time and log-likelihood from the same start; None if it is not there or has no model."""
     if find_spec("stepmix") is None:

@@ -30,7 +30,7 @@ from emfast.emissions import Bernoulli, Gaussian
 from emfast.emissions.bernoulli import BernoulliParameters
 from emfast.labels import Labels
 from emfast.latent import MixtureWeights
-from emfast.problem import MixtureProblem, Model, expectation, posterior
+from emfast.problem import GridProblem, Model, expectation, posterior
 from emfast.rows import SparseRows
 
 
@@ -535,7 +535,7 @@ def outputs(family, model, X, *, weights=None, labels=None, threads=1):
 def problem(family, X, *, weights=None, labels=None, threads=1, regular=1e-3):
     batch = family.batch(X, weights, labels)
     emission = emission_of(family, X, regular)
-    return MixtureProblem(MixtureWeights(), emission, ArraySource(batch), threads)
+    return GridProblem(MixtureWeights(), emission, ArraySource(batch), threads)
 
 
 def fit(family, X, start, *, labels=None, sample_weight=None, regular=1e-3, **arguments):

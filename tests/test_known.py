@@ -308,12 +308,12 @@ def test_known_parameters_in_the_driver():
     """As arguments of the emission itself."""
     from emfast.data import ArraySource, Batch
     from emfast.emissions import Gaussian
-    from emfast.problem import MixtureProblem, Model
+    from emfast.problem import GridProblem, Model
 
     X = np.concatenate([np.full(10, -1.0), np.arange(10.0)])[:, None]
     emission = Gaussian("diag", fixed={"means": [True, False]})
     start = Model(np.full(2, 0.5), emission.parameters(np.array([[-1.0], [3.0]]), np.ones((2, 1))))
-    steps = MixtureProblem(MixtureWeights(), emission, ArraySource(Batch(X)), 1)
+    steps = GridProblem(MixtureWeights(), emission, ArraySource(Batch(X)), 1)
     model = em.maximize(steps, start, max_iter=5, tol=0).model
     assert model.emission.means[0] == -1
     assert model.emission.means[1] != 3

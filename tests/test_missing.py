@@ -18,7 +18,7 @@ from emfast.emissions import Gaussian
 from emfast.labels import Labels
 from emfast.latent import MixtureWeights
 from emfast.persistence import load, save
-from emfast.problem import MixtureProblem, Model, expectation, posterior
+from emfast.problem import GridProblem, Model, expectation, posterior
 from families import GaussianFamily, instruction_set
 
 TYPES = ("full", "tied", "diag", "spherical")
@@ -419,7 +419,7 @@ def test_far_from_the_origin(covariance_type):
 def test_labels_join_with_missing_entries(covariance_type):
     model, X, weights = case_of(covariance_type, 300, 3, 3, "half")
     component = np.random.default_rng(1).integers(-1, 3, 300).astype(np.int32)
-    problem = MixtureProblem(
+    problem = GridProblem(
         MixtureWeights(),
         Gaussian(covariance_type),
         ArraySource(Batch(X, weights, Labels(component=component), missing=True)),

@@ -267,7 +267,7 @@ def test_fixed_points_are_modes_for_any_weight_of_the_rows(X, number):
     def fitted(rows, weights=None):
         mixture = estimator(1, prior=prior, tol=0, max_iter=2, **arguments)
         mixture.fit(rows, sample_weight=weights)
-        name = mixture._defining_attributes[1]
+        name = mixture._defining_attributes[0]
         return mixture.lower_bound_, np.concatenate([np.ravel(a) for a in getattr(mixture, name)])
 
     twice, repeated = fitted(rows, np.full(len(rows), 2.0)), fitted(np.concatenate([rows, rows]))
@@ -280,7 +280,7 @@ def test_fixed_points_are_modes_for_any_weight_of_the_rows(X, number):
     many = fitted(rows, np.full(len(rows), 1e12))
     flat = estimator(1, tol=0, max_iter=2, **arguments).fit(rows)
     ravelled = np.ravel(np.concatenate([np.ravel(a) for a in getattr(
-        flat, flat._defining_attributes[1])]))  # fmt: skip
+        flat, flat._defining_attributes[0])]))  # fmt: skip
     assert_allclose(many[1], ravelled, rtol=1e-8)
 
 
@@ -397,7 +397,7 @@ def test_subsamples_weigh_the_prior_by_their_share(n_init):
     # On a subsample of as many rows as the prior, the same prior would take the means halfway.
     assert_allclose(np.sort(mixture.means_.ravel()), [3 / 11, 63 / 11], atol=0.1)
     assert mixture.n_iter_ < 30
-    problem, _ = mixture._problem(X, None, None)
+    problem, _ = mixture._problem(mixture._observed(X, None, None))
     part = problem.on(problem.source.sample(6000, 2, np.random.RandomState(0)))
     assert_allclose(part.emission.prior.strengths, 300, rtol=0.1)
     model = mixture._model()

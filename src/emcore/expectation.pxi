@@ -134,7 +134,12 @@ def tile_rows(Emission emission):
     return max(ROW_STEP, min(MAX_TILE_ROWS, rows // ROW_STEP * ROW_STEP))
 
 
-def block_rows(Emission emission, Py_ssize_t n_rows):
+def partial_size(Latent latent, Emission emission):
+    """How many numbers a pass accumulates for every block."""
+    return 2 + latent.n_components + latent.statistics_size + emission.statistics_size
+
+
+def block_rows(Latent latent, Emission emission, Py_ssize_t n_rows):
     """Rows of a block: whole tiles, at most 64 blocks and 32 MiB of statistics in all.
 
     Where the statistics of one block are so large that this leaves few blocks, they may take an
@@ -143,7 +148,7 @@ def block_rows(Emission emission, Py_ssize_t n_rows):
     tile = tile_rows(emission)
     row_bytes = emission.n_features * sizeof(real)
     budget = max(PARTIAL_BYTES, n_rows * row_bytes // 8)
-    size = (2 + emission.n_components + emission.statistics_size) * sizeof(double)
+    size = partial_size(latent, emission) * sizeof(double)
     blocks = max(1, min(MAX_BLOCKS, budget // size))
     return max(1, -(-n_rows // (blocks * tile))) * tile
 
@@ -217,7 +222,7 @@ cdef Py_ssize_t pass_over_block(
                 leave_to_emission(tile, emission.n_components)
             list_active(tile, emission.n_components)
             share_rows(tile)
-            emission.accumulate(tile, &statistics[2 + K])
+            emission.accumulate(tile, &statistics[2 + K + latent.statistics_size])
     return impossible
 
 
@@ -331,9 +336,9 @@ def expectation(
     rows : ndarray of shape (n_rows, n_features), of this build's precision or uint8
         What a `Product` reads is a tuple of blocks of columns. Codes may be uint16 or uint32, too.
         Sparse rows are an object with `shape`, `values`, `columns` (int32) and `starts` (int64).
-    partial : ndarray of shape (n_blocks, 2 + n_components + emission.statistics_size), zeros
-        Log-likelihood in nats, sum of weights, sum of responsibilities of every component, then the
-        emission's statistics.
+    partial : ndarray of shape (n_blocks, `partial_size`), zeros
+        Log-likelihood in nats, sum of weights, sum of responsibilities of every component, then what
+        else the latent structure, and what the emission accumulates.
     block_rows : int, as `block_rows` says
     n_threads : int
     weights : ndarray of shape (n_rows,), optional
@@ -359,7 +364,7 @@ def expectation(
     cdef Py_ssize_t n_rows = describe_blocks(blocks, emission, sources)
     cdef Py_ssize_t n_blocks = partial.shape[0], K = latent.n_components
     if (emission.n_components != K - latent.n_uniform or not latent.fits(n_rows)
-            or partial.shape[1] != 2 + K + emission.statistics_size
+            or partial.shape[1] != partial_size(latent, emission)
             or n_blocks * block_rows < n_rows or block_rows < 1
             or (weights is not None and weights.shape[0] != n_rows)
             or (component is not None and component.shape[0] != n_rows)

@@ -5,6 +5,7 @@ cdef class Latent:
 
     cdef readonly Py_ssize_t n_components
     cdef readonly Py_ssize_t n_uniform      # of these, the last ones, of which no emission knows
+    cdef readonly Py_ssize_t statistics_size    # besides the sums of responsibilities
 
     cdef bint fits(self, Py_ssize_t n_rows) noexcept:
         """Whether it knows of so many rows."""

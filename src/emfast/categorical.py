@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
+from emfast.base_mixture import BaseMixture
 from emfast.data import Batch
 from emfast.emissions.categorical import Categorical, CategoricalParameters
-from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.levels import decode_levels
 from emfast.validation import check_columns
@@ -68,7 +68,7 @@ feature_names_in_ : see `GaussianMixture`
         "probabilities_init": [list, tuple, None],
     }
 
-    _defining_attributes = ("weights_", "probabilities_")
+    _defining_attributes = ("probabilities_",)
 
     def __init__(
         self,

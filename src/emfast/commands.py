@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     import numpy as np
 
-    from emfast.estimator import BaseMixture
+    from emfast.base_mixture import BaseMixture
     from emfast.tables import Table
 
 # A part of click, which typer depends on or contains.

@@ -1,10 +1,12 @@
 """The one place where validation, start, driver and fitted attributes meet.
 
-`BaseMixture` is the estimator of a mixture without its emission. A subclass names the emission, the
-arguments that give its starting values, and the attributes that show its parameters.
+`EMEstimator` is an estimator without its model. A subclass names the emission and the latent
+structure, the arguments that give their starting values, and the attributes that show their
+parameters, and says how rows and what is known of them become a `Batch`.
 """
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -15,8 +17,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from emfast import em
-from emfast.arguments import check_mixture_weights, check_sample_weight, near_one
-from emfast.data import ArraySource
+from emfast.arguments import near_one
+from emfast.data import ArraySource, Batch
 from emfast.emissions.base import Emission
 from emfast.exceptions import (
     ConvergenceWarning,
@@ -24,14 +26,11 @@ from emfast.exceptions import (
     ImpossibleRowError,
     StarvedComponentWarning,
 )
-from emfast.features import MixtureOfFeatures
+from emfast.fitted import FittedModel
 from emfast.initialize import INIT_PARAMS, NO_TRIALS, Trials, start_model, start_size
 from emfast.known import check_known_values, given_as_a_whole
-from emfast.labels import encode_labels
 from emfast.latent import Latent
-from emfast.latent.mixture import noise_bounds
-from emfast.problem import MixtureProblem, Model
-from emfast.repeats import collapsed
+from emfast.problem import GridProblem, Model
 from emfast.restarts import Restart, Starter, best_of
 from emfast.subsamples import nested, sizes
 from emfast.threads import resolve_threads
@@ -57,8 +56,8 @@ RACE_TRIALS_SHARE = 1 / 4
 SUBSAMPLE_PARAMS = ("kmeans", "k-means++", "kmeans", "random_from_data", "kmeans")
 
 
-class BaseMixture(MixtureOfFeatures):
-    """A finite mixture fitted by expectation-maximisation."""
+class EMEstimator(FittedModel):
+    """An estimator fitted by expectation-maximisation."""
 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -69,7 +68,6 @@ class BaseMixture(MixtureOfFeatures):
         "init_params": [StrOptions(set(INIT_PARAMS))],
         "random_state": ["random_state"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
-        "weights_init": ["array-like", StrOptions({"equal"}), None],
         "fixed": [list, tuple, set, frozenset, Mapping, None],
         "prior": [Mapping, None],
         "assignment": [StrOptions({"soft", "hard", "stochastic"})],
@@ -89,6 +87,10 @@ class BaseMixture(MixtureOfFeatures):
             if value is not None
         }
 
+    def _given_of_latent(self) -> dict[str, np.ndarray]:
+        """Starting values of the latent structure's groups that the user gave, validated."""
+        return {}
+
     def _argument(self, group: str) -> str:
         """How the argument is called that gives the starting values of a group."""
         return f"{group}_init"
@@ -97,76 +99,12 @@ class BaseMixture(MixtureOfFeatures):
         """What a start may be looked for with, where rows are few for all parameters."""
         return None
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
-    def fit(self, X, y=None, *, labels=None, sample_weight=None):
-        """Fit the mixture by expectation-maximisation.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Computed in its own precision if that is float32 or float64.
-        y : ignored
-        labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
-            What is known of each row's component. Integers are components 0 to K-1 with -1 for
-            missing; other values are sorted to components, with None, NaN and pandas.NA missing; a
-            boolean array holds the components that each row may have.
-        sample_weight : array-like of shape (n_samples,), optional
-            How often each row counts: any non-negative numbers.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        ValueError, TypeError
-            The arguments or the data cannot be fitted. Nothing has been changed then.
-        SingularComponentError
-            All starts ended in singular covariances, which only happens with ``reg_covar=0``.
-
-        Warns
-        -----
-        ConvergenceWarning
-            The best start reached `max_iter` before it converged, and ``tol > 0``.
-        StarvedComponentWarning
-            A component of the best start lost all its rows.
-        DegenerateComponentWarning
-            Every start ended with a component that owes its likelihood to few rows, or to rows
-            that do not vary.
-        """
-        self._fit(X, labels, sample_weight)
-        return self
-
-    def fit_predict(self, X, y=None, *, labels=None, sample_weight=None):
-        """Fit, then give each row's most probable component, its label included.
-
-        Parameters
-        ----------
-        X, y, labels, sample_weight : see `fit`
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), int
-        """
-        problem = self._fit(X, labels, sample_weight)
-        batch = problem.source.batch
-        if batch.numbers is not None:
-            batch = self._validate_rows(X, reset=False)
-            known = encode_labels(
-                labels, batch.n_rows, int(self.n_components), noise=self._has_noise
-            )
-            batch = replace(batch, labels=known)
-        return self._with_noise_as_none(self._pass(batch, ["assignments"])["assignments"])
-
-    def _fit(self, X, labels, sample_weight) -> MixtureProblem:
+    def _fit(self, *data: Any) -> GridProblem:
+        """Fit to what `_observed` takes; nothing is changed where that fails."""
         before = self.__dict__.copy()
         try:
             self._validate_params()
-            problem, given = self._problem(X, labels, sample_weight)
+            problem, given = self._problem(self._observed(*data))
             self._check_possible(problem, given)
             best, restarts = self._run_starts(problem, given)
         except BaseException:
@@ -177,20 +115,13 @@ class BaseMixture(MixtureOfFeatures):
         self._report(restarts)
         return problem
 
-    def _problem(self, X, labels, sample_weight) -> tuple[MixtureProblem, dict[str, np.ndarray]]:
-        """The problem and the given starting values, with all there is to validate validated."""
-        batch = self._validate_rows(X, reset=True)
-        n_rows, n_features = batch.X.shape
-        weights = check_sample_weight(sample_weight, n_rows)
-        usable = n_rows if weights is None else int(np.count_nonzero(weights))
-        n_components = int(self.n_components)
-        if usable < n_components:
-            raise ValueError(
-                "X: Expected n_samples >= n_components but got "
-                f"n_components = {n_components}, n_samples = {usable}"
-                + (" of positive weight" if usable < n_rows else "")
-            )
-        encoded = encode_labels(labels, n_rows, n_components, noise=self._has_noise)
+    @abstractmethod
+    def _observed(self, *data: Any) -> Batch:
+        """The arguments of `fit` as rows with what is known of them, or what is wrong with them."""
+
+    def _problem(self, batch: Batch) -> tuple[GridProblem, dict[str, np.ndarray]]:
+        """The problem and the given starting values, with the arguments validated."""
+        n_features = batch.X.shape[1]
         if self.accelerate and self.assignment == "stochastic":
             raise ValueError(
                 "accelerate: found True with assignment='stochastic'; expected False, for draws "
@@ -199,27 +130,23 @@ class BaseMixture(MixtureOfFeatures):
         fixed = self._known()
         emission = self._emission(fixed)
         if np.any(batch.missing):
-            check_observed(batch.X, weights, emission.unseen_columns, self._called)
-        if self._has_noise:
-            self.noise_bounds_ = noise_bounds(self.noise, batch.X, weights)
+            check_observed(batch.X, batch.weights, emission.unseen_columns, self._called)
         latent = self._latent(fixed, self.assignment)
         self._set_prior(latent, emission, n_features)
-        emission.check_columns(batch.X, weights, self._called)
-        given = self._given(n_features)
-        if self.weights_init is not None:
-            given["weights"] = check_mixture_weights(
-                self.weights_init, n_components, self._has_noise
-            )
-        check_known_values(fixed, given, n_components, self._argument)
+        emission.check_columns(batch.X, batch.weights, self._called)
+        given = {**self._given(n_features), **self._given_of_latent()}
+        check_known_values(fixed, given, int(self.n_components), self._argument)
+        weights = batch.weights
         scaled = near_one(weights)
-        batch = replace(batch, weights=scaled, labels=encoded)
-        if emission.discrete and self.assignment != "stochastic":
-            batch = collapsed(batch)
-        source = ArraySource(batch)
-        problem = MixtureProblem(latent, emission, source, resolve_threads(self.n_threads))
+        source = self._source(replace(batch, weights=scaled), emission)
+        problem = GridProblem(latent, emission, source, resolve_threads(self.n_threads))
         if scaled is not weights:
             problem = problem.with_prior_times(float(scaled.max() / weights.max()))
         return problem, given
+
+    def _source(self, batch: Batch, emission: Emission) -> ArraySource:
+        """Where the driver gets its rows from."""
+        return ArraySource(batch)
 
     def _called(self, column: int) -> str:
         """How messages call a column of the rows."""
@@ -240,7 +167,7 @@ class BaseMixture(MixtureOfFeatures):
         self._set_prior(latent, emission, emission.shape(model.emission)[1])
         return latent.log_prior(model.latent) + emission.log_prior(model.emission)
 
-    def _check_possible(self, problem: MixtureProblem, given: dict) -> None:
+    def _check_possible(self, problem: GridProblem, given: dict) -> None:
         """Raise where known parameters leave a row no component that its label allows."""
         emission, batch, K = problem.emission, problem.source.batch, int(self.n_components)
         known = np.all([emission.fixed.of(group, K) for group in emission.groups], axis=0)
@@ -262,13 +189,13 @@ class BaseMixture(MixtureOfFeatures):
                     "component that its label allows, by the known probabilities"
                 )
 
-    def _given_model(self, problem: MixtureProblem, given: dict) -> Model:
+    def _given_model(self, problem: GridProblem, given: dict) -> Model:
         """The model whose emission is given as a whole, with equal weights unless they are too."""
         K = int(self.n_components)
         flat = problem.emission.flat_start(problem.source.batch.X[:1], K)
         return problem.with_groups(Model(problem.latent.flat_start(K), flat), given)
 
-    def _run_starts(self, problem: MixtureProblem, given: dict) -> tuple[em.Trace, list[Restart]]:
+    def _run_starts(self, problem: GridProblem, given: dict) -> tuple[em.Trace, list[Restart]]:
         """All starts; one where the start is given as a whole or goes on from the last fit."""
         history, model = self._previous(problem, given) if self.warm_start else ((), None)
         if model is None and given_as_a_whole(problem.groups, given):
@@ -312,21 +239,16 @@ class BaseMixture(MixtureOfFeatures):
 
     def _init_params(self, number: int, subsampled: bool) -> str:
         """How a start begins; those after the first differ in kind, where it is k-means."""
-        if self.init_params != "kmeans":
+        if self.init_params != "kmeans" or number == 0:
             return self.init_params
-        if number == 0:
-            if not self._has_noise:
-                return "kmeans"
-            # Outliers would be clusters of their own.
-            return "neighbourhood" if subsampled else "short_em"
         return SUBSAMPLE_PARAMS[number % len(SUBSAMPLE_PARAMS)] if subsampled else "short_em"
 
     def _start(
         self,
-        problem: MixtureProblem,
+        problem: GridProblem,
         given: dict,
         restart: Restart,
-        subsamples: list[MixtureProblem],
+        subsamples: list[GridProblem],
         race: bool,
     ) -> Model:
         random_state, n_components = check_random_state(restart.seed), int(self.n_components)
@@ -348,7 +270,7 @@ class BaseMixture(MixtureOfFeatures):
         )
 
     def _trials(
-        self, problem: MixtureProblem, first: MixtureProblem, init_params: str, race: bool
+        self, problem: GridProblem, first: GridProblem, init_params: str, race: bool
     ) -> Trials:
         """What is tried for each start, on the first subsample."""
         others, share = RACE_TRIALS if race else TRIALS
@@ -358,7 +280,7 @@ class BaseMixture(MixtureOfFeatures):
             others = [init_params] * len(others)
         return Trials((init_params, *others), share)
 
-    def _refine(self, problem: MixtureProblem, trace: em.Trace, number: int) -> em.Trace:
+    def _refine(self, problem: GridProblem, trace: em.Trace, number: int) -> em.Trace:
         """Go on from where a start has converged, within `max_iter`, to a finer tolerance."""
         tol, max_iter = REFINEMENT * self.tol, self.max_iter - trace.n_iter
         if problem.source.n_rows > RACE_ABOVE:
@@ -380,7 +302,7 @@ class BaseMixture(MixtureOfFeatures):
             further, objectives=trace.objectives + further.objectives, converged=trace.converged
         )
 
-    def _evaluation(self, problem: MixtureProblem, rows: list[int], seed: int) -> MixtureProblem:
+    def _evaluation(self, problem: GridProblem, rows: list[int], seed: int) -> GridProblem:
         """As many rows as the starts of a race begin with, but others; all where these are few."""
         if not rows:
             return problem
@@ -389,7 +311,7 @@ class BaseMixture(MixtureOfFeatures):
         return problem.on(sample)
 
     def _previous(
-        self, problem: MixtureProblem, given: dict
+        self, problem: GridProblem, given: dict
     ) -> tuple[tuple[float, ...], Model | None]:
         """The model of the last fit and the objectives that led to it, if there was one."""
         if not hasattr(self, "converged_"):
@@ -417,7 +339,7 @@ class BaseMixture(MixtureOfFeatures):
         if iteration.converged:
             print(f"Initialization converged. Lower bound {iteration.objective:.6f}")
 
-    def _set_fitted(self, problem: MixtureProblem, best: em.Trace, restarts: list[Restart]) -> None:
+    def _set_fitted(self, problem: GridProblem, best: em.Trace, restarts: list[Restart]) -> None:
         dtype = np.dtype(problem.source.dtype)
         self._set_model(best.model, dtype)
         self._history = best.history
@@ -431,9 +353,6 @@ class BaseMixture(MixtureOfFeatures):
             self.classes_ = classes
         elif hasattr(self, "classes_"):
             del self.classes_
-        if not self._has_noise:
-            self.__dict__.pop("noise_weight_", None)
-            self.__dict__.pop("noise_bounds_", None)
 
     def _report(self, restarts: list[Restart]) -> None:
         winner = next(restart for restart in restarts if restart.won)

@@ -1,46 +1,29 @@
 """What people ask of a fitted mixture: scores, responsibilities, criteria, samples."""
 
-from abc import ABCMeta, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import is_dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import DensityMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from emfast.arguments import check_sample_weight
 from emfast.data import Batch
-from emfast.emissions.base import Emission
-from emfast.known import NOTHING_KNOWN, Known, check_fixed
+from emfast.fitted import FittedModel
+from emfast.known import NOTHING_KNOWN, Known
 from emfast.labels import Labels, encode_labels
-from emfast.latent import Latent, MixtureWeights
-from emfast.problem import Model, posterior
-from emfast.threads import resolve_threads
-
-# Rows whose responsibilities are held at a time where only a sum over them is wanted.
-CHUNK_ROWS = 65_536
+from emfast.latent import MixtureWeights
 
 
-class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
+class FittedMixture(DensityMixin, FittedModel):
     """The methods of a mixture that need no fitting, once it has its parameters."""
-
-    # The fitted attributes that tell the whole model.
-    _defining_attributes: tuple[str, ...] = ()
 
     # Whether there is a component more, which is uniform; some mixtures take it as an argument.
     noise: bool | float = False
 
-    @abstractmethod
-    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
-        """The emission family that the constructor's arguments describe."""
-
-    def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> Latent:
-        """The latent structure: what makes this a mixture."""
-        noise = self.noise_bounds_ if self._has_noise else None
+    def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> MixtureWeights:
+        noise = getattr(self, "noise_bounds_", None) if self._has_noise else None
         return MixtureWeights(fixed=fixed, assignment=assignment, noise=noise)
 
     @property
@@ -48,65 +31,16 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         return not isinstance(self.noise, bool | np.bool_) or bool(self.noise)
 
     def _kind(self) -> str:
-        """What was fitted, in words."""
-        return self._emission().kind + (" with noise" if self._has_noise else "")
+        return super()._kind() + (" with noise" if self._has_noise else "")
 
-    def _known(self) -> Known:
-        """The parameters that the argument `fixed` says are known."""
-        emission = self._emission()
-        groups = (*MixtureWeights.groups, *emission.groups)
-        return check_fixed(self.fixed, groups, emission.shared, int(self.n_components))
+    def _latent_attributes(self, weights: np.ndarray) -> dict[str, Any]:
+        if not self._has_noise:
+            return {"weights_": weights}
+        return {"weights_": weights[:-1], "noise_weight_": float(weights[-1])}
 
-    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
-        """X as rows that the kernels take, or an error that says what is wrong with it."""
-        rows, missing = self._emission().validated(self, X, reset=reset)
-        return Batch(rows, missing=missing)
-
-    @abstractmethod
-    def _attributes(self, parameters: Any) -> dict[str, np.ndarray]:
-        """Fitted attributes that show the emission's parameters."""
-
-    @abstractmethod
-    def _parameters_of_attributes(self) -> Any:
-        """The emission's parameters, from the attributes in `_defining_attributes`."""
-
-    def _set_model(self, model: Model, dtype: np.dtype) -> None:
-        """Keep the model in float64 and show it as fitted attributes of `dtype`."""
-        weights = self._latent().weights(model.latent)
-        shown = {"weights_": weights, **self._attributes(model.emission)}
-        for name, value in shown.items():
-            setattr(self, name, as_shown(value, dtype))
-        defining = self._defining_attributes
-        if self._has_noise:
-            self.noise_weight_ = float(model.latent[-1])
-            defining = (*defining, "noise_weight_")
-        self._float64_model = model
-        self._fitted_kind = self._kind()
-        self._published = {name: as_shown(getattr(self, name), dtype) for name in defining}
-
-    @classmethod
-    @lru_cache
-    def _get_param_names(cls) -> list[str]:
-        # scikit-learn inspects the constructor on every call, which takes as long as an iteration.
-        return super()._get_param_names()
-
-    def _model(self) -> Model:
-        """The fitted model in float64, or what the attributes say if they were changed by hand."""
-        check_is_fitted(self)
-        shown = getattr(self, "_published", None)
-        if shown is not None and all(
-            are_equal(getattr(self, name), value) for name, value in shown.items()
-        ):
-            if self._kind() != self._fitted_kind:
-                raise ValueError(
-                    f"{type(self).__name__}: its arguments changed to {self._kind()} "
-                    f"since it was fitted as {self._fitted_kind}; fit it again"
-                )
-            return self._float64_model
+    def _latent_of_attributes(self) -> np.ndarray:
         weights = np.asarray(self.weights_, np.float64)
-        if self._has_noise:
-            weights = np.append(weights, self.noise_weight_)
-        return Model(weights, self._parameters_of_attributes())
+        return np.append(weights, self.noise_weight_) if self._has_noise else weights
 
     def _as_columns(self, drawn: list[Any]) -> np.ndarray:
         """What was drawn from each component, as rows of X."""
@@ -114,16 +48,6 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
-
-    def _rows(self, X: Any) -> Batch:
-        """X as rows that the fitted model can be asked about."""
-        check_is_fitted(self)
-        batch = self._validate_rows(X, reset=False)
-        found = batch.X.shape[1]
-        n_features = self._emission().shape(self._model().emission)[1]
-        if found != n_features:
-            raise ValueError(f"X: found {found} features; expected {n_features} features")
-        return batch
 
     def _batch(self, X: Any, labels: Any) -> Batch:
         """Rows that the fitted model can be asked about, with what is known of them."""
@@ -160,23 +84,6 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             _no_component(out, np.flatnonzero(nowhere), model.latent)
             _refuse_contradictions(batch, nowhere)
         return [out[name] for name in wanted]
-
-    def _pass(self, batch: Batch, wanted: Collection[str]) -> dict[str, np.ndarray]:
-        model = self._model()
-        shapes = {
-            "responsibilities": ((batch.n_rows, len(model.latent)), batch.dtype),
-            "assignments": (batch.n_rows, np.intp),
-            "log_likelihoods": (batch.n_rows, np.float64),
-        }
-        out = {name: np.empty(*shapes[name]) for name in wanted}
-        threads = resolve_threads(self.n_threads)
-        posterior(self._latent(), self._emission(), model, batch, threads, **out)
-        return out
-
-    def _chunks(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        for start in range(0, len(rows), CHUNK_ROWS):
-            chunk = slice(start, start + CHUNK_ROWS)
-            yield chunk, rows[chunk]
 
     def _with_noise_as_none(self, assignments: np.ndarray) -> np.ndarray:
         """Components of rows, with -1 for those of noise."""
@@ -303,13 +210,6 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             drawn.append(low + (high - low) * random_state.random_sample((counts[-1], len(low))))
         return self._as_columns(drawn), self._with_noise_as_none(np.repeat(components, counts))
 
-    def _n_parameters(self) -> int:
-        """Free parameters: known ones do not count."""
-        fixed = self._known()
-        latent, emission = self._latent(fixed), self._emission(fixed)
-        K, D = emission.shape(self._model().emission)
-        return latent.n_parameters(K) + emission.n_parameters(K, D)
-
     def bic(self, X, *, sample_weight=None):
         """Bayesian information criterion, the lower the better.
 
@@ -378,26 +278,6 @@ def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:
         raise ValueError(
             f"labels: row {row} has zero likelihood under every component that its label allows"
         )
-
-
-def as_shown(value: Any, dtype: np.dtype) -> Any:
-    """A copy of an array, or of all in a list, tuple or mapping, of `dtype` if they are real."""
-    if isinstance(value, float):
-        return value
-    if isinstance(value, np.ndarray):
-        return value.astype(dtype if value.dtype.kind == "f" else value.dtype)
-    if isinstance(value, Mapping):
-        return {name: as_shown(each, dtype) for name, each in value.items()}
-    if is_dataclass(value):
-        return replace(value, **as_shown(vars(value), dtype))
-    return [as_shown(each, dtype) for each in value]
-
-
-def are_equal(value: Any, other: Any) -> bool:
-    """Whether two arrays, or lists of them, are equal."""
-    if isinstance(other, list):
-        return len(value) == len(other) and all(map(are_equal, value, other))
-    return np.array_equal(value, other)
 
 
 def _no_component(out: dict[str, np.ndarray], rows: np.ndarray, weights: np.ndarray) -> None:

@@ -17,7 +17,7 @@ from emfast.exceptions import SingularComponentError
 from emfast.kmeans import KMeans, spread, squared_distances
 from emfast.known import components_given
 from emfast.labels import Labels
-from emfast.problem import MixtureProblem, Model, expectation
+from emfast.problem import GridProblem, Model, expectation
 from emfast.rows import as_numbers, take
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")
@@ -67,7 +67,7 @@ def start_size(n_components: int, n_features: int) -> int:
 
 
 def start_model(
-    problem: MixtureProblem,
+    problem: GridProblem,
     n_components: int,
     init_params: str,
     given: dict[str, np.ndarray],
@@ -79,7 +79,7 @@ def start_model(
 
     Parameters
     ----------
-    problem : MixtureProblem, its rows are those to assign
+    problem : GridProblem, its rows are those to assign
     n_components : int
     init_params : one of `INIT_PARAMS`
     given : dict of ndarray
@@ -114,14 +114,14 @@ def start_model(
     return problem.with_groups(model, given)
 
 
-def is_scarce(problem: MixtureProblem, n_components: int) -> bool:
+def is_scarce(problem: GridProblem, n_components: int) -> bool:
     """Whether rows are few for all parameters."""
     n_parameters = problem.emission.n_parameters(n_components, problem.source.n_features)
     return problem.source.n_rows < ROWS_PER_PARAMETER * n_parameters
 
 
 def _best_trial(
-    problem: MixtureProblem,
+    problem: GridProblem,
     n_components: int,
     trials: Trials,
     random_state: np.random.RandomState,
@@ -133,7 +133,7 @@ def _best_trial(
 
 
 def _best_short_run(
-    problem: MixtureProblem,
+    problem: GridProblem,
     n_components: int,
     kinds: Sequence[str],
     max_iter: int,
@@ -164,7 +164,7 @@ def _best_short_run(
 
 
 def _start_by_simpler(
-    problem: MixtureProblem,
+    problem: GridProblem,
     simpler: Emission,
     n_components: int,
     trials: Trials,
@@ -180,7 +180,7 @@ def _start_by_simpler(
 
 
 def _assigned_start(
-    problem: MixtureProblem,
+    problem: GridProblem,
     n_components: int,
     init_params: str,
     located: dict[str, np.ndarray],
@@ -192,7 +192,7 @@ def _assigned_start(
 
 
 def _model_from(
-    problem: MixtureProblem,
+    problem: GridProblem,
     n_components: int,
     assignment: np.ndarray,
     random_state: np.random.RandomState,
@@ -206,7 +206,7 @@ def _model_from(
 
 
 def _assign(
-    problem: MixtureProblem,
+    problem: GridProblem,
     n_components: int,
     init_params: str,
     located: dict[str, np.ndarray],
@@ -294,7 +294,7 @@ def _centres(
     return spread(X, unlabelled if unlabelled.any() else weights, centres, random_state)
 
 
-def _model_of_assignment(problem: MixtureProblem, model: Model, assignment: np.ndarray) -> Model:
+def _model_of_assignment(problem: GridProblem, model: Model, assignment: np.ndarray) -> Model:
     """The M-step of labelled rows.
 
     Where its moments lose digits, it is taken again about the means it has found, and if need be
@@ -305,14 +305,14 @@ def _model_of_assignment(problem: MixtureProblem, model: Model, assignment: np.n
     for _ in range(MOMENT_PASSES):
         statistics = expectation(latent, emission, model, labelled, problem.n_threads)
         parameters = emission.start(statistics.emission, model.emission)
-        model = Model(latent.start(statistics.counts, model.latent), parameters)
+        model = Model(latent.start(statistics.latent, model.latent), parameters)
         if emission.is_precise(statistics.emission, parameters):
             break
     return model
 
 
 def _reseed_empty(
-    problem: MixtureProblem,
+    problem: GridProblem,
     model: Model,
     assignment: np.ndarray,
     n_components: int,
@@ -320,7 +320,7 @@ def _reseed_empty(
 ) -> Model:
     """Put a component without rows on a row of its own, with the weight of one row."""
     batch = problem.source.batch
-    counts = np.bincount(assignment, batch.weights, len(model.latent)).astype(np.float64)
+    counts = np.bincount(assignment, batch.weights, n_components).astype(np.float64)
     empty = np.flatnonzero(counts[:n_components] == 0)
     if empty.size == 0:
         return model
@@ -328,8 +328,8 @@ def _reseed_empty(
     rows = random_state.choice(batch.n_rows, empty.size, replace=empty.size > batch.n_rows, p=odds)
     healthy = counts[:n_components] > 0
     healthy |= not healthy.any()
-    counts[empty] = counts.sum() / batch.n_rows
     parameters = problem.emission.reseed(
         model.emission, empty, as_numbers(take(batch.X, rows)), healthy
     )
-    return Model(problem.latent.start(counts, model.latent), parameters)
+    latent = problem.latent.reseed(model.latent, empty, counts, batch.n_rows)
+    return Model(latent, parameters)

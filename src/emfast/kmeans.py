@@ -17,7 +17,7 @@ from emfast.data import ArraySource, Batch
 from emfast.emissions.gaussian import Gaussian
 from emfast.known import components_given
 from emfast.latent.mixture import MixtureWeights
-from emfast.problem import MixtureProblem, Model
+from emfast.problem import GridProblem, Model
 
 # Rows that are enough to draw centres from, and so many for each of them.
 SPREAD_ROWS = 1_000
@@ -36,7 +36,7 @@ class KMeans:
     def __init__(self, batch: Batch, n_threads: int):
         latent = MixtureWeights(fixed=("weights",), assignment="hard")
         emission = Gaussian("spherical", fixed=("covariances",))
-        self.problem = MixtureProblem(latent, emission, ArraySource(batch), n_threads)
+        self.problem = GridProblem(latent, emission, ArraySource(batch), n_threads)
         # That of all points, whatever their units; but the nearest centre does not depend on it.
         self.variance = float(np.vdot(batch.X, batch.X)) / batch.X.size or 1.0
 

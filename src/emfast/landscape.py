@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from emfast.estimator import BaseMixture
+from emfast.base_mixture import BaseMixture
 from emfast.exceptions import (
     DegenerateComponentWarning,
     SingularComponentError,

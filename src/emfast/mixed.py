@@ -11,11 +11,11 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._indexing import _get_column_indices
 from sklearn.utils.validation import check_is_fitted
 
+from emfast.base_mixture import BaseMixture
 from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.emissions.categorical import Categorical
 from emfast.emissions.product import Product, ProductParameters
-from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.levels import decode_levels
 from emfast.rows import in_one_precision
@@ -84,7 +84,7 @@ feature_names_in_ : see `GaussianMixture`
         "emissions_init": [Mapping, None],
     }
 
-    _defining_attributes = ("weights_",)
+    _defining_attributes = ()
 
     def __init__(
         self,

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from emfast.arguments import check_array_of, check_of_components, check_positive_definite, inverse
+from emfast.base_mixture import BaseMixture
 from emfast.emissions.gaussian import COVARIANCE_TYPES, Gaussian, GaussianParameters
-from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
 
 
@@ -184,7 +184,7 @@ class GaussianMixture(BaseMixture):
         "noise": ["boolean", Interval(Real, 0.0, None, closed="neither")],
     }
 
-    _defining_attributes = ("weights_", "means_", "precisions_cholesky_")
+    _defining_attributes = ("means_", "precisions_cholesky_")
 
     def __init__(
         self,

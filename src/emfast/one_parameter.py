@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from emfast.estimator import BaseMixture
+from emfast.base_mixture import BaseMixture
 
 
 class OneParameterMixture(BaseMixture):

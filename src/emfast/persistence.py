@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from emfast.base_mixture import BaseMixture
 from emfast.categorical import CategoricalMixture
 from emfast.emissions import (
     Bernoulli,
@@ -38,7 +39,6 @@ from emfast.emissions.exponential import ExponentialParameters
 from emfast.emissions.gaussian import GaussianParameters
 from emfast.emissions.linear import RateEmission
 from emfast.emissions.product import ProductParameters
-from emfast.estimator import BaseMixture
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
 from emfast.probabilities import BernoulliMixture, BinomialMixture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from emfast.estimator import BaseMixture
+from emfast.base_mixture import BaseMixture
 from emfast.landscape import Landscape, Paths
 from emfast.mixture import GaussianMixture
 from emfast.restarts import Restart

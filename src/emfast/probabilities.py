@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emfast.arguments import check_trials
+from emfast.base_mixture import BaseMixture
 from emfast.columns import column_values
 from emfast.data import Batch
 from emfast.emissions.bernoulli import Bernoulli
 from emfast.emissions.counts import Binomial
-from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.one_parameter import OneParameterMixture
 from emfast.rows import RowsWithTrials
@@ -60,7 +60,7 @@ feature_names_in_ : see `GaussianMixture`
         "probabilities_init": ["array-like", None],
     }
 
-    _defining_attributes = ("weights_", "probabilities_")
+    _defining_attributes = ("probabilities_",)
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ feature_names_in_ : see `GaussianMixture`
         "probabilities_init": ["array-like", None],
     }
 
-    _defining_attributes = ("weights_", "probabilities_")
+    _defining_attributes = ("probabilities_",)
 
     def __init__(
         self,

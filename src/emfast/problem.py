@@ -59,13 +59,15 @@ def expectation(
         model.emission, weights, kernels, constant, batch.missing, batch.storage
     )
     partial, impossible = _pass_over(kernels, latent_kernel, emission_kernel, batch, n_threads)
-    counts = partial[2 : 2 + latent_kernel.n_components]
+    ends = np.cumsum([2, latent_kernel.n_components, latent_kernel.statistics_size])
+    _, counts, of_latent, of_emission = np.split(partial, ends)
     own = counts[: emission_kernel.n_components]
     return Statistics(
         partial[0],
         partial[1],
         counts,
-        emission.statistics(partial[2 + len(counts) :], own, emission_kernel, model.emission),
+        latent.statistics(counts, of_latent),
+        emission.statistics(of_emission, own, emission_kernel, model.emission),
         impossible,
     )
 
@@ -137,9 +139,9 @@ def conditional_means(
 
 
 def _pass_over(kernels, latent, emission, batch, n_threads, **options):
-    block_rows = kernels.block_rows(emission, batch.n_rows)
+    block_rows = kernels.block_rows(latent, emission, batch.n_rows)
     n_blocks = -(-batch.n_rows // block_rows)
-    partial = np.zeros((n_blocks, 2 + latent.n_components + emission.statistics_size))
+    partial = np.zeros((n_blocks, kernels.partial_size(latent, emission)))
     impossible = kernels.expectation(
         latent,
         emission,
@@ -156,7 +158,7 @@ def _pass_over(kernels, latent, emission, batch, n_threads, **options):
 
 
 @dataclass(frozen=True, eq=False)
-class MixtureProblem:
+class GridProblem:
     """Fit (latent structure, emission) to the rows of a source.
 
     Attributes
@@ -250,7 +252,7 @@ class MixtureProblem:
 
     def mstep(self, statistics: Statistics, model: Model) -> Model:
         return Model(
-            self.latent.mstep(statistics.counts, model.latent),
+            self.latent.mstep(statistics.latent, model.latent),
             self.emission.mstep(statistics.emission, model.emission),
             model.iteration + 1,
         )
@@ -299,7 +301,7 @@ class MixtureProblem:
         """What the best of several models has most of: no degenerate component, the objective."""
         return not self.degenerate(statistics, model), self.objective(statistics, model)
 
-    def on(self, batch: Batch) -> "MixtureProblem":
+    def on(self, batch: Batch) -> "GridProblem":
         """The same model and some of the rows, to start from.
 
         Nothing is drawn, and the prior counts as these rows do among all.
@@ -308,12 +310,12 @@ class MixtureProblem:
         changed = replace(self, source=source, latent=self.latent.with_draws(None))
         return changed.with_prior_times(source.weight / self.source.weight)
 
-    def with_prior_times(self, factor: float) -> "MixtureProblem":
+    def with_prior_times(self, factor: float) -> "GridProblem":
         """The same, with a prior that counts `factor` times as much."""
         latent, emission = (part.with_prior_times(factor) for part in (self.latent, self.emission))
         return replace(self, latent=latent, emission=emission)
 
-    def with_draws(self, seed: int) -> "MixtureProblem":
+    def with_draws(self, seed: int) -> "GridProblem":
         """The same, with draws of this seed if it makes any."""
         return replace(self, latent=self.latent.with_draws(seed)) if self.latent.draws else self
 

@@ -1,8 +1,8 @@
 """Mixtures of features with rates: counts without a bound, and waiting times."""
 
+from emfast.base_mixture import BaseMixture
 from emfast.emissions.counts import Poisson
 from emfast.emissions.exponential import Exponential
-from emfast.estimator import BaseMixture
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.one_parameter import OneParameterMixture
 
@@ -15,7 +15,7 @@ class RatesMixture(OneParameterMixture):
         "rates_init": ["array-like", None],
     }
 
-    _defining_attributes = ("weights_", "rates_")
+    _defining_attributes = ("rates_",)
 
     def __init__(
         self,

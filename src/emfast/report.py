@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from emfast.estimator import BaseMixture
+from emfast.base_mixture import BaseMixture
 
 # No line is folded where the output goes to a file or another program.
 UNLIMITED_WIDTH = 1_000_000

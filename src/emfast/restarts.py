@@ -14,7 +14,7 @@ import numpy as np
 
 from emfast import em
 from emfast.exceptions import SingularComponentError
-from emfast.problem import MixtureProblem, Model
+from emfast.problem import GridProblem, Model
 from emfast.statistics import Statistics
 from emfast.subsamples import SHORT, THOROUGH, Effort, improve
 from emfast.threads import SingleThreadedBlas
@@ -73,13 +73,13 @@ class Restart:
     singular: list[int] = field(default_factory=list)
     won: bool = field(default=False, compare=False)
 
-    def take(self, problem: MixtureProblem, trace: em.Trace) -> None:
+    def take(self, problem: GridProblem, trace: em.Trace) -> None:
         """Record a run of EM on the rows of `problem`."""
         self.lower_bounds = trace.objectives
         self.n_iter = trace.n_iter
         self.judge(problem, trace.statistics, trace.model)
 
-    def judge(self, problem: MixtureProblem, statistics: Statistics, model: Model) -> None:
+    def judge(self, problem: GridProblem, statistics: Statistics, model: Model) -> None:
         """Record how good a model is, by its statistics of the rows of `problem`."""
         self.n_rows = problem.source.n_rows
         self.score = problem.objective(statistics, model)
@@ -116,21 +116,21 @@ class Starter:
     refine : callable, the trace of the winner of a number, gone on until less is left to gain
     """
 
-    subsamples: Callable[[int], list[MixtureProblem]]
-    evaluation: Callable[[int], MixtureProblem]
-    begin: Callable[[Restart, list[MixtureProblem]], Model]
+    subsamples: Callable[[int], list[GridProblem]]
+    evaluation: Callable[[int], GridProblem]
+    begin: Callable[[Restart, list[GridProblem]], Model]
     maximize: Callable[[Model, int], em.Trace[Model]]
     refine: Callable[[em.Trace[Model], int], em.Trace[Model]]
 
 
 def best_of(
-    problem: MixtureProblem, restarts: Sequence[Restart], starter: Starter, *, race: bool
+    problem: GridProblem, restarts: Sequence[Restart], starter: Starter, *, race: bool
 ) -> em.Trace[Model]:
     """Run the starts; the trace of the best.
 
     Parameters
     ----------
-    problem : MixtureProblem
+    problem : GridProblem
     restarts : sequence of Restart, which say how each start begins, and are told how it went
     starter : Starter
     race : bool
@@ -162,7 +162,7 @@ def best_of(
 
 
 def _race(
-    problem: MixtureProblem, group: list[Run], starter: Starter
+    problem: GridProblem, group: list[Run], starter: Starter
 ) -> tuple[em.Trace[Model] | None, Run | None]:
     """The trace of the start that wins, or None where all fail; alone, a start wins if it can."""
     subsamples = starter.subsamples(group[0].restart.seed)
@@ -176,12 +176,12 @@ def _race(
     for subsample in subsamples:
         contested = len(runs) > FINALISTS
         _improve(subsample, runs, problem.source.n_rows, SHORT if contested else THOROUGH)
-        runs = _distinct(_best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
+        runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
     return _first_regular(problem, runs, starter)
 
 
 def _first_regular(
-    problem: MixtureProblem, runs: list[Run], starter: Starter
+    problem: GridProblem, runs: list[Run], starter: Starter
 ) -> tuple[em.Trace[Model] | None, Run | None]:
     """The first run that does not fail on all rows."""
     for run in runs:
@@ -195,7 +195,7 @@ def _first_regular(
 
 
 def _refined(
-    problem: MixtureProblem, trace: em.Trace[Model], winner: Run, starter: Starter
+    problem: GridProblem, trace: em.Trace[Model], winner: Run, starter: Starter
 ) -> em.Trace[Model]:
     """The trace of the winner, refined, unless EM goes where components are degenerate."""
     try:
@@ -210,7 +210,7 @@ def _refined(
     return refined
 
 
-def _score(evaluation: MixtureProblem, runs: list[Run]) -> None:
+def _score(evaluation: GridProblem, runs: list[Run]) -> None:
     """Score every start on the same rows, which none of them has chosen."""
     for run in runs:
         if run.restart.error is None:
@@ -218,7 +218,7 @@ def _score(evaluation: MixtureProblem, runs: list[Run]) -> None:
             run.restart.score = evaluation.objective(statistics, run.model)
 
 
-def _improve(subsample: MixtureProblem, runs: list[Run], n_rows: int, effort: Effort) -> None:
+def _improve(subsample: GridProblem, runs: list[Run], n_rows: int, effort: Effort) -> None:
     """Let every run go on, on a subsample."""
     for run in runs:
         run.model, trace = improve(subsample, run.model, n_rows, effort)
@@ -233,22 +233,22 @@ def _best(runs: list[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: run.restart.merit, reverse=True)
 
 
-def _distinct(runs: list[Run]) -> list[Run]:
+def _distinct(problem: GridProblem, runs: list[Run]) -> list[Run]:
     """The runs that no better one has come to the same maximum as, best first."""
     found: list[Run] = []
     for run in runs:
-        if not any(_are_alike(run, other) for other in found):
+        if not any(_are_alike(problem, run, other) for other in found):
             found.append(run)
     return found
 
 
-def _are_alike(run: Run, other: Run) -> bool:
+def _are_alike(problem: GridProblem, run: Run, other: Run) -> bool:
     """Whether two runs on the same rows look as if they had come to the same maximum."""
     if run.restart.merit[0] != other.restart.merit[0]:
         return False
     scores = abs(run.restart.score - other.restart.score)
-    weights = np.abs(np.sort(run.model.latent) - np.sort(other.model.latent)).max()
-    return scores < ALIKE_SCORES and weights < ALIKE_WEIGHTS
+    mine, others = (np.sort(problem.latent.weights(each.model.latent)) for each in (run, other))
+    return scores < ALIKE_SCORES and np.abs(mine - others).max() < ALIKE_WEIGHTS
 
 
 @contextmanager

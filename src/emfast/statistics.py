@@ -35,6 +35,7 @@ class Statistics:
     log_likelihood : float, weighted, in nats
     weight : float, sum of the weights of the rows
     counts : ndarray of shape (n_components,), sums of responsibilities
+    latent : the latent structure's own statistics
     emission : the emission's own statistics
     impossible_row : int, a row of zero likelihood in a batch, or -1
     """
@@ -42,6 +43,7 @@ class Statistics:
     log_likelihood: float
     weight: float
     counts: np.ndarray
+    latent: Any
     emission: Any
     impossible_row: int = -1
 
@@ -52,5 +54,6 @@ class Statistics:
             self.log_likelihood + other.log_likelihood,
             self.weight + other.weight,
             self.counts + other.counts,
+            self.latent + other.latent,
             emission,
         )

@@ -13,7 +13,7 @@ from emfast import em
 from emfast.data import ArraySource
 from emfast.exceptions import SingularComponentError
 from emfast.initialize import is_scarce, start_size
-from emfast.problem import MixtureProblem, Model
+from emfast.problem import GridProblem, Model
 
 # The largest subsample is this fraction of the rows, and the next smaller ones about a quarter of
 # the one before.
@@ -74,11 +74,11 @@ def sizes(n_rows: int, n_components: int, n_features: int, n_starts: int = 1) ->
 
 
 def nested(
-    problem: MixtureProblem,
+    problem: GridProblem,
     rows: list[int],
     n_components: int,
     random_state: np.random.RandomState,
-) -> list[MixtureProblem]:
+) -> list[GridProblem]:
     """The problem on subsamples of about so many rows, each drawn from the next larger one."""
     problems, source = [], problem.source
     for size in reversed(rows):
@@ -88,13 +88,13 @@ def nested(
 
 
 def improve(
-    problem: MixtureProblem, model: Model, all_rows: int, effort: Effort
+    problem: GridProblem, model: Model, all_rows: int, effort: Effort
 ) -> tuple[Model, em.Trace | None]:
     """Run EM on a subsample.
 
     Parameters
     ----------
-    problem : MixtureProblem, on the subsample
+    problem : GridProblem, on the subsample
     model : where to start
     all_rows : int, how many rows there are in all
     effort : Effort
@@ -119,4 +119,4 @@ def improve(
         return model, None
     # More rows have values that these lack.
     parameters = problem.emission.start(statistics.emission, trace.model.emission)
-    return Model(problem.latent.mstep(statistics.counts, trace.model.latent), parameters), trace
+    return Model(problem.latent.mstep(statistics.latent, trace.model.latent), parameters), trace

@@ -23,8 +23,8 @@ from scipy.special import xlogy
 from sklearn.base import clone
 
 from emfast.arguments import check_sample_weight
+from emfast.base_mixture import BaseMixture
 from emfast.data import Batch
-from emfast.estimator import BaseMixture
 from emfast.inference import FittedMixture
 from emfast.labels import Labels
 from emfast.probabilities import BinomialMixture, out_of

@@ -440,6 +440,10 @@ over_kernels = pytest.mark.parametrize("emission", KERNEL_EMISSIONS)
 MEBIBYTE = 2**20
 
 
+def equal_weights(kernels, K):
+    return kernels.MixtureWeights(np.log(np.full(K, 1 / K)))
+
+
 @over_kernels
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 @given(
@@ -451,8 +455,8 @@ def test_blocks(emission, precision, n, D, K):
     if emission == "FullGaussian":
         D = min(D, 128)
     kernels = emcore.kernels(precision)
-    kernel = KERNEL_EMISSIONS[emission](kernels, K, D)
-    tile, block = kernels.tile_rows(kernel), kernels.block_rows(kernel, n)
+    kernel, latent = KERNEL_EMISSIONS[emission](kernels, K, D), equal_weights(kernels, K)
+    tile, block = kernels.tile_rows(kernel), kernels.block_rows(latent, kernel, n)
     assert tile % 64 == 0
     assert 64 <= tile <= 768
     assert block % tile == 0
@@ -469,8 +473,8 @@ def test_blocks(emission, precision, n, D, K):
 @over_kernels
 def test_numbers_of_rows_beyond_32_bits(emission):
     kernels = emcore.kernels("float64")
-    kernel = KERNEL_EMISSIONS[emission](kernels, 2, 3)
-    assert 2**40 / 64 <= kernels.block_rows(kernel, 2**40) <= 2**40 / 64 + 768
+    kernel, latent = KERNEL_EMISSIONS[emission](kernels, 2, 3), equal_weights(kernels, 2)
+    assert 2**40 / 64 <= kernels.block_rows(latent, kernel, 2**40) <= 2**40 / 64 + 768
 
 
 # Arguments that do not fit
@@ -482,7 +486,7 @@ N, D, K = 7, 2, 3
 def arguments(kernels):
     kernel = KERNEL_EMISSIONS["DiagGaussian"](kernels, K, D)
     return {
-        "latent": kernels.MixtureWeights(np.log(np.full(K, 1 / K))),
+        "latent": equal_weights(kernels, K),
         "emission": kernel,
         "rows": np.zeros((N, D), kernels.DTYPE),
         "partial": np.zeros((1, 2 + K + kernel.statistics_size)),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from emfast import em
 from emfast.latent import MixtureWeights
-from emfast.problem import MixtureProblem
+from emfast.problem import GridProblem
 from families import (
     FAMILIES,
     Shape,
@@ -49,7 +49,7 @@ def both(family, precision, shape, cuts):
     whole = problem(family, case.X, weights=weights, labels=labels)
     source = Batches(family, case.X, weights, labels, cuts)
     emission = emission_of(family, case.X)
-    parts = MixtureProblem(MixtureWeights(), emission, source, 1)
+    parts = GridProblem(MixtureWeights(), emission, source, 1)
     return case, whole, parts, weights, labels
 
 
@@ -85,6 +85,6 @@ def test_impossible_row_of_a_later_batch_is_named_by_its_place_in_all_rows():
     labels = random_labels("allowed", rng, 300, 2)
     labels.allowed[250] = 0
     source = Batches(family, case.X, rng.uniform(1, 2, 300), labels, [100, 200])
-    steps = MixtureProblem(MixtureWeights(), family.emission(), source, 1)
+    steps = GridProblem(MixtureWeights(), family.emission(), source, 1)
     with pytest.raises(ValueError, match="row 250 "):
         steps.estep(case.model)

@@ -16,10 +16,13 @@ class Latent(Part):
     Attributes
     ----------
     groups, fixed, prior, prior_names : see `Part`
+    shared : tuple of str
+        Groups that are known as a whole or not at all.
     noise : ndarray of shape (2, n_features) or None
         The bounds of a component that the emission does not know of; None if there is none.
     """
 
+    shared: tuple[str, ...] = ()
     noise: np.ndarray | None = None
 
     @property
@@ -45,6 +48,14 @@ class Latent(Part):
         Draws, if it makes any, depend on the iteration and on the index of the row.
         """
 
+    def statistics(self, counts: np.ndarray, flat: np.ndarray) -> Any:
+        """Name the sums of responsibilities, and what else a pass has accumulated; they add."""
+        return counts
+
+    @abstractmethod
+    def n_components(self, parameters: Any) -> int:
+        """How many values the latent variable has, those of which no emission knows among them."""
+
     @abstractmethod
     def weights(self, parameters: Any) -> np.ndarray:
         """How often each component of the emission occurs, of shape (n_components,)."""
@@ -54,11 +65,17 @@ class Latent(Part):
         """Parameters that prefer no component."""
 
     @abstractmethod
-    def start(self, counts: np.ndarray, parameters: Any) -> Any:
-        """Starting values from how many rows are assigned to each component."""
+    def start(self, statistics: Any, parameters: Any) -> Any:
+        """Starting values from the statistics of assigned rows."""
+
+    def reseed(
+        self, parameters: Any, components: np.ndarray, counts: np.ndarray, n_rows: int
+    ) -> Any:
+        """Let empty `components` occur as often as one row, beside `counts` of `n_rows`."""
+        return parameters
 
     @abstractmethod
-    def mstep(self, counts: np.ndarray, parameters: Any) -> Any:
+    def mstep(self, statistics: Any, parameters: Any) -> Any:
         """The parameters that maximise the expected log p(z) and the log prior.
 
         Known ones stay as they are.

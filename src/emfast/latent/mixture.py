@@ -91,6 +91,9 @@ class MixtureWeights(Latent):
                 background_of_rows=background_of_rows,
             )
 
+    def n_components(self, weights: np.ndarray) -> int:
+        return len(weights)
+
     def weights(self, weights: np.ndarray) -> np.ndarray:
         return weights if self.noise is None else weights[:-1]
 
@@ -104,6 +107,14 @@ class MixtureWeights(Latent):
         own = started[:-1]
         # Without a weight it would never have one.
         return self._with_noise(own / own.sum() if own.any() else np.full(len(own), 1 / len(own)))
+
+    def reseed(
+        self, weights: np.ndarray, components: np.ndarray, counts: np.ndarray, n_rows: int
+    ) -> np.ndarray:
+        shares = np.zeros(len(weights))
+        shares[: len(counts)] = counts
+        shares[components] = counts.sum() / n_rows
+        return self.start(shares, weights)
 
     def _with_noise(self, weights: np.ndarray) -> np.ndarray:
         if self.noise is None:

@@ -1,0 +1,157 @@
+"""A fitted model: its parameters, the attributes that show them, and passes over rows with it."""
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import is_dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from emfast.data import Batch
+from emfast.emissions.base import Emission
+from emfast.known import NOTHING_KNOWN, Known, check_fixed
+from emfast.latent import Latent
+from emfast.problem import Model, posterior
+from emfast.threads import resolve_threads
+
+# Rows whose responsibilities are held at a time where only a sum over them is wanted.
+CHUNK_ROWS = 65_536
+
+
+class FittedModel(BaseEstimator, metaclass=ABCMeta):
+    """What estimators of (latent structure, emission) need once there are parameters."""
+
+    # The fitted attributes that tell the whole model.
+    _defining_attributes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
+        """The emission family that the constructor's arguments describe."""
+
+    @abstractmethod
+    def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> Latent:
+        """The latent structure that the constructor's arguments describe."""
+
+    def _kind(self) -> str:
+        """What was fitted, in words."""
+        return self._emission().kind
+
+    def _known(self) -> Known:
+        """The parameters that the argument `fixed` says are known."""
+        latent, emission = self._latent(), self._emission()
+        groups = (*latent.groups, *emission.groups)
+        shared = (*latent.shared, *emission.shared)
+        return check_fixed(self.fixed, groups, shared, int(self.n_components))
+
+    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
+        """X as rows that the kernels take, or an error that says what is wrong with it."""
+        rows, missing = self._emission().validated(self, X, reset=reset)
+        return Batch(rows, missing=missing)
+
+    @abstractmethod
+    def _attributes(self, parameters: Any) -> dict[str, np.ndarray]:
+        """Fitted attributes that show the emission's parameters."""
+
+    @abstractmethod
+    def _parameters_of_attributes(self) -> Any:
+        """The emission's parameters, from the attributes in `_defining_attributes`."""
+
+    @abstractmethod
+    def _latent_attributes(self, parameters: Any) -> dict[str, Any]:
+        """Fitted attributes that show the parameters of the latent structure."""
+
+    @abstractmethod
+    def _latent_of_attributes(self) -> Any:
+        """The parameters of the latent structure, from its attributes."""
+
+    def _set_model(self, model: Model, dtype: np.dtype) -> None:
+        """Keep the model in float64 and show it as fitted attributes of `dtype`."""
+        of_latent = self._latent_attributes(model.latent)
+        for name, value in {**of_latent, **self._attributes(model.emission)}.items():
+            setattr(self, name, as_shown(value, dtype))
+        self._float64_model = model
+        self._fitted_kind = self._kind()
+        defining = {*of_latent, *self._defining_attributes}
+        self._published = {name: as_shown(getattr(self, name), dtype) for name in defining}
+
+    @classmethod
+    @lru_cache
+    def _get_param_names(cls) -> list[str]:
+        # scikit-learn inspects the constructor on every call, which takes as long as an iteration.
+        return super()._get_param_names()
+
+    def _model(self) -> Model:
+        """The fitted model in float64, or what the attributes say if they were changed by hand."""
+        check_is_fitted(self)
+        shown = getattr(self, "_published", None)
+        if shown is not None and all(
+            are_equal(getattr(self, name), value) for name, value in shown.items()
+        ):
+            if self._kind() != self._fitted_kind:
+                raise ValueError(
+                    f"{type(self).__name__}: its arguments changed to {self._kind()} "
+                    f"since it was fitted as {self._fitted_kind}; fit it again"
+                )
+            return self._float64_model
+        return Model(self._latent_of_attributes(), self._parameters_of_attributes())
+
+    def _rows(self, X: Any) -> Batch:
+        """X as rows that the fitted model can be asked about."""
+        check_is_fitted(self)
+        batch = self._validate_rows(X, reset=False)
+        found = batch.X.shape[1]
+        n_features = self._emission().shape(self._model().emission)[1]
+        if found != n_features:
+            raise ValueError(f"X: found {found} features; expected {n_features} features")
+        return batch
+
+    def _pass(self, batch: Batch, wanted: Collection[str]) -> dict[str, np.ndarray]:
+        """The outputs of `problem.posterior` that are named."""
+        latent, model = self._latent(), self._model()
+        shapes = {
+            "responsibilities": (
+                (batch.n_rows, latent.n_components(model.latent)),
+                batch.dtype,
+            ),
+            "assignments": (batch.n_rows, np.intp),
+            "log_likelihoods": (batch.n_rows, np.float64),
+        }
+        out = {name: np.empty(*shapes[name]) for name in wanted}
+        threads = resolve_threads(self.n_threads)
+        posterior(latent, self._emission(), model, batch, threads, **out)
+        return out
+
+    def _chunks(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        for start in range(0, len(rows), CHUNK_ROWS):
+            chunk = slice(start, start + CHUNK_ROWS)
+            yield chunk, rows[chunk]
+
+    def _n_parameters(self) -> int:
+        """Free parameters: known ones do not count."""
+        fixed = self._known()
+        latent, emission = self._latent(fixed), self._emission(fixed)
+        K, D = emission.shape(self._model().emission)
+        return latent.n_parameters(K) + emission.n_parameters(K, D)
+
+
+def as_shown(value: Any, dtype: np.dtype) -> Any:
+    """A copy of an array, or of all in a list, tuple or mapping, of `dtype` if they are real."""
+    if isinstance(value, float):
+        return value
+    if isinstance(value, np.ndarray):
+        return value.astype(dtype if value.dtype.kind == "f" else value.dtype)
+    if isinstance(value, Mapping):
+        return {name: as_shown(each, dtype) for name, each in value.items()}
+    if is_dataclass(value):
+        return replace(value, **as_shown(vars(value), dtype))
+    return [as_shown(each, dtype) for each in value]
+
+
+def are_equal(value: Any, other: Any) -> bool:
+    """Whether two arrays, or lists of them, are equal."""
+    if isinstance(other, list):
+        return len(value) == len(other) and all(map(are_equal, value, other))
+    return np.array_equal(value, other)
