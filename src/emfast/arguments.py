@@ -41,6 +41,17 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
     return weights
 
 
+def check_enough_rows(n_rows: int, weights: np.ndarray | None, n_components: int) -> None:
+    """Raise where there are fewer rows of positive weight than components."""
+    usable = n_rows if weights is None else int(np.count_nonzero(weights))
+    if usable < n_components:
+        raise ValueError(
+            "X: Expected n_samples >= n_components but got "
+            f"n_components = {n_components}, n_samples = {usable}"
+            + (" of positive weight" if usable < n_rows else "")
+        )
+
+
 def near_one(weights: np.ndarray | None) -> np.ndarray | None:
     """Weights, or where they are very large or small, weights times a power of two.
 

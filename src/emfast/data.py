@@ -25,6 +25,8 @@ class Batch:
     missing : bool, whether there may be NaN among the rows, for entries that are missing; a tuple
         of bool for blocks of columns
     numbers : ndarray of shape (n_rows,) or None, what messages call the rows, if not by their place
+    covariates : ndarray of shape (n_rows, n_covariates) or None
+        What the latent variable depends on, in the precision the batch is computed in.
     """
 
     X: Any
@@ -32,6 +34,7 @@ class Batch:
     labels: Labels = NOTHING_KNOWN
     missing: bool | tuple[bool, ...] = False
     numbers: np.ndarray | None = None
+    covariates: np.ndarray | None = None
 
     @property
     def n_rows(self) -> int:
@@ -46,7 +49,9 @@ class Batch:
         """A copy of the given rows."""
         weights = None if self.weights is None else self.weights[rows]
         numbers = None if self.numbers is None else self.numbers[rows]
-        return Batch(take(self.X, rows), weights, self.labels.take(rows), self.missing, numbers)
+        X, labels = take(self.X, rows), self.labels.take(rows)
+        covariates = covariates_of(self, rows)
+        return Batch(X, weights, labels, self.missing, numbers, covariates)
 
     def number(self, row: int) -> int:
         """What messages call a row."""
@@ -60,6 +65,11 @@ class Batch:
     def of_block(self, block: int) -> "Batch":
         """The rows with one of their blocks of columns only."""
         return replace(self, X=self.X.parts[block], missing=self.missing[block])
+
+
+def covariates_of(batch: Batch, rows: Any) -> np.ndarray | None:
+    """The covariates of some rows, if there are any."""
+    return None if batch.covariates is None else take(batch.covariates, rows)
 
 
 class ArraySource:

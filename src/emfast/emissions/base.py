@@ -173,6 +173,33 @@ class Emission(Part):
         """
         return as_points(X), located.get(self.groups[0])
 
+    def start_distances(
+        self,
+        X: Any,
+        weights: np.ndarray | None,
+        known: np.ndarray,
+        located: dict[str, np.ndarray],
+        n_components: int,
+        init_params: str,
+        random_state: np.random.RandomState,
+    ) -> np.ndarray | None:
+        """How far rows are from components that a start draws, where points do not tell.
+
+        Parameters
+        ----------
+        X, weights : the rows
+        known : ndarray of shape (n_rows,), components of labelled rows, else -1
+        located : dict of ndarray, given values that say where components are, NaN where none
+        n_components : int
+        init_params : how components are drawn
+        random_state : RandomState
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_components), or None for distances between embedded points
+        """
+        return None
+
     @abstractmethod
     def reseed(
         self, parameters: Any, components: np.ndarray, rows: np.ndarray, healthy: np.ndarray
