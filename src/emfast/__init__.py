@@ -3,10 +3,12 @@
 from importlib.metadata import version
 
 from emfast.categorical import CategoricalMixture
+from emfast.experts import MixtureOfExperts
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
 from emfast.probabilities import BernoulliMixture, BinomialMixture
 from emfast.rates import ExponentialMixture, PoissonMixture
+from emfast.regression import LinearRegressionMixture
 from emfast.theory import Elbo, elbo
 from emfast.versions import show_versions
 
@@ -17,7 +19,9 @@ __all__ = [
     "Elbo",
     "ExponentialMixture",
     "GaussianMixture",
+    "LinearRegressionMixture",
     "Mixture",
+    "MixtureOfExperts",
     "PoissonMixture",
     "elbo",
     "show_versions",

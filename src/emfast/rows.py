@@ -143,14 +143,14 @@ class Blocks:
 def in_one_precision(parts: Sequence[Any]) -> Blocks:
     """Blocks of columns of which all that are real have the same precision."""
     blocks = Blocks(tuple(parts))
-    return Blocks(
-        tuple(
-            part.astype(blocks.dtype)
-            if part.dtype.kind == "f" and part.dtype != blocks.dtype
-            else part
-            for part in parts
-        )
-    )
+    return in_precision(blocks, blocks.dtype)
+
+
+def in_precision(rows: Any, dtype: np.dtype) -> Any:
+    """Rows whose reals are of this type; integers stay what they are."""
+    if isinstance(rows, Blocks):
+        return Blocks(tuple(in_precision(part, dtype) for part in rows.parts))
+    return rows.astype(dtype) if rows.dtype.kind == "f" and rows.dtype != dtype else rows
 
 
 def storage(rows: Any) -> Any:

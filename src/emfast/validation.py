@@ -91,7 +91,7 @@ def _dtypes(X: Any) -> list:
     return [getattr(X, "dtype", None)] if dtypes is None else list(dtypes)
 
 
-def check_squares(X: np.ndarray, weights: np.ndarray | None) -> None:
+def check_squares(X: np.ndarray, weights: np.ndarray | None, name: str = "X") -> None:
     """Raise where rows of positive weight are so large that sums of their squares overflow."""
     if _squares_are_finite(X):
         return
@@ -100,7 +100,7 @@ def check_squares(X: np.ndarray, weights: np.ndarray | None) -> None:
     largest = max(largest.max(), -least.min())
     if largest > limit:
         raise ValueError(
-            f"X: found {largest:.3g}; expected numbers below {limit:g}, so that sums of their "
+            f"{name}: found {largest:.3g}; expected numbers below {limit:g}, so that sums of their "
             f"squares do not overflow in {X.dtype}: rescale the columns"
         )
 
@@ -114,6 +114,21 @@ def _squares_are_finite(X: np.ndarray) -> bool:
     flat = X.ravel("K")
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(np.dot(flat, flat)))
+
+
+def location_and_scale(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Means of the columns, as numbers of their precision, and standard deviations from there.
+
+    Over the rows of positive weight, float64; a deviation of 0 becomes 1.
+    """
+    weights = np.ones(len(X)) if weights is None else weights / weights.max()
+    starts = range(0, len(X), CHUNK_ROWS)
+    chunks = [slice(start, start + CHUNK_ROWS) for start in starts]
+    total, origin = weights.sum(), X[int(weights.argmax())].astype(np.float64)
+    shift = sum(weights[chunk] @ (X[chunk] - origin) for chunk in chunks) / total
+    location = (origin + shift).astype(X.dtype).astype(np.float64)
+    squares = sum(weights[chunk] @ (X[chunk] - location) ** 2 for chunk in chunks) / total
+    return location, np.sqrt(np.where(squares > 0, squares, 1.0))
 
 
 def column_ranges(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -190,12 +190,12 @@ class LinearRegression(Emission):
     def check_columns(
         self, X: Any, weights: np.ndarray | None, called: Callable[[int], str]
     ) -> None:
-        parts = (X.features, X.target[:, None]) if isinstance(X, RowsWithTargets) else (X,)
-        for part in parts:
-            check_squares(part, weights)
+        target = X.target[:, None] if isinstance(X, RowsWithTargets) else X[:, -1:]
+        check_squares(X.features if isinstance(X, RowsWithTargets) else X, weights)
+        check_squares(target, weights, "y")
         if self.reg_covar > 0 or "noise_variances" in self.fixed or self._is_bounded:
             return
-        least, largest = column_ranges(parts[-1][:, -1:], weights)
+        least, largest = column_ranges(target, weights)
         if least[0] == largest[0]:
             raise ValueError(
                 f"y: all targets are {least[0]}, so that noise variances are 0; expected targets "
