@@ -349,3 +349,11 @@ def regression_estimate(X, r, regular):
         "coef": np.array(coef), "intercept": np.array(intercept),
         "noise_variances": np.array(variances),
     }  # fmt: skip
+
+
+# Gates
+
+
+def softmax(forms):
+    terms = np.exp(forms - forms.max(axis=1, keepdims=True))
+    return terms / terms.sum(axis=1, keepdims=True)
