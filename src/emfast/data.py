@@ -20,11 +20,13 @@ class Batch:
     Attributes
     ----------
     X : ndarray of shape (n_rows, n_features), float32, float64 or integers; or rows as in `rows`
-    weights : ndarray of shape (n_rows,), float64, or None for ones
+    weights : ndarray of shape (n_rows,), float64, or None for ones; (n_sequences,) with `sequences`
     labels : Labels
     missing : bool, whether there may be NaN among the rows, for entries that are missing; a tuple
         of bool for blocks of columns
     numbers : ndarray of shape (n_rows,) or None, what messages call the rows, if not by their place
+    sequences : ndarray of shape (n_sequences + 1,), int64, or None
+        Where sequences of rows start, and the last one ends; None where rows are independent.
     """
 
     X: Any
@@ -32,6 +34,7 @@ class Batch:
     labels: Labels = NOTHING_KNOWN
     missing: bool | tuple[bool, ...] = False
     numbers: np.ndarray | None = None
+    sequences: np.ndarray | None = None
 
     @property
     def n_rows(self) -> int:
