@@ -13,8 +13,8 @@
 #   backward   u_t = A w_(t+1) / sum w_(t+1),     w_t = b_t u_t,   u_T = 1
 #   posterior  a_t u_t / sum,   of a transition   a_t(i) A_ij w_(t+1)(j) / the same sum
 #
-# where a_t / c_t are the probabilities of states given the past, and the division by c_(t-1) is not
-# waited for: it is under way while the product with A is. A term that is lost because it is too small
+# where a_t / c_t are the probabilities of states given the past, and the division by c_(t-1) is under
+# way while the product with A is. A term that is lost because it is too small
 # for a number is lost beside c_t, or beside the sum of the posterior; so nothing is lost but rounding
 # as long as these are above LEAST, which is a good deal above the smallest numbers.
 #
@@ -49,6 +49,7 @@ ctypedef struct Steps:
     int32_t* back           # the state before, on the best path
     real* after             # (stride,)  w, or its logarithm, of the step after the last one
     real* product           # (stride,)
+    unsigned char* lost     # (n,)  by its first step, whether scaled recursions of a sequence may have lost something
     double* transitions     # (K, K)  where expected transitions are added
 
 
@@ -198,11 +199,29 @@ cdef void steps_to_tile(
     tile.n_positive = vcount_sum(n_positive)
 
 
-# Products with the transitions
+# Scaled recursions
+#
+# A step waits for the one before, some 40 cycles in which little is done: so several sequences advance
+# side by side, each a run of its own.
 
-cdef inline void product_block(
+cdef enum:
+    RUNS = 4
+
+
+ctypedef struct Run:
+    # A recursion under way.
+    Py_ssize_t sequence
+    Py_ssize_t t            # the next step
+    Py_ssize_t left         # steps left
+    const real* beside      # what the step before (forward) or after (backward) has left; NULL at the ends
+    real scale              # forward: 1 / c of the step before
+    real weight
+    bint lost               # whether what was lost may matter
+
+
+cdef inline void sums_of_products(
     const real* a, const real* matrix, Py_ssize_t K, Py_ssize_t stride,
-    Py_ssize_t n_v, Py_ssize_t n_sums, real* out,
+    Py_ssize_t n_v, Py_ssize_t n_sums, vreal* out,
 ) noexcept nogil:
     """out[j] = sum_i a_i matrix[i, j] for n_v vectors of j, in n_sums sums that do not wait for each other.
 
@@ -218,114 +237,150 @@ cdef inline void product_block(
                 acc[h * n_v + v] = acc[h * n_v + v] + vload(matrix + v * LANES) * a[i + h]
             matrix += stride
     for v in range(n_v):
+        out[v] = acc[v] + acc[n_v + v]
         if n_sums == 4:
-            vstore(out + v * LANES, (acc[v] + acc[n_v + v]) + (acc[2 * n_v + v] + acc[3 * n_v + v]))
-        else:
-            vstore(out + v * LANES, acc[v] + acc[n_v + v])
+            out[v] = out[v] + (acc[2 * n_v + v] + acc[3 * n_v + v])
 
 
-cdef inline void product(
-    const real* a, const real* matrix, Py_ssize_t K, Py_ssize_t stride, real* out,
+cdef inline vreal forward_block(
+    const real* before, const real* matrix, const real* b, real scale, Py_ssize_t K, Py_ssize_t stride,
+    Py_ssize_t n_v, Py_ssize_t n_sums, real* a,
 ) noexcept nogil:
-    """out[j] = sum_i a_i matrix[i, j]."""
-    cdef Py_ssize_t j = 0
-    while j < stride:
-        if stride - j >= 4 * LANES:
-            product_block(a, matrix + j, K, stride, 4, 2, out + j)
-            j += 4 * LANES
-        elif stride - j >= 2 * LANES:
-            product_block(a, matrix + j, K, stride, 2, 4, out + j)
-            j += 2 * LANES
-        else:
-            product_block(a, matrix + j, K, stride, 1, 4, out + j)
-            j += LANES
+    """a = (before A) b scale for n_v vectors of states; their sum."""
+    cdef vreal predicted[4]
+    cdef vreal x, total = splat(0)
+    cdef Py_ssize_t v
+    sums_of_products(before, matrix, K, stride, n_v, n_sums, predicted)
+    for v in range(n_v):
+        x = predicted[v] * (vload(b + v * LANES) * scale)
+        vstore(a + v * LANES, x)
+        total = total + x
+    return total
 
 
-# Scaled recursions
-
-cdef bint forward_scaled(
-    MarkovChain chain, Steps* steps, Py_ssize_t first, Py_ssize_t stop,
-    const real* before,         # IN   probabilities of the state before `first`; NULL at the start
-) noexcept nogil:
-    """Whether a_t and c_t of the steps first..stop are exact to rounding."""
-    cdef Py_ssize_t t, j, stride = chain.stride
-    cdef const real* previous = before
-    cdef const real* predicted = chain.start.data
-    cdef const real* b
-    cdef real* a
-    cdef real scale = 1
-    cdef vreal total, x
-    for t in range(first, stop):
-        if previous != NULL:
-            product(previous, chain.transitions.data, chain.n_components, stride, steps.product)
-            predicted = steps.product
-        a = steps.forward + t * stride
-        b = steps.density + t * stride
-        total = splat(0)
+cdef inline void forward_step(MarkovChain chain, Steps* steps, Run* run) noexcept nogil:
+    cdef Py_ssize_t j = 0, K = chain.n_components, stride = chain.stride
+    cdef const real* matrix = chain.transitions.data
+    cdef const real* b = steps.density + run.t * stride
+    cdef real* a = steps.forward + run.t * stride
+    cdef vreal x, total = splat(0)
+    cdef real c
+    if run.beside == NULL:
         for j from 0 <= j < stride by LANES:
-            x = vload(predicted + j) * (vload(b + j) * scale)
+            x = vload(chain.start.data + j) * vload(b + j)
             vstore(a + j, x)
             total = total + x
-        scale = <real> vsum(total)
-        if not scale > LEAST:
-            return False
-        scale = 1 / scale
-        steps.inverse[t] = scale
-        previous = a
-    return True
+    while j < stride:
+        if stride - j >= 4 * LANES:
+            total = total + forward_block(
+                run.beside, matrix + j, b + j, run.scale, K, stride, 4, 2, a + j)
+            j += 4 * LANES
+        elif stride - j >= 2 * LANES:
+            total = total + forward_block(
+                run.beside, matrix + j, b + j, run.scale, K, stride, 2, 4, a + j)
+            j += 2 * LANES
+        else:
+            total = total + forward_block(
+                run.beside, matrix + j, b + j, run.scale, K, stride, 1, 4, a + j)
+            j += LANES
+    c = <real> vsum(total)
+    if not c > LEAST:
+        run.lost = True
+        c = 1
+    run.scale = 1 / c
+    steps.inverse[run.t] = run.scale
+    run.beside = a
+    run.t += 1
 
 
-cdef bint backward_scaled(
-    MarkovChain chain, Steps* steps, Py_ssize_t first, Py_ssize_t stop,
-    bint at_end,                # whether the sequence ends with the last step
-    real weight,
+cdef inline void backward_block(
+    const vreal* u, Py_ssize_t n_v, real inverse,
+    real* a, real* w, real* posterior,
+    vreal* total, vreal* sum_of_w,
 ) noexcept nogil:
-    """Whether posteriors of the steps first..stop are exact to rounding.
+    """posterior = a u / c and w = b u for n_v vectors of states, and their sums."""
+    cdef vreal now
+    cdef Py_ssize_t v
+    for v in range(n_v):
+        now = vload(a + v * LANES) * inverse
+        vstore(a + v * LANES, now)
+        now = now * u[v]
+        vstore(posterior + v * LANES, now)
+        total[0] = total[0] + now
+        now = vload(w + v * LANES) * u[v]
+        vstore(w + v * LANES, now)
+        sum_of_w[0] = sum_of_w[0] + now
 
-    `forward` and `density` become the factors of the posteriors of transitions: that from i at t to j
-    is forward[t, i] A_ij density[t + 1, j]; `steps.after` has the latter of step `stop`, and gets that
-    of `first`.
+
+cdef inline void backward_step(MarkovChain chain, Steps* steps, Run* run) noexcept nogil:
+    """`forward` and `density` become the factors of the posteriors of transitions.
+
+    That from i at t to j is forward[t, i] A_ij density[t + 1, j].
     """
-    cdef Py_ssize_t t, j, stride = chain.stride
-    cdef real* a
-    cdef real* w
-    cdef real* next_w = steps.after
-    cdef real* out
-    cdef const real* u = chain.ones.data
-    cdef real inverse = 1, share
-    cdef vreal total, sum_of_w, x, now
-    for t in range(stop - 1, first - 1, -1):
-        if not at_end:
-            product(next_w, chain.reverse.data, chain.n_components, stride, steps.product)
-            u = steps.product
-        a, w, out = steps.forward + t * stride, steps.density + t * stride, steps.posterior + t * stride
-        total = splat(0)
-        sum_of_w = splat(0)
+    cdef Py_ssize_t j = 0, K = chain.n_components, stride = chain.stride
+    cdef real* a = steps.forward + run.t * stride
+    cdef real* w = steps.density + run.t * stride
+    cdef real* out = steps.posterior + run.t * stride
+    cdef const real* matrix = chain.reverse.data
+    cdef real inverse = steps.inverse[run.t], share, norm
+    cdef bint at_end = run.beside == NULL
+    cdef vreal u[4]
+    cdef vreal total = splat(0), sum_of_w = splat(0)
+    if at_end:
         for j from 0 <= j < stride by LANES:
-            x = vload(u + j)
-            now = vload(a + j) * steps.inverse[t]
-            vstore(a + j, now)
-            now = now * x
-            vstore(out + j, now)
-            total = total + now
-            x = vload(w + j) * x
-            vstore(w + j, x)
-            sum_of_w = sum_of_w + x
-        share = <real> vsum(total)
-        inverse = <real> vsum(sum_of_w)
-        if not (share > LEAST and inverse > LEAST):
-            return False
-        share = weight / share
-        inverse = 1 / inverse
-        for j from 0 <= j < stride by LANES:
-            vstore(out + j, vload(out + j) * share)
-            vstore(a + j, vload(a + j) * (0 if at_end else share))
-            vstore(w + j, vload(w + j) * inverse)
-        next_w = w
-        at_end = False
-    for j in range(stride):
-        steps.after[j] = next_w[j]
-    return True
+            u[0] = vload(chain.ones.data + j)
+            backward_block(u, 1, inverse, a + j, w + j, out + j, &total, &sum_of_w)
+    while j < stride:
+        if stride - j >= 4 * LANES:
+            sums_of_products(run.beside, matrix + j, K, stride, 4, 2, u)
+            backward_block(u, 4, inverse, a + j, w + j, out + j, &total, &sum_of_w)
+            j += 4 * LANES
+        elif stride - j >= 2 * LANES:
+            sums_of_products(run.beside, matrix + j, K, stride, 2, 4, u)
+            backward_block(u, 2, inverse, a + j, w + j, out + j, &total, &sum_of_w)
+            j += 2 * LANES
+        else:
+            sums_of_products(run.beside, matrix + j, K, stride, 1, 4, u)
+            backward_block(u, 1, inverse, a + j, w + j, out + j, &total, &sum_of_w)
+            j += LANES
+    share, norm = <real> vsum(total), <real> vsum(sum_of_w)
+    if not (share > LEAST and norm > LEAST):
+        run.lost = True
+        share, norm = 1, 1
+    share, norm = run.weight / share, 1 / norm
+    for j from 0 <= j < stride by LANES:
+        vstore(out + j, vload(out + j) * share)
+        vstore(a + j, vload(a + j) * (0 if at_end else share))
+        vstore(w + j, vload(w + j) * norm)
+    run.beside = w
+    run.t -= 1
+
+
+cdef inline void advance(
+    MarkovChain chain, Steps* steps, Run* runs, Py_ssize_t n_runs, Py_ssize_t n, bint forward,
+) noexcept nogil:
+    """All runs by n steps; `forward` is a constant."""
+    cdef Py_ssize_t i, h
+    for i in range(n):
+        for h in range(n_runs):
+            if forward:
+                forward_step(chain, steps, &runs[h])
+            else:
+                backward_step(chain, steps, &runs[h])
+    for h in range(n_runs):
+        runs[h].left -= n
+
+
+cdef void advance_forward(
+    MarkovChain chain, Steps* steps, Run* runs, Py_ssize_t n_runs, Py_ssize_t n,
+) noexcept nogil:
+    advance(chain, steps, runs, n_runs, n, True)
+
+
+cdef void advance_backward(
+    MarkovChain chain, Steps* steps, Run* runs, Py_ssize_t n_runs, Py_ssize_t n,
+) noexcept nogil:
+    advance(chain, steps, runs, n_runs, n, False)
 
 
 cdef inline void add_transitions_block(

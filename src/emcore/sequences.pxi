@@ -10,7 +10,7 @@
 #
 # Groups make up blocks, which are for threads what they are in expectation.pxi.
 
-cdef Py_ssize_t GROUP_BYTES = 384 * 1024        # of steps: well inside a level-2 cache
+cdef Py_ssize_t GROUP_BYTES = 768 * 1024        # of steps: well inside a level-2 cache
 cdef Py_ssize_t SEQUENCE_BYTES = 4 * 1024 * 1024    # from which on a sequence is cut into pieces
 cdef Py_ssize_t REALS_PER_STATE = 3             # density, forward and posterior
 
@@ -95,13 +95,14 @@ cdef class SequenceWorkspace:
 
     cdef list workspaces
     cdef Buffer density, forward, posterior, inverse, after, product, kept, tile_memory
-    cdef object largest, back, saved
+    cdef object largest, back, lost, saved
     cdef GroupSpace space
 
     def __cinit__(self, MarkovChain chain, Emission emission, SequencePlan plan, sources):
         cdef Py_ssize_t K = chain.n_components, rows, i, n_tiles, n_pieces
         cdef double[::1] doubles
         cdef int32_t[::1] integers
+        cdef unsigned char[::1] flags
         n_tiles = (plan.capacity + plan.tile_rows - 1) // plan.tile_rows
         rows = min(plan.tile_rows, (plan.capacity + ROW_STEP - 1) // ROW_STEP * ROW_STEP)
         self.workspaces = [Workspace(emission, rows, K) for _ in range(n_tiles)]
@@ -119,9 +120,11 @@ cdef class SequenceWorkspace:
         self.after, self.product = Buffer(chain.stride), Buffer(chain.stride)
         self.largest = doubles = array("d", [0]) * rows
         self.back = integers = array("i", [0]) * (rows * chain.stride if chain.hard else 1)
+        self.lost = flags = array("B", [0]) * rows
         self.space.steps = Steps(
             chain.stride, self.density.data, self.forward.data, self.posterior.data,
-            self.inverse.data, &doubles[0], &integers[0], self.after.data, self.product.data, NULL)
+            self.inverse.data, &doubles[0], &integers[0], self.after.data, self.product.data,
+            &flags[0], NULL)
         n_pieces = 0
         for i in range(plan.n_sequences):
             if plan.starts[i + 1] - plan.starts[i] > plan.capacity:
@@ -266,26 +269,47 @@ cdef void set_after(Steps* steps, real value) noexcept nogil:
         steps.after[j] = value
 
 
+cdef void run_scaled(
+    MarkovChain chain, const Sequences* data, Steps* steps,
+    Py_ssize_t first, Py_ssize_t end, Py_ssize_t origin, bint forward,
+) noexcept nogil:
+    """One recursion over the sequences first..end of positive weight, in which nothing was lost before."""
+    cdef Run runs[RUNS]
+    cdef Py_ssize_t s = first, n_runs = 0, n, h, start, length
+    while True:
+        while n_runs < RUNS and s < end:
+            start, length = data.starts[s] - origin, data.starts[s + 1] - data.starts[s]
+            if weight_of(data, s) > 0 and not steps.lost[start]:
+                runs[n_runs] = Run(s, start if forward else start + length - 1, length, NULL, 1,
+                                   <real> weight_of(data, s), False)
+                n_runs += 1
+            s += 1
+        if n_runs == 0:
+            return
+        n = runs[0].left
+        for h in range(1, n_runs):
+            n = min(n, runs[h].left)
+        if forward:
+            advance_forward(chain, steps, runs, n_runs, n)
+        else:
+            advance_backward(chain, steps, runs, n_runs, n)
+        for h in range(n_runs - 1, -1, -1):
+            if runs[h].left == 0:
+                steps.lost[data.starts[runs[h].sequence] - origin] = runs[h].lost
+                n_runs -= 1
+                runs[h] = runs[n_runs]
+
+
 cdef Py_ssize_t pass_over_sequence(
     MarkovChain chain, const Sequences* data, GroupSpace* space,
     Py_ssize_t s, Py_ssize_t origin,        # the row of step 0
     double* statistics,
 ) noexcept nogil:
-    """Posteriors and log-likelihood of a whole sequence among the steps; the row it is impossible at, or -1."""
+    """A whole sequence among the steps by logarithms; the row it is impossible at, or -1."""
     cdef Steps* steps = &space.steps
     cdef Py_ssize_t first = data.starts[s] - origin, stop = data.starts[s + 1] - origin, t, impossible
-    cdef double weight = weight_of(data, s), log_likelihood
-    cdef Recursion recursion = BEST_PATH if chain.hard else SCALED
-    if weight == 0:
-        forget(steps, first, stop)
-        return -1
-    statistics[1] += weight * (stop - first)
-    if recursion == SCALED:
-        if forward_scaled(chain, steps, first, stop, NULL):
-            log_likelihood = log_likelihood_of(steps, first, stop, SCALED)
-            if not data.backward or backward_scaled(chain, steps, first, stop, True, <real> weight):
-                return add_sequence(chain, data, steps, s, first, log_likelihood, statistics)
-        recursion = LOGARITHMIC
+    cdef double weight = weight_of(data, s)
+    if not chain.hard:
         for t in range(first, stop):
             logarithms_of_row(&space.tiles[t // data.tile_rows], t % data.tile_rows, steps, t,
                               chain.n_components)
@@ -294,24 +318,50 @@ cdef Py_ssize_t pass_over_sequence(
         forget(steps, first, stop)
         add_impossible(data, s)
         return origin + impossible
-    log_likelihood = log_likelihood_of(steps, first, stop, recursion)
+    add_log_likelihood(data, s, log_likelihood_of(steps, first, stop, LOGARITHMIC), statistics)
     if chain.hard:
         along_best_path(chain, steps, first, stop, True, -1, <real> weight)
     elif data.backward:
         backward_logarithmic(chain, steps, first, stop, True, <real> weight)
-    return add_sequence(chain, data, steps, s, first, log_likelihood, statistics)
+    return -1
 
 
-cdef Py_ssize_t add_sequence(
-    MarkovChain chain, const Sequences* data, const Steps* steps, Py_ssize_t s, Py_ssize_t first,
-    double log_likelihood, double* statistics,
+cdef Py_ssize_t pass_over_sequences(
+    MarkovChain chain, const Sequences* data, GroupSpace* space,
+    Py_ssize_t first, Py_ssize_t end, double* statistics,
+) noexcept nogil:
+    """Posteriors and log-likelihoods of whole sequences among the steps; the first impossible row, or -1."""
+    cdef Steps* steps = &space.steps
+    cdef Py_ssize_t s, at, stop, row, impossible = -1, origin = data.starts[first]
+    for s in range(first, end):
+        steps.lost[data.starts[s] - origin] = chain.hard
+    if not chain.hard:
+        run_scaled(chain, data, steps, first, end, origin, True)
+        if data.backward:
+            run_scaled(chain, data, steps, first, end, origin, False)
+    for s in range(first, end):
+        at, stop = data.starts[s] - origin, data.starts[s + 1] - origin
+        if weight_of(data, s) == 0:
+            forget(steps, at, stop)
+            continue
+        statistics[1] += weight_of(data, s) * (stop - at)
+        if not steps.lost[at]:
+            add_log_likelihood(data, s, log_likelihood_of(steps, at, stop, SCALED), statistics)
+        else:
+            row = pass_over_sequence(chain, data, space, s, origin, statistics)
+            if impossible < 0:
+                impossible = row
+        if data.backward:
+            add_start(chain, steps, at, statistics)
+    return impossible
+
+
+cdef void add_log_likelihood(
+    const Sequences* data, Py_ssize_t s, double log_likelihood, double* statistics,
 ) noexcept nogil:
     statistics[0] += weight_of(data, s) * log_likelihood
     if data.outputs.log_likelihoods != NULL:
         data.outputs.log_likelihoods[s] = log_likelihood
-    if data.backward:
-        add_start(chain, steps, first, statistics)
-    return -1
 
 
 cdef void add_impossible(const Sequences* data, Py_ssize_t s) noexcept nogil:
@@ -325,16 +375,12 @@ cdef Py_ssize_t pass_over_group(
     double* statistics,
 ) noexcept nogil:
     """Whole sequences whose steps fit together; the first row at which one is impossible, or -1."""
-    cdef Py_ssize_t s, row, impossible = -1, origin = data.starts[first]
+    cdef Py_ssize_t impossible, origin = data.starts[first]
     cdef Py_ssize_t n_steps = data.starts[end] - origin
     cdef Py_ssize_t n_tiles = read_steps(chain, emission, data, space, first, origin, data.starts[end],
                                          BEST_PATH if chain.hard else SCALED)
     space.steps.transitions = transitions_of(chain, statistics)
-    set_after(&space.steps, 0)
-    for s in range(first, end):
-        row = pass_over_sequence(chain, data, space, s, origin, statistics)
-        if impossible < 0:
-            impossible = row
+    impossible = pass_over_sequences(chain, data, space, first, end, statistics)
     if data.backward:
         forget(&space.steps, n_steps, n_steps + 1)
         finish_transitions(chain, &space.steps, n_steps, statistics)
@@ -350,11 +396,14 @@ cdef bint forward_piece(
 ) noexcept nogil:
     """The forward recursion of a piece, from what is kept of the one before; whether it has lost nothing."""
     cdef const real* before = NULL
+    cdef Run run
     if piece > 0:
         before = space.kept + (piece - 1) * chain.stride
     impossible[0] = -1
     if recursion == SCALED:
-        return forward_scaled(chain, &space.steps, 0, n, before)
+        run = Run(0, 0, n, before, 1, 1, False)
+        advance_forward(chain, &space.steps, &run, 1, n)
+        return not run.lost
     impossible[0] = forward_logarithmic(chain, &space.steps, 0, n, before, recursion == BEST_PATH)
     return impossible[0] < 0
 
@@ -404,8 +453,9 @@ cdef bint pass_over_pieces(
                 return False
             finish_transitions(chain, steps, n, statistics)
             finish_steps(chain, emission, data, space, n_tiles, statistics)
+        add_start(chain, steps, 0, statistics)
     statistics[1] += weight * (stop - start)
-    add_sequence(chain, data, steps, s, 0, log_likelihood, statistics)
+    add_log_likelihood(data, s, log_likelihood, statistics)
     return True
 
 
@@ -415,13 +465,20 @@ cdef bint backward_piece(
 ) noexcept nogil:
     """Posteriors of a piece of n steps; whether nothing was lost."""
     cdef Steps* steps = &space.steps
+    cdef Run run
     cdef Py_ssize_t j
     # What the last step leads to.
     forget(steps, n, n + 1)
     if recursion == SCALED:
         for j in range(steps.stride):
             steps.density[n * steps.stride + j] = steps.after[j]
-        return backward_scaled(chain, steps, 0, n, at_end, weight)
+        run = Run(0, n - 1, n, steps.after, 1, weight, False)
+        if at_end:
+            run.beside = NULL
+        advance_backward(chain, steps, &run, 1, n)
+        for j in range(steps.stride):
+            steps.after[j] = steps.density[j]
+        return not run.lost
     if recursion == BEST_PATH:
         state[0] = along_best_path(chain, steps, 0, n, at_start, state[0], weight)
     else:
