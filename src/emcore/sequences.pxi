@@ -254,6 +254,15 @@ cdef double log_likelihood_of(
     return total - of_lanes
 
 
+cdef double log_sum_at(const Steps* steps, Py_ssize_t t, Py_ssize_t K) noexcept nogil:
+    """The log of the sum over the states of a_t, whose logarithms are over the largest."""
+    cdef Py_ssize_t k
+    cdef double total = 0
+    for k in range(K):
+        total += exp(<double> steps.forward[t * steps.stride + k])
+    return log(total)
+
+
 cdef void forget(Steps* steps, Py_ssize_t first, Py_ssize_t stop) noexcept nogil:
     """Nothing comes of the steps first..stop."""
     cdef Py_ssize_t at
@@ -308,7 +317,7 @@ cdef Py_ssize_t pass_over_sequence(
     """A whole sequence among the steps by logarithms; the row it is impossible at, or -1."""
     cdef Steps* steps = &space.steps
     cdef Py_ssize_t first = data.starts[s] - origin, stop = data.starts[s + 1] - origin, t, impossible
-    cdef double weight = weight_of(data, s)
+    cdef double weight = weight_of(data, s), log_likelihood
     if not chain.hard:
         for t in range(first, stop):
             logarithms_of_row(&space.tiles[t // data.tile_rows], t % data.tile_rows, steps, t,
@@ -318,7 +327,10 @@ cdef Py_ssize_t pass_over_sequence(
         forget(steps, first, stop)
         add_impossible(data, s)
         return origin + impossible
-    add_log_likelihood(data, s, log_likelihood_of(steps, first, stop, LOGARITHMIC), statistics)
+    log_likelihood = log_likelihood_of(steps, first, stop, LOGARITHMIC)
+    if not chain.hard:
+        log_likelihood += log_sum_at(steps, stop - 1, chain.n_components)
+    add_log_likelihood(data, s, log_likelihood, statistics)
     if chain.hard:
         along_best_path(chain, steps, first, stop, True, -1, <real> weight)
     elif data.backward:
@@ -439,6 +451,8 @@ cdef bint pass_over_pieces(
             return step >= 0
         log_likelihood += log_likelihood_of(steps, 0, n, recursion)
         keep_end(chain, space, piece, n, recursion)
+    if recursion == LOGARITHMIC:
+        log_likelihood += log_sum_at(steps, n - 1, chain.n_components)
     impossible[0] = -1
     if data.backward:
         set_after(steps, 0)
