@@ -356,13 +356,14 @@ cdef Py_ssize_t pass_over_sequences(
         if weight_of(data, s) == 0:
             forget(steps, at, stop)
             continue
-        statistics[1] += weight_of(data, s) * (stop - at)
         if not steps.lost[at]:
             add_log_likelihood(data, s, log_likelihood_of(steps, at, stop, SCALED), statistics)
         else:
             row = pass_over_sequence(chain, data, space, s, origin, statistics)
-            if impossible < 0:
-                impossible = row
+            if row >= 0:
+                impossible = row if impossible < 0 else impossible
+                continue
+        statistics[1] += weight_of(data, s) * (stop - at)
         if data.backward:
             add_start(chain, steps, at, statistics)
     return impossible
