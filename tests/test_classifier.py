@@ -467,6 +467,22 @@ def test_what_cannot_be_right(arguments, y, error, message):
     assert vars(classifier) == before
 
 
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (None, "X: .*NoneType"),
+        (5.0, "X: .*float"),
+        (np.arange(4.0), "X: .*1D array"),
+        (np.array([[1 + 2j]] * 4), "X: Complex"),
+        (np.empty((0, 2)), "y: found shape"),
+        ([["a"], ["b"]] * 2, "X: could not convert"),
+    ],
+)
+def test_rows_that_cannot_be_right(X, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        MixtureClassifier().fit(X, [0, 1, 0, 1])
+
+
 def test_a_fit_that_fails_leaves_the_last_one():
     X, y = board(100)
     classifier = MixtureClassifier(GaussianMixture(**ROUND), 2).fit(X, y)

@@ -135,7 +135,7 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
         """
         self._validate_params()
         mixture = self._new_mixture()
-        n_rows = _num_samples(X)
+        n_rows = _n_rows(X)
         weights = check_sample_weight(sample_weight, n_rows)
         counted = np.ones(n_rows, bool) if weights is None else weights > 0
         classes, codes = self._encoded(y, n_rows, counted)
@@ -350,6 +350,13 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
         if isinstance(mixture, BaseEstimator):
             tags.input_tags = get_tags(mixture).input_tags
         return tags
+
+
+def _n_rows(X: Any) -> int:
+    try:
+        return _num_samples(X)
+    except TypeError as error:
+        raise TypeError(f"X: {error}") from error
 
 
 def _one_dimensional(y: Any, n_rows: int) -> np.ndarray:
