@@ -2,7 +2,9 @@
 
 from importlib.metadata import version
 
+from emfast import em
 from emfast.categorical import CategoricalMixture
+from emfast.classifier import MixtureClassifier
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
 from emfast.probabilities import BernoulliMixture, BinomialMixture
@@ -18,8 +20,10 @@ __all__ = [
     "ExponentialMixture",
     "GaussianMixture",
     "Mixture",
+    "MixtureClassifier",
     "PoissonMixture",
     "elbo",
+    "em",
     "show_versions",
 ]
 

@@ -89,9 +89,10 @@ class ArraySource:
     def sample(self, n_rows: int, n_components: int, random_state: np.random.RandomState) -> Batch:
         """About `n_rows` rows of positive weight, without replacement and in their order.
 
-        Rows with a known component are few and precious: up to half the sample is theirs, the same
-        number for every component, besides those that come by chance. Their weights make up for it,
-        so that weighted sums over the sample still estimate those over all rows.
+        Rows whose label excludes some component are few and precious: up to half the sample is
+        theirs, the same number for every group of labels, besides those that come by chance. Their
+        weights make up for it, so that weighted sums over the sample still estimate those over all
+        rows.
         """
         weights, labels = self.batch.weights, self.batch.labels
         if n_rows >= self.n_rows and weights is None:
@@ -104,21 +105,21 @@ class ArraySource:
             rows = self._with_every_column(rows, pool)
         if n_rows >= size or labels.nothing_known:
             return self.batch.take(np.sort(rows))
-        known = labels.known(self.n_rows)
+        groups = labels.groups(self.n_rows)
         # Rows of noise come by chance.
-        known = np.where(known < n_components, known, -1)
+        groups = np.where(groups < n_components, groups, -1)
         chance, parts, odds = n_rows / size, [rows], np.zeros(n_components)
         for k in range(n_components):
-            of_component = np.flatnonzero(known == k)
+            of_group = np.flatnonzero(groups == k)
             if weights is not None:
-                of_component = of_component[weights[of_component] > 0]
-            wanted = min(of_component.size, n_rows // (2 * n_components))
-            parts.append(of_component[_choice(of_component.size, wanted, random_state)])
-            odds[k] = parts[-1].size / max(of_component.size, 1)
+                of_group = of_group[weights[of_group] > 0]
+            wanted = min(of_group.size, n_rows // (2 * n_components))
+            parts.append(of_group[_choice(of_group.size, wanted, random_state)])
+            odds[k] = parts[-1].size / max(of_group.size, 1)
         rows = np.unique(np.concatenate(parts))
         chosen = self.batch.take(rows)
-        known = known[rows]
-        odds = np.where(known >= 0, odds[known], 0.0)
+        groups = groups[rows]
+        odds = np.where(groups >= 0, odds[groups], 0.0)
         factors = chance / (1 - (1 - chance) * (1 - odds))
         weights = factors if chosen.weights is None else factors * chosen.weights
         return replace(chosen, weights=weights)
