@@ -142,7 +142,7 @@ def test_float32_is_computed_in_float32():
 
 def test_regressions_agree_with_weighted_least_squares():
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(300, 2)) + [3.0, -100.0]
+    X = rng.normal([3.0, -100.0], size=(300, 2))
     slopes, z = np.array([[1.0, 2.0], [-1.0, 0.5]]), rng.integers(2, size=300)
     y = (X * slopes[z]).sum(axis=1) + 5.0 * z + 0.3 * rng.normal(size=300)
     start = np.array([0.4, 0.6]), slopes + 0.1, np.array([0.0, 1.0]), np.array([1.0, 2.0])
