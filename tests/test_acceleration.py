@@ -382,3 +382,21 @@ def test_collapsing_components_do_no_harm():
 def test_argument_is_checked():
     with pytest.raises(ValueError, match="accelerate"):
         GaussianMixture(2, accelerate="yes").fit(np.eye(4))
+
+
+@pytest.mark.parametrize("method", ["displacement", "displaced"])
+def test_a_problem_without_coordinates_cannot_be_accelerated(method):
+    class Plain:
+        def estep(self, model):
+            return model
+
+        def mstep(self, statistics, model):
+            return model / 2
+
+        def objective(self, statistics, model):
+            return -model
+
+    other = {"displacement": "displaced", "displaced": "displacement"}[method]
+    setattr(Plain, other, lambda self, model, reference: model - reference)
+    with pytest.raises(TypeError, match=f"accelerate: found True, and a Plain.*{method!r}"):
+        em.maximize(Plain(), 1.0, accelerate=True)

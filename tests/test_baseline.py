@@ -6,7 +6,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from emfast import BernoulliMixture, GaussianMixture, baseline
-from emfast.baseline import numpy_em, numpy_em_bernoulli
+from emfast.baseline import numpy_em, numpy_em_bernoulli, numpy_em_regression
 from emfast.datasets import make_gaussian_mixture
 
 COVARIANCE_TYPES = ["full", "tied", "diag", "spherical"]
@@ -138,3 +138,29 @@ def test_float32_is_computed_in_float32():
     single = numpy_em(X.astype(np.float32), *given, "full", 3)[1]
     assert single == pytest.approx(expected, rel=1e-5)
     assert single != expected
+
+
+def test_regressions_agree_with_weighted_least_squares():
+    rng = np.random.default_rng(0)
+    X = rng.normal([3.0, -100.0], size=(300, 2))
+    slopes, z = np.array([[1.0, 2.0], [-1.0, 0.5]]), rng.integers(2, size=300)
+    y = (X * slopes[z]).sum(axis=1) + 5.0 * z + 0.3 * rng.normal(size=300)
+    start = np.array([0.4, 0.6]), slopes + 0.1, np.array([0.0, 1.0]), np.array([1.0, 2.0])
+    weights, coef, intercept, variances = (values.copy() for values in start)
+    design = np.column_stack([np.ones(300), X])
+    for _ in range(4):
+        residuals = y[:, None] - X @ coef.T - intercept
+        logs = np.log(weights) - 0.5 * (np.log(2 * np.pi * variances) + residuals**2 / variances)
+        r = np.exp(logs - logsumexp(logs, axis=1, keepdims=True))
+        weights = r.mean(axis=0)
+        for k in range(2):
+            root = np.sqrt(r[:, k])
+            solution = np.linalg.lstsq(root[:, None] * design, root * y, rcond=None)[0]
+            intercept[k], coef[k] = solution[0], solution[1:]
+            variances[k] = np.average((y - design @ solution) ** 2, weights=r[:, k]) + 1e-3
+    residuals = y[:, None] - X @ coef.T - intercept
+    logs = np.log(weights) - 0.5 * (np.log(2 * np.pi * variances) + residuals**2 / variances)
+    found, log_likelihood = numpy_em_regression(X, y, *start, 4, reg_covar=1e-3)
+    for actual, expected in zip(found, (weights, coef, intercept, variances), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    np.testing.assert_allclose(log_likelihood, logsumexp(logs, axis=1).mean(), rtol=1e-9)

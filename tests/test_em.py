@@ -84,6 +84,33 @@ def test_linkage_objective_belongs_to_the_model():
     assert trace.objectives[-1] == trace.objective
 
 
+def test_numbers_of_numpy_become_those_of_python():
+    class OfNumpy(Linkage):
+        def objective(self, hidden, t):
+            return np.float64(super().objective(hidden, t))
+
+        def displacement(self, t, reference):
+            return t - reference
+
+        def displaced(self, displacement, reference):
+            return reference + displacement
+
+    for accelerate in (False, True):
+        seen = []
+        trace = em.maximize(
+            OfNumpy(), np.float64(0.5), tol=1e-9, accelerate=accelerate, observe=seen.append
+        )
+        assert trace.converged is True
+        numbers = [
+            trace.objective,
+            *trace.objectives,
+            *trace.history,
+            *(each.gain for each in seen),
+        ]
+        assert {type(number) for number in numbers} == {float}
+        assert trace.model == pytest.approx(LINKAGE_LIMIT, abs=1e-5)
+
+
 # Iterations
 
 

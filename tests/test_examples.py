@@ -75,6 +75,26 @@ def test_cars_and_trucks(run):
     assert n_figures == 1
 
 
+def test_genetic_linkage(run):
+    # Dempster, Laird and Rubin (1977).
+    variables, printed, n_figures = run("genetic_linkage")
+    published = [0.608247423, 0.624321050, 0.626488879, 0.626777322, 0.626815632]
+    assert_allclose(variables["iterates"][:6], [0.5, *published], atol=5e-10)
+    assert_allclose(variables["limit"], 0.626821497871, atol=1e-12)
+    assert "1  0.608247423  -1.9e-02\n" in printed
+    assert "   0.626821497871\n" in printed
+    # The rate of convergence is the share of information that is missing: of what would be known of
+    # t with the parts of the first class told apart, what these parts tell.
+    t = variables["limit"]
+    part = t / (2 + t)
+    complete = (125 * part + 34) / t**2 + 38 / (1 - t) ** 2
+    missing = 125 * part * (1 - part) / t**2
+    distances = variables["distances"]
+    assert_allclose(distances[8] / distances[7], missing / complete, rtol=1e-4)
+    assert f"{missing / complete:.4f}" == "0.1328"
+    assert n_figures == 0
+
+
 def test_lower_bound(run):
     variables, printed, n_figures = run("lower_bound")
     for total, bound, divergence in variables["parts"].values():

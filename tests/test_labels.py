@@ -84,6 +84,7 @@ NAMES = {
     "pandas string array": pd.array(["b", pd.NA, "a"], dtype="string"),
     "pandas arrow string": pd.Series(["b", None, "a"], dtype="string[pyarrow]"),
     "pandas index": pd.Index(["b", None, "a"]),
+    "masked": np.ma.masked_array(["b", "c", "a"], mask=[False, True, False]),
     "polars": pl.Series(["b", None, "a"]),
     "arrow": pa.array(["b", None, "a"]),
     "arrow large": pa.array(["b", None, "a"], pa.large_string()),

@@ -11,6 +11,7 @@ from emfast import BernoulliMixture, GaussianMixture
 from emfast.data import ArraySource, Batch
 from emfast.datasets import load_faithful, make_gaussian_mixture
 from emfast.initialize import START_ROWS
+from emfast.kmeans import spread
 from emfast.labels import Labels
 from emfast.subsamples import LARGEST, RATIO, sizes
 from repeats import assert_repeats
@@ -81,6 +82,84 @@ def test_rows_with_labels_are_kept_and_their_weights_make_up_for_it():
         kept = sample.weights[part].sum() / sample.weights.sum()
         whole = (component >= 0) if part[0] else (component < 0)
         assert kept == pytest.approx(sample_weight[whole].sum() / sample_weight.sum(), rel=0.1)
+
+
+def test_rows_of_classes_of_several_components_are_kept():
+    rng = np.random.default_rng(0)
+    allowed = np.ones((100_000, 4), np.uint8)
+    allowed[:200, 2:] = 0
+    allowed[200:230, :2] = 0
+    source = ArraySource(Batch(rng.normal(size=(100_000, 1)), labels=Labels(allowed=allowed)))
+    sample = source.sample(5_000, 4, np.random.RandomState(0))
+    restricted = ~sample.labels.allowed.all(axis=1)
+    assert restricted.sum() == 230
+    assert sample.weights[restricted].sum() / sample.weights.sum() == pytest.approx(230e-5, rel=0.1)
+
+
+# Centres among rows that may have some components only
+
+
+@pytest.fixture(scope="module")
+def corners():
+    """Rows about the corners of a square; the first two components are of one diagonal's rows."""
+    rng = np.random.default_rng(3)
+    high = rng.integers(2, size=(400, 2))
+    odd = high.sum(axis=1) % 2
+    allowed = (odd == 1)[:, None] == np.array([False, False, True, True])
+    return 10 * high - 5 + rng.normal(size=(400, 2)), allowed
+
+
+@pytest.mark.parametrize("n_known", [400, 30])
+@pytest.mark.parametrize("seed", range(10))
+def test_centres_are_where_labels_allow_them(corners, n_known, seed):
+    X, allowed = corners
+    allowed = allowed | (np.arange(400) >= n_known)[:, None]
+    nowhere = np.full((4, 2), np.nan)
+    centres = spread(X, None, nowhere, np.random.RandomState(seed), allowed)
+    signs = np.sign(centres)
+    assert_array_equal(signs[0], -signs[1])
+    assert_array_equal(signs[2], -signs[3])
+    assert_array_equal(signs.prod(axis=1), [1, 1, -1, -1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_centres_of_one_labelled_point_are_not_all_there(corners, seed):
+    X, allowed = corners
+    first = allowed[:, 0].argmax(), allowed[:, 2].argmax()
+    allowed = allowed | ~np.isin(np.arange(400), first)[:, None]
+    centres = spread(X, None, np.full((4, 2), np.nan), np.random.RandomState(seed), allowed)
+    assert_array_equal(centres[[0, 2]], X[list(first)])
+    assert len(np.unique(np.sign(centres), axis=0)) == 4
+
+
+def test_centres_without_labels_do_not_depend_on_how_that_is_said(corners):
+    X = corners[0]
+    nowhere, anywhere = np.full((6, 2), np.nan), np.ones((400, 6), bool)
+    plain, said = (
+        spread(X, None, nowhere, np.random.RandomState(0), allowed) for allowed in (None, anywhere)
+    )
+    assert_array_equal(plain, said)
+
+
+def test_points_without_weight_draw_no_centre(corners):
+    X, allowed = corners
+    weights = (X[:, 0] > 0).astype(float)
+    centres = spread(X, weights, np.full((4, 2), np.nan), np.random.RandomState(0), allowed)
+    assert np.all(centres[:, 0] > 0)
+    given = np.array([[5.0, 5.0], [np.nan] * 2, [np.nan] * 2, [np.nan] * 2])
+    centres = spread(X, weights, given, np.random.RandomState(0), allowed)
+    assert_array_equal(centres[0], [5, 5])
+    assert np.all(centres[:, 0] > 0)
+
+
+@pytest.mark.filterwarnings("ignore::emfast.exceptions.DegenerateComponentWarning")
+@pytest.mark.parametrize("seed", range(5))
+def test_a_component_without_rows_begins_on_one_that_it_may_have(seed):
+    """The third has none, for all rows of its class are the same."""
+    X = np.append(np.random.default_rng(0).normal(size=40), [9.0] * 5)[:, None]
+    labels = (X > 8) == [False, True, True]
+    start = GaussianMixture(3, max_iter=0, random_state=seed).fit(X, labels=labels)
+    assert_allclose(start.means_[1:], 9)
 
 
 # One start

@@ -9,7 +9,7 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport INFINITY, log
+from libc.math cimport INFINITY, exp, log, sqrt
 
 include "lanes.pxi"
 
@@ -32,3 +32,5 @@ include "regression.pxi"
 include "mixture.pxi"
 include "expectation.pxi"
 include "gate.pxi"
+include "chain.pxi"
+include "sequences.pxi"

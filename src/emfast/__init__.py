@@ -2,7 +2,9 @@
 
 from importlib.metadata import version
 
+from emfast import em
 from emfast.categorical import CategoricalMixture
+from emfast.classifier import MixtureClassifier
 from emfast.experts import MixtureOfExperts
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
@@ -21,9 +23,11 @@ __all__ = [
     "GaussianMixture",
     "LinearRegressionMixture",
     "Mixture",
+    "MixtureClassifier",
     "MixtureOfExperts",
     "PoissonMixture",
     "elbo",
+    "em",
     "show_versions",
 ]
 

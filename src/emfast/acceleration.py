@@ -53,9 +53,20 @@ class Squarem(Generic[Model]):
     ----------
     problem : a problem of the driver that is a `Space`
     step : callable, takes (problem, trace) one EM step on
+
+    Raises
+    ------
+    TypeError
+        The problem has not the methods of a `Space`.
     """
 
     def __init__(self, problem: Any, step: Callable[[Any, Any], None]) -> None:
+        for method in ("displacement", "displaced"):
+            if not callable(getattr(problem, method, None)):
+                raise TypeError(
+                    f"accelerate: found True, and a {type(problem).__name__} without the method "
+                    f"{method!r}; expected the methods of emfast.acceleration.Space"
+                )
         self._problem = problem
         self._step = step
         self._path: list[Model] = []
@@ -100,7 +111,7 @@ class Squarem(Generic[Model]):
         if model is not None:
             with suppress(SingularComponentError, ImpossibleRowError):
                 statistics = self._problem.estep(model)
-                return statistics, self._problem.objective(statistics, model)
+                return statistics, float(self._problem.objective(statistics, model))
         return None, -math.inf
 
     def _accept(self, trace: Any, model: Model, statistics: Any, objective: float) -> None:

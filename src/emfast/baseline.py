@@ -3,8 +3,9 @@ r"""The yardstick: expectation-maximisation as fast as whole-array NumPy can do 
 A Gaussian's log-density is linear in the features :math:`\phi(x) = (1, x, x x^T)`, or as many of
 them as the covariance type needs, and so is a Bernoulli's in :math:`\phi(x) = (1, x)`. An E-step is
 therefore a matrix product with :math:`\phi`, a log-sum-exp, and another matrix product with
-:math:`\phi`, each over all rows at once. Features are made once, and components are the first axis,
-so that every sum over components runs along whole vectors. Threads are those of BLAS.
+:math:`\phi`, each over all rows at once. A linear regression has :math:`\phi(x, y)` for its sums, and
+residuals for its density. Features are made once, and components are the first axis, so that every
+sum over components runs along whole vectors. Threads are those of BLAS.
 
 Moments are taken about the mean of all rows. That loses digits where components are much narrower
 than the data, which the compiled kernels do not.
@@ -115,6 +116,54 @@ def numpy_em_bernoulli(
         np.asarray(weights, np.float64), np.asarray(probabilities, np.float64)
     )
     return _maximize(_Bernoulli(X), start, n_iter, on_iteration)
+
+
+class RegressionEstimate(NamedTuple):
+    """Parameters of a mixture of linear regressions."""
+
+    weights: np.ndarray
+    coef: np.ndarray
+    intercept: np.ndarray
+    noise_variances: np.ndarray
+
+
+def numpy_em_regression(
+    X: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray,
+    coef: np.ndarray,
+    intercept: np.ndarray,
+    noise_variances: np.ndarray,
+    n_iter: int,
+    *,
+    reg_covar: float = 1e-6,
+    on_iteration: Callable[[int, float], None] | None = None,
+) -> tuple[RegressionEstimate, float]:
+    """Run EM for a mixture of linear regressions.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float64 or float32
+    y : ndarray of shape (n_samples,)
+    weights : ndarray of shape (n_components,)
+    coef : ndarray of shape (n_components, n_features)
+    intercept, noise_variances : ndarray of shape (n_components,)
+    n_iter : int
+        M-steps; there is one E-step more.
+    reg_covar : float, default=1e-6
+        Added to the variances in every M-step.
+    on_iteration : callable, optional
+        Called with the number of the iteration and the mean log-likelihood after it.
+
+    Returns
+    -------
+    parameters : RegressionEstimate
+    log_likelihood : float
+        Mean log-likelihood of y given X under exactly these parameters, in nats.
+    """
+    given = (weights, coef, intercept, noise_variances)
+    start = RegressionEstimate(*(np.asarray(values, np.float64) for values in given))
+    return _maximize(_Regression(X, y, reg_covar), start, n_iter, on_iteration)
 
 
 def _maximize(problem, parameters, n_iter, on_iteration):
@@ -352,3 +401,43 @@ class _Bernoulli(_Problem):
 
     def mstep(self, counts: np.ndarray, ones: np.ndarray) -> BernoulliEstimate:
         return BernoulliEstimate(counts / self.n_rows, np.clip(ones / counts[:, None], 0.0, 1.0))
+
+
+class _Regression(_FullQuadratic):
+    """Sums over the columns (x, y) as of a Gaussian; the density is that of y alone."""
+
+    def __init__(self, X: np.ndarray, y: np.ndarray, reg_covar: float):
+        super().__init__(np.column_stack([X, y]), reg_covar)
+
+    def prepared(self, parameters: RegressionEstimate) -> tuple[np.ndarray, ...]:
+        centre, at = self.centre[:-1], self.centre[-1]
+        # y less its prediction is linear in (1, x, y).
+        linear = np.column_stack(
+            [
+                at - parameters.intercept - parameters.coef @ centre,
+                -parameters.coef,
+                np.ones(len(parameters.coef)),
+            ]
+        )
+        precisions = 1 / parameters.noise_variances
+        constants = np.log(parameters.weights) + 0.5 * (np.log(precisions) - LOG_2_PI)
+        scaled = np.sqrt(0.5 * precisions)[:, None] * linear
+        return scaled.astype(self.dtype), constants[:, None].astype(self.dtype)
+
+    def sums(self, prepared: tuple[np.ndarray, ...]) -> tuple[np.ndarray, float]:
+        scaled, constants = prepared
+        logs = scaled @ self.phi[: self.n_features + 1]
+        np.multiply(logs, logs, out=logs)
+        np.subtract(constants, logs, out=logs)
+        log_likelihood = _responsibilities(logs)
+        return logs @ self.phi.T, log_likelihood
+
+    def estimate_full(self, counts, first, second) -> RegressionEstimate:
+        means = first / counts[:, None]
+        scatter = second / counts[:, None, None] - means[:, :, None] * means[:, None, :]
+        coef = np.linalg.solve(scatter[:, :-1, :-1], scatter[:, :-1, -1:])[:, :, 0]
+        variances = scatter[:, -1, -1] - np.einsum("kd,kd->k", coef, scatter[:, :-1, -1])
+        means = means + self.centre
+        intercept = means[:, -1] - np.einsum("kd,kd->k", coef, means[:, :-1])
+        weights = counts / self.n_rows
+        return RegressionEstimate(weights, coef, intercept, variances + self.reg_covar)

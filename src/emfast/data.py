@@ -20,11 +20,13 @@ class Batch:
     Attributes
     ----------
     X : ndarray of shape (n_rows, n_features), float32, float64 or integers; or rows as in `rows`
-    weights : ndarray of shape (n_rows,), float64, or None for ones
+    weights : ndarray of shape (n_rows,), float64, or None for ones; (n_sequences,) with `sequences`
     labels : Labels
     missing : bool, whether there may be NaN among the rows, for entries that are missing; a tuple
         of bool for blocks of columns
     numbers : ndarray of shape (n_rows,) or None, what messages call the rows, if not by their place
+    sequences : ndarray of shape (n_sequences + 1,), int64, or None
+        Where sequences of rows start, and the last one ends; None where rows are independent.
     covariates : ndarray of shape (n_rows, n_covariates) or None
         What the latent variable depends on, in the precision the batch is computed in.
     """
@@ -34,6 +36,7 @@ class Batch:
     labels: Labels = NOTHING_KNOWN
     missing: bool | tuple[bool, ...] = False
     numbers: np.ndarray | None = None
+    sequences: np.ndarray | None = None
     covariates: np.ndarray | None = None
 
     @property
@@ -96,9 +99,10 @@ class ArraySource:
     def sample(self, n_rows: int, n_components: int, random_state: np.random.RandomState) -> Batch:
         """About `n_rows` rows of positive weight, without replacement and in their order.
 
-        Rows with a known component are few and precious: up to half the sample is theirs, the same
-        number for every component, besides those that come by chance. Their weights make up for it,
-        so that weighted sums over the sample still estimate those over all rows.
+        Rows whose label excludes some component are few and precious: up to half the sample is
+        theirs, the same number for every group of labels, besides those that come by chance. Their
+        weights make up for it, so that weighted sums over the sample still estimate those over all
+        rows.
         """
         weights, labels = self.batch.weights, self.batch.labels
         if n_rows >= self.n_rows and weights is None:
@@ -111,21 +115,21 @@ class ArraySource:
             rows = self._with_every_column(rows, pool)
         if n_rows >= size or labels.nothing_known:
             return self.batch.take(np.sort(rows))
-        known = labels.known(self.n_rows)
+        groups = labels.groups(self.n_rows)
         # Rows of noise come by chance.
-        known = np.where(known < n_components, known, -1)
+        groups = np.where(groups < n_components, groups, -1)
         chance, parts, odds = n_rows / size, [rows], np.zeros(n_components)
         for k in range(n_components):
-            of_component = np.flatnonzero(known == k)
+            of_group = np.flatnonzero(groups == k)
             if weights is not None:
-                of_component = of_component[weights[of_component] > 0]
-            wanted = min(of_component.size, n_rows // (2 * n_components))
-            parts.append(of_component[_choice(of_component.size, wanted, random_state)])
-            odds[k] = parts[-1].size / max(of_component.size, 1)
+                of_group = of_group[weights[of_group] > 0]
+            wanted = min(of_group.size, n_rows // (2 * n_components))
+            parts.append(of_group[_choice(of_group.size, wanted, random_state)])
+            odds[k] = parts[-1].size / max(of_group.size, 1)
         rows = np.unique(np.concatenate(parts))
         chosen = self.batch.take(rows)
-        known = known[rows]
-        odds = np.where(known >= 0, odds[known], 0.0)
+        groups = groups[rows]
+        odds = np.where(groups >= 0, odds[groups], 0.0)
         factors = chance / (1 - (1 - chance) * (1 - odds))
         weights = factors if chosen.weights is None else factors * chosen.weights
         return replace(chosen, weights=weights)

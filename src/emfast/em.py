@@ -10,7 +10,8 @@ and, where its M-step is not exact, ``slack(model)`` and ``rounding``, which say
 iteration may lower the objective without a warning; where its M-step is a step that may lead too
 far, as a Newton step does (generalised EM), ``retreat(statistics, model, proposal, attempt)``, which
 says what to try instead of a proposal that has lowered the objective; and, to be accelerated, the
-two methods of `acceleration.Space`.
+two methods of `acceleration.Space`. A model may be anything, a number or an array or a dataclass,
+and so may its statistics, which are only handed on. ``docs/write-a-model.md`` writes some.
 
 `maximize` alternates them. The objective it records always belongs to the model it returns: each
 iteration is an M-step followed by the E-step that measures it, or an extrapolation of the last two
@@ -43,10 +44,13 @@ class Problem(Protocol[Model]):
         """Expected sufficient statistics of the data under `model`."""
 
     def mstep(self, statistics: Any, model: Model) -> Model:
-        """The model that maximises the expected complete-data objective."""
+        """A new model, which maximises the expected complete-data objective.
+
+        Neither the statistics nor the old model are changed: both are still needed.
+        """
 
     def objective(self, statistics: Any, model: Model) -> float:
-        """The objective of the model that `statistics` were computed with."""
+        """The objective of the model that `statistics` were computed with, to be maximised."""
 
 
 @dataclass(frozen=True)
@@ -154,17 +158,40 @@ def maximize(
     Returns
     -------
     Trace
+        Nothing warns of `max_iter`: its `converged` tells.
 
     Raises
     ------
     ValueError
         The objective is not a number, or infinite.
+    TypeError
+        `accelerate`, and the problem has not the methods of `acceleration.Space`.
 
     Warns
     -----
     ObjectiveDecreaseWarning
         An iteration lowered the objective by more than rounding and by more than the problem's
         ``slack(model)`` allows.
+
+    Examples
+    --------
+    Five series of ten tosses, each of a fair coin or, as often, of one that shows heads with a
+    probability p that is not known:
+
+    >>> import numpy as np
+    >>> from emfast import em
+    >>> heads = np.array([5, 9, 8, 4, 7])
+    >>> class Coins:
+    ...     def estep(self, p):
+    ...         fair, biased = 0.5**10, p**heads * (1 - p) ** (10 - heads)
+    ...         return biased / (fair + biased), np.log((fair + biased) / 2).sum()
+    ...     def mstep(self, statistics, p):
+    ...         return heads @ statistics[0] / (10 * statistics[0].sum())
+    ...     def objective(self, statistics, p):
+    ...         return statistics[1]
+    >>> trace = em.maximize(Coins(), 0.6, tol=1e-9)
+    >>> trace.converged, round(float(trace.model), 3)
+    (True, 0.796)
     """
     statistics = problem.estep(model)
     trace = Trace(model, _finite(problem.objective(statistics, model)), statistics)
@@ -196,7 +223,7 @@ def _step(problem: Problem[Model], trace: Trace[Model]) -> None:
         if nearer is None:
             break
         model = nearer
-    _finite(objective)
+    objective = _finite(objective)
     if fall:
         warnings.warn(
             f"iteration {trace.n_iter + 1} lowered the objective by {fall:.3g} to {objective:.6g}",
@@ -213,7 +240,7 @@ def _finite(objective: float) -> float:
             f"the objective became {objective}: the data or parameters span more than "
             "floating-point numbers can; rescale the data"
         )
-    return objective
+    return float(objective)
 
 
 def _fall(

@@ -216,9 +216,8 @@ def _assign(
     batch = problem.source.batch
     # Rows of noise say nothing of the others.
     labels = batch.labels.without_noise(n_components)
-    labelled = labels.known(batch.n_rows)
     distances = problem.emission.start_distances(
-        batch.X, batch.weights, labelled, located, n_components, init_params, random_state
+        batch.X, batch.weights, labels, located, n_components, init_params, random_state
     )
     if distances is not None:
         assigned = _least_allowed(distances, labels)
@@ -230,10 +229,10 @@ def _assign(
         # Distances are taken about the middle of the rows, wherever that is.
         middle = X.mean(axis=0)
         X = X - middle
-        if located or init_params != "neighbourhood" or np.any(labelled >= 0):
+        if located or init_params != "neighbourhood" or labels.restricts(batch.n_rows).any():
             nowhere = np.full((n_components, X.shape[1]), np.nan)
             locations = nowhere if locations is None else locations - middle
-            centres = _centres(X, batch.weights, labelled, locations, init_params, random_state)
+            centres = _centres(X, batch.weights, labels, locations, init_params, random_state)
             kmeans = KMeans(Batch(X, batch.weights, labels), problem.n_threads)
             if init_params == "kmeans" and not located:
                 centres = kmeans.moved(centres, LLOYD_STEPS)
@@ -277,26 +276,30 @@ def _neighbourhood_scores(
 def _centres(
     X: np.ndarray,
     weights: np.ndarray | None,
-    known: np.ndarray,
+    labels: Labels,
     locations: np.ndarray,
     init_params: str,
     random_state: np.random.RandomState,
 ) -> np.ndarray:
     """The given locations, where there are none (NaN) the means of the labelled rows.
 
-    Components that have neither are placed among the other rows.
+    Components that have neither are placed among the other rows, of those that may be theirs.
     """
     centres = locations.astype(X.dtype)
-    if not np.any(known >= 0):
+    restricted = labels.restricts(len(X))
+    if not restricted.any():
         if init_params == "random_from_data" and not components_given(centres).any():
             return X[random_state.choice(len(X), len(centres), replace=False)]
         return spread(X, weights, centres, random_state)
-    weights = np.ones(len(X)) if weights is None else weights
+    weights, known = np.ones(len(X)) if weights is None else weights, labels.known(len(X))
     totals = np.bincount(known[known >= 0], weights[known >= 0], len(centres))
     for k in np.flatnonzero(~components_given(centres) & (totals > 0)):
         centres[k] = np.average(X[known == k], axis=0, weights=weights[known == k])
-    unlabelled = np.where(known < 0, weights, 0)
-    return spread(X, unlabelled if unlabelled.any() else weights, centres, random_state)
+    others = np.where(known < 0, weights, 0)
+    allowed = None
+    if np.any(restricted & (known < 0)):
+        allowed = labels.allows(slice(None), (len(X), len(centres)))
+    return spread(X, others if others.any() else weights, centres, random_state, allowed)
 
 
 def _model_of_assignment(problem: GridProblem, model: Model, assignment: np.ndarray) -> Model:
@@ -323,14 +326,16 @@ def _reseed_empty(
     n_components: int,
     random_state: np.random.RandomState,
 ) -> Model:
-    """Put a component without rows on a row of its own, with the weight of one row."""
+    """Put a component without rows on a row of its own, with the weight of one row.
+
+    It is one that may be of this component, if any may.
+    """
     batch = problem.source.batch
     counts = np.bincount(assignment, batch.weights, n_components).astype(np.float64)
     empty = np.flatnonzero(counts[:n_components] == 0)
     if empty.size == 0:
         return model
-    odds = None if batch.weights is None else batch.weights / batch.weights.sum()
-    rows = random_state.choice(batch.n_rows, empty.size, replace=empty.size > batch.n_rows, p=odds)
+    rows = _rows_for(batch, empty, n_components, random_state)
     healthy = counts[:n_components] > 0
     healthy |= not healthy.any()
     parameters = problem.emission.reseed(
@@ -338,3 +343,21 @@ def _reseed_empty(
     )
     latent = problem.latent.reseed(model.latent, empty, counts, batch.n_rows)
     return Model(latent, parameters)
+
+
+def _rows_for(
+    batch: Batch, components: np.ndarray, n_components: int, random_state: np.random.RandomState
+) -> np.ndarray:
+    """A row for each of some components, which its label allows if there is any such row."""
+    n_rows, weights = batch.n_rows, batch.weights
+    odds = None if weights is None else weights / weights.sum()
+    rows = random_state.choice(n_rows, components.size, replace=components.size > n_rows, p=odds)
+    labels = batch.labels.without_noise(n_components)
+    if not labels.restricts(n_rows).any():
+        return rows
+    weights = np.ones(n_rows) if weights is None else weights
+    allowed = labels.allows(slice(None), (n_rows, n_components))[:, components]
+    for i, own in enumerate((weights[:, None] * allowed).T):
+        if own[rows[i]] == 0 and own.any():
+            rows[i] = random_state.choice(n_rows, p=own / own.sum())
+    return rows

@@ -42,6 +42,15 @@ class Labels:
             return ~self.allowed.all(axis=1)
         return self.known(n_rows) >= 0
 
+    def groups(self, n_rows: int) -> np.ndarray:
+        """The first component that each row may have, -1 where its label excludes none.
+
+        It tells apart known components, and classes of components that have none in common.
+        """
+        if self.allowed is None:
+            return self.known(n_rows)
+        return np.where(self.allowed.all(axis=1), -1, self.allowed.argmax(axis=1))
+
     def take(self, rows: np.ndarray) -> "Labels":
         return Labels(
             None if self.component is None else self.component[rows],
@@ -108,7 +117,7 @@ def encode_labels(
     if labels is None:
         return NOTHING_KNOWN
     categories = _categories(labels)
-    values = _as_array(labels)
+    values = as_array(labels)
     if values.ndim == 2:
         return _encode_mask(values, n_rows, n_components + noise)
     if values.shape != (n_rows,):
@@ -116,26 +125,28 @@ def encode_labels(
             f"labels: expected one entry for each of the {n_rows} rows of X, or a boolean array of "
             f"shape ({n_rows}, {n_components + noise}); found shape {values.shape}"
         )
-    missing = _missing(values)
+    missing = missing_entries(values)
     if categories is None and _are_numbers(values, missing):
         return _encode_indices(values, missing, n_components, noise)
     if classes is not None:
         return _encode_known_classes(values, missing, classes)
     if categories is None:
-        categories = _sorted_classes(values[~missing])
+        categories = sorted_classes(values[~missing])
     return _encode_classes(values, missing, categories, n_components)
 
 
-def _as_array(labels: Any) -> np.ndarray:
+def as_array(labels: Any, called: str = "labels") -> np.ndarray:
     """Labels as an array whose missing entries are still what they were."""
     if isinstance(labels, list | tuple):
         try:
             values = np.asarray(labels, dtype=object)
         except ValueError as error:
             raise ValueError(
-                f"labels: expected one label for each row; found ragged lists ({error})"
+                f"{called}: expected one label for each row; found ragged lists ({error})"
             ) from error
         return values if values.ndim < 2 else np.asarray(labels)
+    if isinstance(labels, np.ma.MaskedArray):
+        return np.where(np.ma.getmaskarray(labels), None, labels.data.astype(object))
     values = np.asarray(labels)
     # A string dtype with a missing value of its own.
     return values.astype(object) if values.dtype.kind == "T" else values
@@ -216,7 +227,8 @@ def _categories(labels: Any) -> np.ndarray | None:
     return categories if categories.ndim == 1 else None
 
 
-def _missing(values: np.ndarray) -> np.ndarray:
+def missing_entries(values: np.ndarray) -> np.ndarray:
+    """Which entries are None, NaN, NaT or NA, (n_rows,), bool."""
     if values.dtype.kind == "f":
         return np.isnan(values)
     if values.dtype.kind in "mM":
@@ -241,14 +253,15 @@ def _are_numbers(values: np.ndarray, missing: np.ndarray) -> bool:
     return values.dtype.kind in "iuf"
 
 
-def _sorted_classes(present: np.ndarray) -> np.ndarray:
+def sorted_classes(present: np.ndarray, called: str = "labels") -> np.ndarray:
+    """The different values, sorted; strings as an array of strings."""
     kinds = sorted({type(value).__name__ for value in present})
     if "tuple" in kinds:
-        raise TypeError("labels: found tuples; expected one name or number for each row")
+        raise TypeError(f"{called}: found tuples; expected one name or number for each row")
     try:
         classes = sorted(set(present.tolist()))
     except TypeError as error:
         raise TypeError(
-            f"labels: expected values that can be sorted to components; found {kinds} ({error})"
+            f"{called}: expected values that can be sorted; found {kinds} ({error})"
         ) from error
     return np.array(classes, dtype=str if kinds == ["str"] else present.dtype)

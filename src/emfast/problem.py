@@ -139,15 +139,21 @@ def conditional_means(
 
 
 def _pass_over(kernels, latent, emission, batch, n_threads, **options):
-    block_rows = kernels.block_rows(latent, emission, batch.n_rows)
-    n_blocks = -(-batch.n_rows // block_rows)
+    if batch.sequences is None:
+        run = kernels.expectation
+        shares = kernels.block_rows(latent, emission, batch.n_rows)
+        n_blocks = -(-batch.n_rows // shares)
+    else:
+        run = kernels.expectation_of_sequences
+        shares = kernels.SequencePlan(latent, emission, batch.sequences)
+        n_blocks = shares.n_blocks
     partial = np.zeros((n_blocks, kernels.partial_size(latent, emission)))
-    impossible = kernels.expectation(
+    impossible = run(
         latent,
         emission,
         for_kernels(batch.X),
         partial,
-        block_rows,
+        shares,
         n_threads,
         weights=batch.weights,
         component=batch.labels.component,

@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from emfast.known import NOTHING_KNOWN
+from emfast.labels import Labels
 from emfast.part import Part
 from emfast.rows import SparseRows, as_points
 from emfast.statistics import Statistics
@@ -177,7 +178,7 @@ class Emission(Part):
         self,
         X: Any,
         weights: np.ndarray | None,
-        known: np.ndarray,
+        labels: Labels,
         located: dict[str, np.ndarray],
         n_components: int,
         init_params: str,
@@ -188,7 +189,7 @@ class Emission(Part):
         Parameters
         ----------
         X, weights : the rows
-        known : ndarray of shape (n_rows,), components of labelled rows, else -1
+        labels : Labels, what is known of the components of rows
         located : dict of ndarray, given values that say where components are, NaN where none
         n_components : int
         init_params : how components are drawn

@@ -33,6 +33,7 @@ from emfast.emissions.base import Emission, refuse_another_kind
 from emfast.emissions.degeneracy import degenerate_components
 from emfast.exceptions import SingularComponentError
 from emfast.known import Known, components_given, filled
+from emfast.labels import Labels
 from emfast.priors import RegressionPrior, check_regression_prior
 from emfast.quadratic import EPSILON, RANK_DIGITS, solutions, with_ones
 from emfast.rows import RowsWithTargets, as_points
@@ -382,7 +383,7 @@ class LinearRegression(Emission):
         self,
         X: Any,
         weights: np.ndarray | None,
-        known: np.ndarray,
+        labels: Labels,
         located: dict[str, np.ndarray],
         n_components: int,
         init_params: str,
@@ -399,8 +400,9 @@ class LinearRegression(Emission):
         points = np.asarray(X, np.float64)
         scales = points.std(axis=0)
         points = (points - points.mean(axis=0)) / np.where(scales > 0, scales, 1.0)
-        odds = np.ones(len(points)) if weights is None else weights / weights.max()
+        weights = np.ones(len(points)) if weights is None else weights / weights.max()
         distances = np.full((len(points), n_components), np.inf)
+        known, allowed = labels.known(len(points)), labels.allows(slice(None), distances.shape)
         if located:
             rows = np.asarray(X, np.float64)
             means = rows[:, :-1] @ located["coef"].T + located["intercept"]
@@ -409,11 +411,12 @@ class LinearRegression(Emission):
         for k in range(n_components):
             if located and components_given(located["coef"])[k]:
                 continue
-            rows = np.flatnonzero(known == k)
+            rows = np.flatnonzero((known == k) & (weights > 0))
             if not rows.size:
-                nearest = distances.min(axis=1)
+                odds = weights * allowed[:, k]
+                odds, nearest = odds if odds.any() else weights, distances.min(axis=1)
                 rows = _drawn(points, odds, nearest, n_components, init_params, random_state)
-            distances[:, k] = _squared_residuals(points, rows, odds)
+            distances[:, k] = _squared_residuals(points, rows, weights)
         return distances
 
     def reseed(
