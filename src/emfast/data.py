@@ -54,7 +54,7 @@ class Batch:
         numbers = None if self.numbers is None else self.numbers[rows]
         X, labels = take(self.X, rows), self.labels.take(rows)
         covariates = covariates_of(self, rows)
-        return Batch(X, weights, labels, self.missing, numbers, covariates)
+        return Batch(X, weights, labels, self.missing, numbers, covariates=covariates)
 
     def number(self, row: int) -> int:
         """What messages call a row."""

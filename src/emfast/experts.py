@@ -270,17 +270,24 @@ feature_names_in_ : see `GaussianMixture`
             is_flat = np.ndim(y) == 1
             y = check_columns(Block(), _as_columns(y), reset=True)
             if reset:
-                self.n_targets_, self._is_flat = y.shape[1], is_flat
-                self._bound_expert, self.categories_ = _bound(self.expert, y)
+                self._set_targets(y.shape[1], is_flat, _categories(self.expert, y))
             if y.shape[1] != self.n_targets_:
                 raise ValueError(
                     f"X: found {y.shape[1]} columns; expected {self.n_targets_}, as in the fit"
                 )
-            blocks = [Block(columns=columns) for columns in _columns(self._bound_expert, y)]
-            parts = [_safe_indexing(y, block.columns, axis=1) for block in blocks]
+            columns = [own for _, own in _blocks(self._bound_expert, self.n_targets_)]
+            blocks = [Block(columns=own) for own in columns]
+            parts = [_safe_indexing(y, own, axis=1) for own in columns]
             if isinstance(self._bound_expert, Product):
                 return self._bound_expert.validated(blocks, parts, reset=True)
             return self._bound_expert.validated(blocks[0], parts[0], reset=True)
+
+    def _set_targets(
+        self, n_targets: int, is_flat: bool, categories: dict[int, np.ndarray]
+    ) -> None:
+        """Bind the experts to columns of y, with the categories that have been learned."""
+        self.n_targets_, self._is_flat, self.categories_ = n_targets, is_flat, categories
+        self._bound_expert = _bound(self.expert, n_targets, categories)
 
     def _problem(self, batch: Batch) -> tuple[Any, dict[str, np.ndarray]]:
         if self._is_linear:
@@ -417,36 +424,41 @@ def _as_columns(y: Any) -> Any:
     return y.to_frame() if hasattr(y, "to_frame") else np.asarray(y)[:, None]
 
 
-def _columns(expert: Emission, y: Any) -> list[list[int]]:
-    """The columns of every part of a product, or of all experts."""
+def _blocks(expert: Emission, n_columns: int) -> list[tuple[Emission, list[int]]]:
+    """The parts of a product, or the expert itself, and the columns of each."""
     if not isinstance(expert, Product):
-        return [list(range(y.shape[1]))]
-    if sum(expert.widths) != y.shape[1]:
+        return [(expert, list(range(n_columns)))]
+    if sum(expert.widths) != n_columns:
         raise ValueError(
-            f"X: found {y.shape[1]} columns; expected {sum(expert.widths)}, the widths of the product"
+            f"X: found {n_columns} columns; expected {sum(expert.widths)}, the widths of the product"
         )
     ends = np.cumsum(expert.widths).tolist()
-    return [list(range(end - width, end)) for end, width in zip(ends, expert.widths, strict=True)]
+    blocks = (list(range(end - n, end)) for end, n in zip(ends, expert.widths, strict=True))
+    return list(zip(expert.parts, blocks, strict=True))
 
 
-def _bound(expert: Emission, y: Any) -> tuple[Emission, dict[int, np.ndarray]]:
-    """The experts with the categories they learn from y, and these by columns."""
+def _categories(expert: Emission, y: Any) -> dict[int, np.ndarray]:
+    """What categorical columns have, by their positions."""
     categories = {}
+    for part, columns in _blocks(expert, y.shape[1]):
+        if isinstance(part, Categorical):
+            own = _safe_indexing(y, columns, axis=1)
+            learned = part.learn(own, partial(column_called, Block(columns=columns)))[2]
+            categories.update(zip(columns, learned.categories, strict=True))
+    return categories
 
-    def bound(part: Emission, columns: list[int]) -> Emission:
-        if not isinstance(part, Categorical):
-            return copy(part)
-        block = Block(columns=columns)
-        own = _safe_indexing(y, columns, axis=1)
-        part = part.learn(own, partial(column_called, block))[2]
-        categories.update(zip(columns, part.categories, strict=True))
-        return part
 
-    columns = _columns(expert, y)
+def _bound(expert: Emission, n_columns: int, categories: dict[int, np.ndarray]) -> Emission:
+    """The experts with the categories of their columns."""
+    parts = [
+        Categorical([categories[column] for column in columns])
+        if isinstance(part, Categorical)
+        else part
+        for part, columns in _blocks(expert, n_columns)
+    ]
     if not isinstance(expert, Product):
-        return bound(expert, columns[0]), categories
-    parts = map(bound, expert.parts, columns)
-    return Product(dict(zip(expert.names, parts, strict=True)), expert.widths), categories
+        return parts[0]
+    return Product(dict(zip(expert.names, map(copy, parts), strict=True)), expert.widths)
 
 
 @contextmanager

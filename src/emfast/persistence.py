@@ -1,4 +1,4 @@
-"""Fitted mixtures as files: NumPy arrays with a JSON header, never pickle.
+"""Fitted models as files: NumPy arrays with a JSON header, never pickle.
 
 A file is an ``.npz`` archive. Its entry ``header`` is JSON in UTF-8, as bytes; its other entries
 are the parameters of the model in float64 and, named ``parameter.<name>``, those arguments of the
@@ -20,7 +20,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from emfast.base_mixture import BaseMixture
 from emfast.categorical import CategoricalMixture
 from emfast.emissions import (
     Bernoulli,
@@ -28,6 +27,7 @@ from emfast.emissions import (
     Categorical,
     Exponential,
     Gaussian,
+    LinearRegression,
     Poisson,
     Product,
 )
@@ -39,17 +39,22 @@ from emfast.emissions.exponential import ExponentialParameters
 from emfast.emissions.gaussian import GaussianParameters
 from emfast.emissions.linear import RateEmission
 from emfast.emissions.product import ProductParameters
+from emfast.emissions.regression import RegressionParameters
+from emfast.experts import MixtureOfExperts
+from emfast.fitted import FittedModel
+from emfast.latent.gate import GateParameters
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
 from emfast.probabilities import BernoulliMixture, BinomialMixture
 from emfast.problem import Model
 from emfast.rates import ExponentialMixture, PoissonMixture
+from emfast.regression import LinearRegressionMixture
 from emfast.restarts import Restart
 
 FORMAT = "emfast"
 FORMAT_VERSION = 1
 # The classes that are stored.
-CLASSES: dict[str, type[BaseMixture]] = {
+CLASSES: dict[str, type[FittedModel]] = {
     kind.__name__: kind
     for kind in (
         GaussianMixture,
@@ -59,6 +64,8 @@ CLASSES: dict[str, type[BaseMixture]] = {
         BinomialMixture,
         ExponentialMixture,
         Mixture,
+        LinearRegressionMixture,
+        MixtureOfExperts,
     )
 }
 # The parameters of emissions, and the arguments that emissions are made with.
@@ -69,20 +76,21 @@ EMISSIONS: dict[type[Emission], tuple[type, tuple[str, ...]]] = {
     Poisson: (PoissonParameters, ("fixed",)),
     Binomial: (BinomialParameters, ("n_trials", "fixed")),
     Exponential: (ExponentialParameters, ("fixed",)),
+    LinearRegression: (RegressionParameters, ("reg_covar", "fixed")),
 }
 
 # Fitted attributes that are plain values.
 SCALARS = {"converged_": bool, "n_iter_": int, "lower_bound_": float, "n_features_in_": int}
 
 
-def save(estimator: BaseMixture, path: str | os.PathLike) -> None:
-    """Write a fitted mixture to a file.
+def save(estimator: FittedModel, path: str | os.PathLike) -> None:
+    """Write a fitted model to a file.
 
     The file appears as a whole or not at all; one of that name is replaced.
 
     Parameters
     ----------
-    estimator : one of the mixtures of the package
+    estimator : one of the package, a classifier aside
     path : str or path-like
         Taken as it is: no extension is added.
 
@@ -110,8 +118,8 @@ def save(estimator: BaseMixture, path: str | os.PathLike) -> None:
         raise
 
 
-def load(path: str | os.PathLike) -> BaseMixture:
-    """Read a fitted mixture that `save` has written.
+def load(path: str | os.PathLike) -> FittedModel:
+    """Read a fitted model that `save` has written.
 
     Parameters
     ----------
@@ -119,7 +127,7 @@ def load(path: str | os.PathLike) -> BaseMixture:
 
     Returns
     -------
-    the mixture
+    the estimator
         Predicts the same bits as the one saved. Tuples and sets among the constructor's arguments
         have become lists, and mappings dicts.
 
@@ -166,7 +174,7 @@ def check_writable(path: str | os.PathLike) -> Path:
 # Writing
 
 
-def _entries(estimator: BaseMixture) -> dict[str, np.ndarray]:
+def _entries(estimator: FittedModel) -> dict[str, np.ndarray]:
     """The entries of the archive."""
     name = type(estimator).__name__
     if CLASSES.get(name) is not type(estimator):
@@ -176,6 +184,8 @@ def _entries(estimator: BaseMixture) -> dict[str, np.ndarray]:
     for key, value in estimator.get_params(deep=False).items():
         if key == "emissions":
             parameters[key] = _described_emissions(estimator)
+        elif isinstance(value, Emission):
+            parameters[key] = _described_emission(key, value)
         elif hasattr(value, "__array__") and np.ndim(value) > 0:
             arrays[f"parameter.{key}"] = _numbers(key, value)
         else:
@@ -185,14 +195,14 @@ def _entries(estimator: BaseMixture) -> dict[str, np.ndarray]:
         "format_version": FORMAT_VERSION,
         "class": name,
         "parameters": parameters,
-        "dtype": estimator.weights_.dtype.name,
+        "dtype": _dtype(estimator).name,
         "attributes": _described(estimator),
     }
     text = json.dumps(header, allow_nan=False, default=_python_number).encode()
     return {"header": np.frombuffer(text, np.uint8), **arrays}
 
 
-def _arrays(estimator: BaseMixture) -> dict[str, np.ndarray]:
+def _arrays(estimator: FittedModel) -> dict[str, np.ndarray]:
     """The parameters of the model, which have to be those of the estimator's arguments."""
     model = estimator._model()
     kind = estimator._kind()
@@ -201,9 +211,22 @@ def _arrays(estimator: BaseMixture) -> dict[str, np.ndarray]:
             f"cannot store a model that was fitted as {estimator._fitted_kind} and whose arguments "
             f"have been changed to {kind} since"
         )
-    arrays = {"weights": model.latent, **_named(estimator._emission(), model.emission)}
+    arrays = {**_named_latent(model.latent), **_named(estimator._emission(), model.emission)}
     _checked_model(estimator, arrays)
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _dtype(estimator: FittedModel) -> np.dtype:
+    """That of the fitted attributes."""
+    name = "gate_coef_" if isinstance(estimator, MixtureOfExperts) else "weights_"
+    return getattr(estimator, name).dtype
+
+
+def _named_latent(parameters: np.ndarray | GateParameters) -> dict[str, np.ndarray]:
+    """The arrays of the parameters of a latent structure."""
+    if isinstance(parameters, np.ndarray):
+        return {"weights": parameters}
+    return {f"gate.{name}": array for name, array in vars(parameters).items()}
 
 
 def _named(emission: Emission, parameters: Any, prefix: str = "") -> dict[str, np.ndarray]:
@@ -223,19 +246,28 @@ def _described_emissions(mixture: Mixture) -> list[dict[str, Any]]:
     described = []
     pairs = zip(mixture.emissions, mixture._parts(), strict=True)
     for (name, emission, columns), (_, _, positions) in pairs:
-        _, arguments = EMISSIONS[type(emission)]
         columns = positions if callable(columns) else columns
         if isinstance(columns, slice):
             columns = {"slice": [columns.start, columns.stop, columns.step]}
-        described.append(
-            {
-                "name": name,
-                "class": type(emission).__name__,
-                "arguments": {key: _plain(name, getattr(emission, key)) for key in arguments},
-                "columns": _plain(name, columns),
-            }
-        )
+        own = _described_emission(name, emission)
+        described.append({"name": name, **own, "columns": _plain(name, columns)})
     return described
+
+
+def _described_emission(name: str, emission: Emission) -> dict[str, Any]:
+    """An emission that is an argument, as JSON can hold it."""
+    if isinstance(emission, Product):
+        named = zip(emission.names, emission.parts, strict=True)
+        return {
+            "class": "Product",
+            "parts": [[of_part, _described_emission(name, part)] for of_part, part in named],
+            "widths": _plain(name, emission.widths),
+        }
+    _, arguments = EMISSIONS[type(emission)]
+    return {
+        "class": type(emission).__name__,
+        "arguments": {key: _plain(name, getattr(emission, key)) for key in arguments},
+    }
 
 
 def _described_values(values: np.ndarray) -> dict[str, Any]:
@@ -246,7 +278,7 @@ def _described_values(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _described(estimator: BaseMixture) -> dict[str, Any]:
+def _described(estimator: FittedModel) -> dict[str, Any]:
     """Fitted attributes besides the parameters, as JSON can hold them."""
     attributes: dict[str, Any] = {
         name: kind(getattr(estimator, name))
@@ -259,6 +291,14 @@ def _described(estimator: BaseMixture) -> dict[str, Any]:
         attributes["restarts_"] = [_restart_as_dict(restart) for restart in estimator.restarts_]
     if hasattr(estimator, "noise_bounds_"):
         attributes["noise_bounds_"] = estimator.noise_bounds_.tolist()
+    if isinstance(estimator, MixtureOfExperts):
+        for name in ("gate_location_", "gate_scale_"):
+            attributes[name] = getattr(estimator, name).tolist()
+    if isinstance(estimator, MixtureOfExperts) and hasattr(estimator, "n_targets_"):
+        attributes["n_targets_"], attributes["is_flat"] = estimator.n_targets_, estimator._is_flat
+        attributes["categories_"] = [
+            [column, _described_values(values)] for column, values in estimator.categories_.items()
+        ]
     if hasattr(estimator, "feature_names_in_"):
         attributes["feature_names_in_"] = [str(name) for name in estimator.feature_names_in_]
     if hasattr(estimator, "classes_"):
@@ -362,7 +402,7 @@ def _line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> BaseMixture:
+def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> FittedModel:
     name = header["class"]
     if name not in CLASSES:
         raise ValueError(f"class {name!r}; expected one of {sorted(CLASSES)}")
@@ -373,7 +413,9 @@ def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> BaseMix
     if unknown:
         raise ValueError(f"unknown parameters {unknown}")
     if kind is Mixture:
-        parameters["emissions"] = [_emission(**each) for each in parameters["emissions"]]
+        parameters["emissions"] = [_columns_emission(**each) for each in parameters["emissions"]]
+    if isinstance(parameters.get("expert"), dict):
+        parameters["expert"] = _emission(parameters["expert"])
     estimator = kind(**parameters)
     # covariance_type decides on the shapes below.
     estimator._validate_params()
@@ -385,26 +427,50 @@ def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> BaseMix
     return estimator
 
 
-def _emission(**described: Any) -> tuple[str, Emission, Any]:
+def _columns_emission(**described: Any) -> tuple[str, Emission, Any]:
     """One of the tuples of a mixture's argument `emissions`."""
-    kinds = {kind.__name__: kind for kind in EMISSIONS}
-    kind = kinds[described["class"]]
     columns = described["columns"]
     if isinstance(columns, dict):
         columns = slice(*columns["slice"])
-    return described["name"], kind(**described["arguments"]), columns
+    return described["name"], _emission(described), columns
 
 
-def _checked_model(estimator: BaseMixture, arrays: dict[str, np.ndarray]) -> Model:
+def _emission(described: dict[str, Any]) -> Emission:
+    """An emission that is an argument."""
+    if described["class"] == "Product":
+        parts = {name: _emission(part) for name, part in described["parts"]}
+        return Product(parts, described["widths"])
+    kinds = {kind.__name__: kind for kind in EMISSIONS}
+    return kinds[described["class"]](**described["arguments"])
+
+
+def _checked_model(estimator: FittedModel, arrays: dict[str, np.ndarray]) -> Model:
     """The model, of parameters whose shapes agree, for the kernels trust them."""
-    weights = arrays["weights"]
-    if weights.ndim != 1:
-        raise ValueError(f"weights of {weights.shape}")
-    weights = _checked("weights", weights, (len(weights),))
-    if np.any(weights < 0):
-        raise ValueError("weights are negative")
-    K = len(weights) - estimator._has_noise
+    if isinstance(estimator, MixtureOfExperts):
+        latent = _gate(estimator, arrays)
+        return Model(latent, _parameters(estimator._emission(), arrays, "", len(latent.shares)))
+    weights = _distribution("weights", arrays)
+    K = len(weights) - getattr(estimator, "_has_noise", False)
     return Model(weights, _parameters(estimator._emission(), arrays, "", K))
+
+
+def _distribution(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    weights = arrays[name]
+    if weights.ndim != 1:
+        raise ValueError(f"{name} of {weights.shape}")
+    weights = _checked(name, weights, (len(weights),))
+    if np.any(weights < 0):
+        raise ValueError(f"{name} are negative")
+    return weights
+
+
+def _gate(estimator: MixtureOfExperts, arrays: dict[str, np.ndarray]) -> GateParameters:
+    shares = _distribution("gate.shares", arrays)
+    K, C = len(shares), estimator.n_features_in_
+    if estimator.gate_location_.shape != (C,) or estimator.gate_scale_.shape != (C,):
+        raise ValueError(f"gate_location_ or gate_scale_ is not of {C} features")
+    coef = _checked("gate.coef", arrays["gate.coef"], (K, C))
+    return GateParameters(coef, _checked("gate.intercept", arrays["gate.intercept"], (K,)), shares)
 
 
 def _parameters(emission: Emission, arrays: dict[str, np.ndarray], prefix: str, K: int) -> Any:
@@ -422,6 +488,8 @@ def _parameters(emission: Emission, arrays: dict[str, np.ndarray], prefix: str, 
     }
     if "factors" in values and not np.all(_scales(values["factors"], emission) > 0):
         raise ValueError("factors of the precisions are not positive")
+    if "noise_variances" in values and not np.all(values["noise_variances"] > 0):
+        raise ValueError(f"{prefix}noise_variances are not positive")
     if "probabilities" in values and np.any(abs(values["probabilities"] - 0.5) > 0.5):
         raise ValueError("probabilities are not between 0 and 1")
     if isinstance(emission, RateEmission):
@@ -454,12 +522,15 @@ def _shapes(emission: Emission, K: int, D: int) -> dict[str, tuple[int, ...]]:
         shapes = {"full": (K, D, D), "tied": (D, D), "diag": (K, D), "spherical": (K,)}
         shape = shapes[emission.covariance_type]
         return {"means": (K, D), "covariances": shape, "factors": shape}
+    if isinstance(emission, LinearRegression):
+        noise = {"intercept": (K,), "noise_variances": (K,)}
+        return {"coef": (K, D), **noise, "centre": (D + 1,), "spread": (D,)}
     if isinstance(emission, Categorical):
         return {"probabilities": (K, int(emission.levels.sum()))}
     return {emission.groups[0]: (K, D)}
 
 
-def _set_described(estimator: BaseMixture, attributes: dict[str, Any]) -> None:
+def _set_described(estimator: FittedModel, attributes: dict[str, Any]) -> None:
     for name, kind in SCALARS.items():
         if name in attributes:
             setattr(estimator, name, kind(attributes[name]))
@@ -472,6 +543,15 @@ def _set_described(estimator: BaseMixture, attributes: dict[str, Any]) -> None:
         if bounds.ndim != 2 or len(bounds) != 2 or not np.all(bounds[0] < bounds[1]):
             raise ValueError(f"noise_bounds_ of {bounds.shape}, or not least before largest")
         estimator.noise_bounds_ = bounds
+    if isinstance(estimator, MixtureOfExperts):
+        for name in ("gate_location_", "gate_scale_"):
+            setattr(estimator, name, np.array(attributes[name], np.float64))
+    if "n_targets_" in attributes:
+        estimator._set_targets(
+            int(attributes["n_targets_"]),
+            bool(attributes["is_flat"]),
+            {int(column): _classes(**each) for column, each in attributes["categories_"]},
+        )
     if "feature_names_in_" in attributes:
         estimator.feature_names_in_ = _objects([str(n) for n in attributes["feature_names_in_"]])
     if "classes_" in attributes:
