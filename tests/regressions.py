@@ -49,8 +49,8 @@ class RegressionFamily:
     fill = {"float64": 1e130, "float32": 9.96921e15}
     closed_form = True
 
-    def __init__(self, storage):
-        self.storage = storage
+    def __init__(self, storage, most_columns=MOST_COLUMNS):
+        self.storage, self.most_columns = storage, most_columns
         self.name = f"regression-{storage}"
 
     def emission(self, *, regular=1e-3):
@@ -65,9 +65,9 @@ class RegressionFamily:
         )
 
     def parameters(self, rng, K, D):
-        C = min(D, MOST_COLUMNS)
+        C = min(D, self.most_columns)
         return RegressionParameters(
-            rng.normal(size=(K, C)), rng.normal(size=K), rng.uniform(0.5, 2.0, K),
+            rng.normal(size=(K, C)) / np.sqrt(C), rng.normal(size=K), rng.uniform(0.5, 2.0, K),
             0.3 * rng.normal(size=C + 1).astype("float32").astype(float), np.ones(C),
         )  # fmt: skip
 
@@ -130,7 +130,7 @@ class RegressionFamily:
         return 0.5 * regular * float(np.dot(weights, 1 / parameters.noise_variances))
 
     def changes(self, rng, D):
-        C = min(D, MOST_COLUMNS) + 1
+        C = min(D, self.most_columns) + 1
         yield self._change("shift", np.full(C, 1e8), np.ones(C), ("float64",))
         yield self._change("scale", np.zeros(C), 10.0 ** rng.choice([-6.0, 6.0], C), self.precisions)
 

@@ -241,8 +241,8 @@ class Lines:
 
 def _contrasts(K: int, size: int) -> np.ndarray:
     """(K, size, (K - 1) size)"""
-    contrasts = np.kron(helmert(K).T, np.eye(size)) if K > 1 else np.zeros((size, 0))
-    return contrasts.reshape(K, size, -1)
+    contrasts = helmert(K).T if K > 1 else np.zeros((1, 0))
+    return np.kron(contrasts, np.eye(size)).reshape(K, size, (K - 1) * size)
 
 
 def _errors(change: np.ndarray, covariance: np.ndarray) -> np.ndarray:

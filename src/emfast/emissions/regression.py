@@ -318,7 +318,7 @@ class LinearRegression(Emission):
             counts = n + prior.counts
         variances = sums / counts
         unknown = LOST_DIGITS * statistics.epsilon * np.maximum(statistics.squares, 0.0) / n
-        noise = _rounding(statistics, coef)
+        noise = _rounding(replace(parameters, coef=coef), statistics.epsilon)
         kept = self.fixed.or_gone("noise_variances", gone)
         if self.reg_covar == 0 and not self._is_bounded:
             exact = np.flatnonzero((np.maximum(variances, unknown) <= noise) & ~kept)
@@ -395,14 +395,16 @@ class LinearRegression(Emission):
         "k-means++" are drawn by the squares of their residuals; those of "neighbourhood" are
         neighbours.
         """
-        if not located and init_params in ("random", "kmeans"):
+        known = labels.known(len(X))
+        clustered = init_params == "kmeans" and not np.any(known >= 0)
+        if not located and (clustered or init_params == "random"):
             return None
         points = np.asarray(X, np.float64)
         scales = points.std(axis=0)
         points = (points - points.mean(axis=0)) / np.where(scales > 0, scales, 1.0)
         weights = np.ones(len(points)) if weights is None else weights / weights.max()
         distances = np.full((len(points), n_components), np.inf)
-        known, allowed = labels.known(len(points)), labels.allows(slice(None), distances.shape)
+        allowed = labels.allows(slice(None), distances.shape)
         if located:
             rows = np.asarray(X, np.float64)
             means = rows[:, :-1] @ located["coef"].T + located["intercept"]
@@ -534,14 +536,19 @@ class LinearRegression(Emission):
         return means + deviations * random_state.standard_normal(len(X))
 
     def slack(self, parameters: RegressionParameters, counts: np.ndarray, epsilon: float) -> float:
-        """What `reg_covar` and rounding may cost: see `gaussian.Gaussian.slack`."""
-        if "noise_variances" in self.fixed:
-            return 0.0
-        if self.prior is not None:
-            counts = counts + self.prior.counts
-        D = parameters.coef.shape[1]
-        errors = self.reg_covar / parameters.noise_variances + RANK_DIGITS * D * epsilon
-        return 0.5 * float((counts * errors).sum())
+        """What `reg_covar` and rounding may cost: see `gaussian.Gaussian.slack`.
+
+        Residuals are small beside what they are differences of, so that an error d in them changes
+        the log-density of a row by about d / sigma.
+        """
+        variances = parameters.noise_variances
+        errors = np.sqrt(_rounding(parameters, epsilon) / variances)
+        if "noise_variances" not in self.fixed:
+            if self.prior is not None:
+                counts = counts + self.prior.counts
+            D = parameters.coef.shape[1]
+            errors = errors + 0.5 * (self.reg_covar / variances + RANK_DIGITS * D * epsilon)
+        return float((counts * errors).sum())
 
     def degenerate(
         self, statistics: RegressionStatistics, parameters: RegressionParameters, n_rows: int
@@ -561,7 +568,7 @@ class LinearRegression(Emission):
             shares[:, None],
             parameters.noise_variances[:, None],
             squares[:, None],
-            _rounding(statistics, parameters.coef)[:, None],
+            _rounding(parameters, statistics.epsilon)[:, None],
             n_rows,
             self.reg_covar,
             regular=parameters.coef.shape[1] + 2,
@@ -593,15 +600,11 @@ def _placed(
     return replace(parameters, centre=centre, spread=spread)
 
 
-def _rounding(statistics: RegressionStatistics, coef: np.ndarray) -> np.ndarray:
+def _rounding(parameters: RegressionParameters, epsilon: float) -> np.ndarray:
     """Variances of residuals, (K,), that are nothing but rounding of rows and of their means."""
-    n = np.maximum(statistics.counts, LEAST_COUNT)
-    columns = statistics.centre[:-1] ** 2 + np.diagonal(statistics.design, axis1=1, axis2=2)[
-        :, 1:
-    ] / n[:, None]
-    return (NOISE * statistics.epsilon) ** 2 * (
-        (coef**2 * columns).sum(axis=1) + statistics.centre[-1] ** 2 + statistics.levels**2
-    )
+    centre = parameters.centre
+    columns = parameters.coef**2 @ (centre[:-1] ** 2 + parameters.spread**2)
+    return (NOISE * epsilon) ** 2 * (columns + centre[-1] ** 2 + parameters.levels**2)
 
 
 def _drawn(
