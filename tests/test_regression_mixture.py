@@ -187,8 +187,7 @@ def test_noise_that_is_small_beside_the_signal_keeps_its_digits(precision, noise
     coef = np.array([[300.0, 20.0, 1.0], [-100.0, 0.0, 50.0]])[component]
     y = (X * coef).sum(axis=1) + noise * rng.normal(size=2000)
     X, y = X.astype(precision), y.astype(precision)
-    mixture = LinearRegressionMixture(2, random_state=0, reg_covar=0, tol=1e-6, max_iter=500)
-    mixture.fit(X, y)
+    mixture = LinearRegressionMixture(2, random_state=0, reg_covar=0).fit(X, y)
     order = np.argsort(mixture.coef_[:, 0])[::-1]
     expected = []
     for k in range(2):

@@ -267,8 +267,8 @@ feature_names_in_ : see `GaussianMixture`
     def _validated_data(self, y: Any, reset: bool) -> tuple[Any, bool | tuple[bool, ...]]:
         """y as the experts take it, and whether entries are missing."""
         with messages_about_y():
-            is_flat = np.ndim(y) == 1
-            y = check_columns(Block(), _as_columns(y), reset=True)
+            y, is_flat = _table(y)
+            y = check_columns(Block(), y, reset=True)
             if reset:
                 self._set_targets(y.shape[1], is_flat, _categories(self.expert, y))
             if y.shape[1] != self.n_targets_:
@@ -297,6 +297,12 @@ feature_names_in_ : see `GaussianMixture`
 
     def _called(self, column: int) -> str:
         return super()._called(column) if self._is_linear else f"column {column}"
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = not self._is_linear
+        tags.regressor_tags.poor_score = not self._is_linear
+        return tags
 
     def _known(self) -> Known:
         own = {} if self._is_linear else self.expert.fixed
@@ -417,11 +423,17 @@ of shape (n_samples, n_targets)
         return super().standard_errors(X, y, labels=labels, sample_weight=sample_weight)
 
 
-def _as_columns(y: Any) -> Any:
-    """One target as a column."""
-    if np.ndim(y) != 1:
-        return y
-    return y.to_frame() if hasattr(y, "to_frame") else np.asarray(y)[:, None]
+def _table(y: Any) -> tuple[Any, bool]:
+    """y with two dimensions, and whether it had but one."""
+    if hasattr(y, "to_frame"):
+        return y.to_frame(), True
+    if hasattr(y, "columns") or y is None:
+        return y, False
+    if isinstance(y, list | tuple):
+        is_flat = np.ndim(y) == 1
+        return ([[value] for value in y] if is_flat else y), is_flat
+    y = np.asarray(y)
+    return (y[:, None] if y.ndim == 1 else y), y.ndim == 1
 
 
 def _blocks(expert: Emission, n_columns: int) -> list[tuple[Emission, list[int]]]:
