@@ -211,7 +211,7 @@ def _gaussian(family, X, r, before, known, prior, regular):
 
 
 def _regression(X, r, before, known, prior, regular):
-    """Ridge regression of every component by its normal equations, with what is known subtracted."""
+    """Ridge regression of every component by its normal equations, less what is known."""
     after = {name: np.array(values) for name, values in before.items()}
     strength = prior * STRENGTH
     for k in range(r.shape[1]):

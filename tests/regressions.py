@@ -11,7 +11,7 @@ from emfast.emissions.regression import RegressionParameters
 from emfast.labels import Labels
 from emfast.rows import RowsWithTargets
 
-# Rows of a component have to tell its coefficients: kernels for more columns have tests of their own.
+# Rows of a component have to tell its coefficients; kernels for more columns have own tests.
 MOST_COLUMNS = 4
 
 
@@ -110,9 +110,9 @@ class RegressionFamily:
     def origin(self, statistics):
         """Centre, levels and coefficients that residuals are about: (K, 2 D + 2)."""
         K = len(statistics.coef)
-        return np.column_stack([
-            np.tile(statistics.centre, (K, 1)), statistics.levels, statistics.coef
-        ])
+        return np.column_stack(
+            [np.tile(statistics.centre, (K, 1)), statistics.levels, statistics.coef]
+        )
 
     def true_statistics(self, X, r, origin):
         return oracle.regression_sums(X, r, origin, np.asarray)
@@ -132,7 +132,9 @@ class RegressionFamily:
     def changes(self, rng, D):
         C = min(D, self.most_columns) + 1
         yield self._change("shift", np.full(C, 1e8), np.ones(C), ("float64",))
-        yield self._change("scale", np.zeros(C), 10.0 ** rng.choice([-6.0, 6.0], C), self.precisions)
+        yield self._change(
+            "scale", np.zeros(C), 10.0 ** rng.choice([-6.0, 6.0], C), self.precisions
+        )
 
     def _change(self, name, shift, scales, precisions):
         ratios = scales[-1] / scales[:-1]

@@ -49,7 +49,9 @@ def test_two_labelled_components_are_a_logistic_regression(precision):
     scaler = StandardScaler().fit(X)
     logistic = LogisticRegression(C=2 / precision, tol=1e-12, max_iter=10_000)
     logistic.fit(scaler.transform(X), components)
-    assert_allclose(experts.predict_proba(X), logistic.predict_proba(scaler.transform(X)), atol=1e-5)
+    assert_allclose(
+        experts.predict_proba(X), logistic.predict_proba(scaler.transform(X)), atol=1e-5
+    )
     found = (experts.gate_coef_[1] - experts.gate_coef_[0]) * scaler.scale_
     assert_allclose(found, logistic.coef_[0], rtol=1e-4)
 
@@ -65,14 +67,18 @@ def test_several_labelled_components_are_a_multinomial_regression():
     scaler = StandardScaler().fit(X, sample_weight=weights)
     logistic = LogisticRegression(C=0.5, tol=1e-12, max_iter=10_000)
     logistic.fit(scaler.transform(X), z, sample_weight=weights)
-    assert_allclose(experts.predict_proba(X), logistic.predict_proba(scaler.transform(X)), atol=1e-5)
+    assert_allclose(
+        experts.predict_proba(X), logistic.predict_proba(scaler.transform(X)), atol=1e-5
+    )
     assert_allclose(experts.gate_coef_ * scaler.scale_, logistic.coef_, atol=1e-4)
     assert_allclose(experts.gate_coef_.sum(axis=0), 0, atol=1e-9)
-    assert_allclose((experts.gate_intercept_ + experts.gate_coef_ @ scaler.mean_).sum(), 0, atol=1e-9)
+    assert_allclose(
+        (experts.gate_intercept_ + experts.gate_coef_ @ scaler.mean_).sum(), 0, atol=1e-9
+    )
 
 
 def test_the_prior_is_part_of_the_objective():
-    X, y, components = regimes(0)
+    X, y, _ = regimes(0)
     experts = MixtureOfExperts(2, prior={"gate_coef_precision_prior": 5.0}, **CONVERGED).fit(X, y)
     penalty = 2.5 * ((experts.gate_coef_ * experts.gate_scale_) ** 2).sum()
     total = experts.score_samples(X, y).sum() - penalty
@@ -194,7 +200,7 @@ def test_features_that_depend_on_each_other_share_the_coefficients():
 @pytest.mark.parametrize("fixed", ["gate_coef", "gate_intercept"])
 def test_a_known_part_of_the_gate_stays(fixed):
     X, y, components = regimes(0)
-    X = X + [3.0, -1.0]
+    X = X + np.array([3.0, -1.0])
     given = {"gate_coef_init": [[-1.0, 0.5], [1.0, 0.0]], "gate_intercept_init": [-2.0, 1.0]}
     experts = MixtureOfExperts(2, **given, fixed=[fixed], **CONVERGED).fit(X, y, labels=components)
     assert_array_equal(getattr(experts, f"{fixed}_"), given[f"{fixed}_init"])
@@ -248,7 +254,7 @@ def test_one_expert_is_least_squares():
 
 def test_a_gate_of_features_that_tell_nothing_is_a_mixture():
     """With constant features the probabilities are the weights of a mixture."""
-    X, y, _ = regimes(0)
+    X, _, _ = regimes(0)
     constant = np.ones((len(X), 1))
     experts = MixtureOfExperts(2, expert=Gaussian("full"), **CONVERGED).fit(constant, X)
     parameters = experts.experts_
@@ -389,7 +395,10 @@ KINDS = [
     (Poisson(), lambda rng, z: rng.poisson(1 + 6 * z[:, None], (len(z), 2))),
     (Binomial(n_trials=8), lambda rng, z: rng.binomial(8, 0.1 + 0.8 * z[:, None], (len(z), 2))),
     (Exponential(), lambda rng, z: rng.exponential(1 + 40.0 * z[:, None], (len(z), 2))),
-    (Categorical(), lambda rng, z: np.array(["a", "b"])[(rng.uniform(size=(len(z), 4)) < 0.1) ^ z[:, None]]),
+    (
+        Categorical(),
+        lambda rng, z: np.array(["a", "b"])[(rng.uniform(size=(len(z), 4)) < 0.1) ^ z[:, None]],
+    ),
     (
         Product({"size": Gaussian("diag"), "town": Categorical(), "visits": Poisson()}, [1, 2, 1]),
         lambda rng, z: np.column_stack([
@@ -411,7 +420,7 @@ def test_any_emission_is_an_expert(expert, draw):
     assert np.all(np.diff(experts.lower_bounds_) > -1e-6)
     slope = np.abs(np.diff(experts.gate_coef_[:, 0]))
     assert_allclose(slope, 2, atol=0.7)
-    drawn, components = experts.sample(X)
+    drawn, _ = experts.sample(X)
     assert drawn.shape == Y.shape
     assert experts.predict(X).shape == Y.shape
     assert np.isfinite(experts.score_samples(X, drawn)).all()
@@ -489,7 +498,8 @@ X, Y, _ = regimes(0, n=40)
         ({"experts_init": {"means": [1, 2]}}, "experts_init: expected None"),
         ({"expert": Gaussian(), "coef_init": [[1], [2]]}, "coef_init: expected None"),
         ({"expert": Gaussian(), "experts_init": {"rates": 1}}, "experts_init: found 'rates'"),
-        ({"expert": Product({"a": Gaussian(), "b": Poisson()}, [1, 1])}, "y: found 1 columns; expected 2"),
+        ({"expert": Product({"a": Gaussian(), "b": Poisson()}, [1, 1])},
+         "y: found 1 columns; expected 2"),
         ({"expert": Poisson()}, "y: found .* expected counts"),
     ],
 )  # fmt: skip

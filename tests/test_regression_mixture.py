@@ -45,7 +45,7 @@ def total_log_likelihood(X, y, weights, coef, intercept, variances):
 
 
 def test_co2_of_nations():
-    """Two groups of nations whose emissions depend on income, or do not (Hurn, Justel, Robert 2003)."""
+    """Nations whose emissions depend on income, or do not (Hurn, Justel and Robert, 2003)."""
     X, y = CO2[:, :1], CO2[:, 1]
     mixture = LinearRegressionMixture(
         2, weights_init=[0.25, 0.75], coef_init=[[-1], [1]], intercept_init=[8, 1],
@@ -106,7 +106,7 @@ def test_crossing_lines_are_found(n, D, K):
 
 
 def test_crossing_lines_are_found_among_many_rows():
-    X, y, coef, components = lines(3, 60_000, 2, 3)
+    X, y, coef, _ = lines(3, 60_000, 2, 3)
     mixture = LinearRegressionMixture(3, random_state=0, n_init=3).fit(X, y)
     order = np.argsort(mixture.coef_[:, 0])
     assert_allclose(mixture.coef_[order], coef[np.argsort(coef[:, 0])], atol=0.02)
@@ -122,14 +122,14 @@ def test_every_kind_of_start_keeps_labels(init_params):
     coef = np.array([[-3.0], [0.0], [3.0]])
     y = (X * coef[components]).sum(axis=1) + 0.3 * np.random.default_rng(9).normal(size=300)
     labels = np.where(np.arange(len(y)) % 10 == 0, components, -1)
-    mixture = LinearRegressionMixture(
-        3, init_params=init_params, random_state=0, max_iter=500
-    ).fit(X, y, labels=labels)
+    mixture = LinearRegressionMixture(3, init_params=init_params, random_state=0, max_iter=500).fit(
+        X, y, labels=labels
+    )
     assert_allclose(mixture.coef_, coef, atol=0.3)
 
 
 def test_rows_go_to_the_nearest_of_given_lines():
-    X, y, coef, components = lines(2)
+    X, y, coef, _ = lines(2)
     mixture = LinearRegressionMixture(
         2, coef_init=coef, intercept_init=[0, 0], max_iter=0, random_state=0
     ).fit(X, y)
@@ -154,7 +154,7 @@ def test_a_line_that_is_given_and_one_that_is_not():
 
 
 def test_columns_that_depend_on_each_other_share_what_they_explain():
-    X, y, coef, components = lines(0)
+    X, y, _, _ = lines(0)
     doubled = np.column_stack([X, 3 * X, np.ones(len(X))])
     plain = LinearRegressionMixture(2, random_state=0, tol=1e-8, max_iter=500).fit(X, y)
     mixture = LinearRegressionMixture(2, random_state=0, tol=1e-8, max_iter=500).fit(doubled, y)
@@ -241,7 +241,9 @@ def test_predictions_are_what_the_formulas_say():
     e = y[:, None] - means
     joint = mixture.weights_ * np.exp(-0.5 * e**2 / mixture.noise_variances_)
     joint /= np.sqrt(mixture.noise_variances_)
-    assert_allclose(mixture.predict_proba(X, y), joint / joint.sum(axis=1, keepdims=True), atol=1e-9)
+    assert_allclose(
+        mixture.predict_proba(X, y), joint / joint.sum(axis=1, keepdims=True), atol=1e-9
+    )
     weights = np.arange(len(y)) % 3
     assert_allclose(
         mixture.aic(X, y, sample_weight=weights),
@@ -281,7 +283,7 @@ def test_a_component_that_only_masks_allow_is_found():
 
 
 def test_drawn_targets_are_those_of_the_model():
-    X, y, coef, _ = lines(0, n=200)
+    X, y, _, _ = lines(0, n=200)
     mixture = LinearRegressionMixture(2, random_state=0, max_iter=300).fit(X, y)
     many = np.repeat(X, 200, axis=0)
     drawn, components = mixture.sample(many)
@@ -456,7 +458,11 @@ def changed(array, row, value):
         (X[:1], Y[:1], "n_samples >= n_components|n_samples = 1"),
         (X, changed(Y, 3, 1e200), "y: found 1e\\+200; expected numbers below 1e\\+140"),
         (changed(X, 3, 1e200), Y, "X: found 1e\\+200"),
-        (X.astype("float32"), changed(Y, 3, 1e30), "y: found 1e\\+30; expected numbers below 1e\\+16"),
+        (
+            X.astype("float32"),
+            changed(Y, 3, 1e30),
+            "y: found 1e\\+30; expected numbers below 1e\\+16",
+        ),
     ],
 )
 def test_bad_input_is_named_and_changes_nothing(X, y, message):
@@ -489,7 +495,7 @@ def test_bad_arguments_are_named(arguments, message):
 
 
 def test_constant_targets_need_regularisation():
-    with pytest.raises(ValueError, match="y: all targets are 2.0"):
+    with pytest.raises(ValueError, match=r"y: all targets are 2\.0"):
         LinearRegressionMixture(reg_covar=0).fit(X, np.full(30, 2.0))
     mixture = LinearRegressionMixture().fit(X, np.full(30, 2.0))
     assert_allclose(mixture.predict(X), 2.0)

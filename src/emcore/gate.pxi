@@ -102,7 +102,7 @@ cdef class Gate(MixtureWeights):
     cdef void add_hessian(self, Tile* mine, double* sums) noexcept nogil:
         """Sums for the weights of rows, then for those of pairs of components, some at a time."""
         cdef Py_ssize_t K = self.n_components, n_pairs = 1 + K * (K - 1) // 2
-        cdef Py_ssize_t k = 0, other = 0, first, n
+        cdef Py_ssize_t k = 0, other = 0, first, n, column
         for first from 0 <= first < n_pairs by GATE_PAIRS:
             n = min(GATE_PAIRS, n_pairs - first)
             for column in range(n):

@@ -7,11 +7,11 @@ A *problem* is anything with three methods::
     objective  = problem.objective(statistics, model)
 
 and, where its M-step is not exact, ``slack(model)`` and ``rounding``, which say how much an
-iteration may lower the objective without a warning; where its M-step is a step that may lead too
-far, as a Newton step does (generalised EM), ``retreat(statistics, model, proposal, attempt)``, which
-says what to try instead of a proposal that has lowered the objective; and, to be accelerated, the
-two methods of `acceleration.Space`. A model may be anything, a number or an array or a dataclass,
-and so may its statistics, which are only handed on. ``docs/write-a-model.md`` writes some.
+iteration may lower the objective without a warning; where its M-step may lead too far, as a Newton
+step does (generalised EM), ``retreat(statistics, model, proposal, attempt)``, which says what to try
+instead of a proposal that has lowered the objective; and, to be accelerated, the two methods of
+`acceleration.Space`. A model may be anything, a number or an array or a dataclass, and so may its
+statistics, which are only handed on. ``docs/write-a-model.md`` writes some.
 
 `maximize` alternates them. The objective it records always belongs to the model it returns: each
 iteration is an M-step followed by the E-step that measures it, or an extrapolation of the last two
@@ -219,7 +219,9 @@ def _step(problem: Problem[Model], trace: Trace[Model]) -> None:
         statistics = problem.estep(model)
         objective = problem.objective(statistics, model)
         fall, attempt = _fall(problem, trace, model, objective), attempt + 1
-        nearer = retreat(trace.statistics, trace.model, model, attempt) if retreat and fall else None
+        nearer = (
+            retreat(trace.statistics, trace.model, model, attempt) if retreat and fall else None
+        )
         if nearer is None:
             break
         model = nearer
@@ -243,9 +245,7 @@ def _finite(objective: float) -> float:
     return float(objective)
 
 
-def _fall(
-    problem: Problem[Model], trace: Trace[Model], model: Model, objective: float
-) -> float:
+def _fall(problem: Problem[Model], trace: Trace[Model], model: Model, objective: float) -> float:
     """By how much the objective has fallen, if that is more than rounding and slack explain."""
     if not math.isfinite(objective):
         return math.inf

@@ -36,7 +36,7 @@ LINEAR = "linear"
 
 
 class MixtureOfExperts(BaseRegressionMixture):
-    r"""Mixture of experts: a gate tells by the features which of several experts explains the target.
+    r"""Mixture of experts: a gate tells by the features which of several explains the target.
 
     .. math:: p(y | x) = \sum_k p(z = k | x)\, p(y | x, k), \qquad
         p(z = k | x) \propto \exp(b_k + x^T v_k)
@@ -45,10 +45,10 @@ class MixtureOfExperts(BaseRegressionMixture):
     ----------
     n_components : int, default=1
     expert : "linear" or Emission, default="linear"
-        "linear": every expert is a linear regression on the features. One of `emfast.emissions`: the
+        "linear": every expert is a linear regression on the features. One of `emfast.emissions`:
         experts are components of this kind, and y, of shape (n_samples,) or (n_samples, n_targets),
-        is the data; the features are *concomitant variables* that only tell how probable components
-        are. A `Product` takes its blocks of columns from left to right.
+        is the data; the features are *concomitant variables*, which only tell how probable
+        components are. A `Product` takes its blocks of columns from left to right.
     tol, max_iter, n_init : see `GaussianMixture`
     init_params : see `LinearRegressionMixture`, and for other experts `GaussianMixture`
     restarts, random_state, n_threads : see `GaussianMixture`
@@ -88,9 +88,9 @@ feature_names_in_ : see `GaussianMixture`
     Notes
     -----
     The M-step of the gate is one step of iteratively reweighted least squares (Newton), from
-    gradient and Hessian that the E-step collects: generalised EM. Where it has lowered the objective
-    it is halved, and after three times replaced by a step with Boehning's bound on the Hessian, which
-    cannot. The M-step of the experts is exact.
+    gradient and Hessian that the E-step collects: generalised EM. Where it has lowered the
+    objective it is halved, and after three times replaced by a step with Boehning's bound on the
+    Hessian, which cannot. The M-step of the experts is exact.
 
     Where features separate components, coefficients of the gate would grow without end; the prior
     bounds them. That of two components is the logistic regression of scikit-learn on standardised
@@ -103,8 +103,8 @@ feature_names_in_ : see `GaussianMixture`
     Neural Computation 6, 181-214.
     Boehning, D. (1992). Multinomial logistic regression algorithm. Annals of the Institute of
     Statistical Mathematics 44, 197-200.
-    Dayton, C. M. and Macready, G. B. (1988). Concomitant-variable latent-class models. Journal of the
-    American Statistical Association 83, 173-178.
+    Dayton, C. M. and Macready, G. B. (1988). Concomitant-variable latent-class models. Journal of
+    the American Statistical Association 83, 173-178.
 
     Examples
     --------
@@ -370,8 +370,8 @@ feature_names_in_ : see `GaussianMixture`
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components), or (n_samples, n_components, n_targets) if y was \
-of shape (n_samples, n_targets)
+        ndarray of shape (n_samples, n_components), or (n_samples, n_components, n_targets) where y \
+had n_targets columns
             The same for every row, if experts are not linear.
         """
         if self._is_linear:
@@ -409,9 +409,7 @@ of shape (n_samples, n_targets)
         # Component after component, and then every row where it belongs.
         rows = np.vstack(drawn)[np.argsort(np.argsort(components, kind="stable"), kind="stable")]
         columns = [
-            rows[:, column]
-            if names is None
-            else names[rows[:, column].astype(np.intp)]
+            rows[:, column] if names is None else names[rows[:, column].astype(np.intp)]
             for column, names in ((at, self.categories_.get(at)) for at in range(rows.shape[1]))
         ]
         return columns[0] if self._is_flat else np.column_stack(columns)
@@ -442,7 +440,7 @@ def _blocks(expert: Emission, n_columns: int) -> list[tuple[Emission, list[int]]
         return [(expert, list(range(n_columns)))]
     if sum(expert.widths) != n_columns:
         raise ValueError(
-            f"X: found {n_columns} columns; expected {sum(expert.widths)}, the widths of the product"
+            f"X: found {n_columns} columns; expected {sum(expert.widths)}, as the product is wide"
         )
     ends = np.cumsum(expert.widths).tolist()
     blocks = (list(range(end - n, end)) for end, n in zip(ends, expert.widths, strict=True))

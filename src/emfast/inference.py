@@ -22,7 +22,7 @@ class RowPosteriors(FittedModel):
 
     @abstractmethod
     def _prior_weights(self, covariates: np.ndarray | None) -> np.ndarray:
-        """How probable components are before a row is seen, (n_components,) or a line for each row."""
+        """How probable components are before a row is seen: (n_components,), or for every row."""
 
     def _posterior(self, batch: Batch, *wanted: str) -> list[np.ndarray]:
         """The outputs of `problem.posterior` that are named, for every row.

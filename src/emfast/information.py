@@ -60,7 +60,9 @@ def standard_errors(
         r = r.astype(np.float64)
         design, p = forms.design(covariates_of(batch, rows), len(r))
         second = design[:, :, None] * design[:, None, :] * weights[:, None, None]
-        information[:, :q, :, :q] += np.einsum("nk,kl,nij->kilj", p, np.eye(K), second, optimize=True)
+        information[:, :q, :, :q] += np.einsum(
+            "nk,kl,nij->kilj", p, np.eye(K), second, optimize=True
+        )
         information[:, :q, :, :q] -= np.einsum("nk,nl,nij->kilj", p, p, second, optimize=True)
         means = np.empty((len(r), K, q + m))
         for k in range(K):
@@ -111,9 +113,7 @@ class WeightForms:
         self.latent, self.weights = latent, weights
         self.size = 0 if "weights" in latent.fixed else 1
 
-    def design(
-        self, covariates: np.ndarray | None, n_rows: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def design(self, covariates: np.ndarray | None, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Columns of the linear forms, and probabilities of components."""
         p = np.broadcast_to(self.weights, (n_rows, len(self.weights)))
         return np.ones((n_rows, self.size)), p
@@ -148,9 +148,7 @@ class GateForms:
         self.latent, self.parameters = latent, parameters
         self.size = int(latent.free.sum())
 
-    def design(
-        self, covariates: np.ndarray | None, n_rows: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def design(self, covariates: np.ndarray | None, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
         z = (covariates.astype(np.float64) - self.latent.point) / self.latent.scale
         design = np.column_stack([np.ones(n_rows), z])[:, self.latent.free]
         return design, self.parameters.probabilities(covariates.astype(np.float64))
@@ -168,9 +166,9 @@ class GateForms:
         # Intercept and coefficients by the coordinates.
         change = np.diag(np.append(1.0, 1 / latent.scale))
         change[0, 1:] = -latent.point / latent.scale
-        errors = np.array([
-            _errors(change[:, latent.free], covariance[k, :, k, :]) for k in range(K)
-        ]).reshape(K, C + 1)
+        errors = np.array(
+            [_errors(change[:, latent.free], covariance[k, :, k, :]) for k in range(K)]
+        ).reshape(K, C + 1)
         return {"gate_coef": errors[:, 1:], "gate_intercept": errors[:, 0]}
 
 
@@ -186,9 +184,7 @@ class Lines:
         known = emission.fixed.of("intercept", K)
         self.centres = np.where(known[:, None], 0.0, parameters.centre[:-1])
 
-    def scores(
-        self, k: int, X: np.ndarray, weights: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def scores(self, k: int, X: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of component k in every row; and less the sum of second derivatives."""
         rows = np.asarray(X, np.float64)
         parameters = self.parameters
@@ -218,16 +214,17 @@ class Lines:
     def free(self) -> np.ndarray:
         """(K, size, n_free)"""
         fixed, (K, D) = self.emission.fixed, self.parameters.coef.shape
-        free = np.column_stack([
-            ~fixed.of("intercept", K),
-            np.repeat(~fixed.of("coef", K)[:, None], D, axis=1),
-            ~fixed.of("noise_variances", K),
-        ])
+        free = np.column_stack(
+            [
+                ~fixed.of("intercept", K),
+                np.repeat(~fixed.of("coef", K)[:, None], D, axis=1),
+                ~fixed.of("noise_variances", K),
+            ]
+        )
         return np.eye(free.size)[:, free.ravel()].reshape(K, self.size, -1)
 
     def errors(self, covariances: list[np.ndarray]) -> dict[str, np.ndarray]:
-        K, D = self.parameters.coef.shape
-        errors = np.empty((K, self.size))
+        errors = np.empty((len(covariances), self.size))
         for k, covariance in enumerate(covariances):
             change = block_diag(np.eye(1), np.diag(1 / self.parameters.spread), self.deviations[k])
             change[0, 1:-1] = -self.centres[k] / self.parameters.spread

@@ -149,7 +149,9 @@ class RegressionPrior(Prior):
         return self.scale + self.strengths * (coef**2).sum(axis=1)
 
     def log_density(self, coef: np.ndarray, variances: np.ndarray) -> float:
-        return -0.5 * float((self.counts * np.log(variances) + self.squares(coef) / variances).sum())
+        return -0.5 * float(
+            (self.counts * np.log(variances) + self.squares(coef) / variances).sum()
+        )
 
 
 def _weighted_logs(counts: np.ndarray, values: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Sums of products of columns, as kernels lay them out, and equations that have them as matrices."""
+"""Sums of products of columns, as kernels lay them out, and equations with these as matrices."""
 
 from functools import lru_cache
 
@@ -18,7 +18,7 @@ def with_ones(counts: np.ndarray, terms: np.ndarray, n_columns: int) -> np.ndarr
     ----------
     counts : ndarray of shape (n,), sums of w
     terms : ndarray of shape (n, C + C (C + 1) / 2)
-        Sums of w times the terms of a row with C columns, in runs: see ``terms.pxi`` of the kernels.
+        Sums of w times the terms of a row with C columns, in runs: see ``terms.pxi`` of `emcore`.
     n_columns : int, C
 
     Returns

@@ -42,8 +42,8 @@ optional
         What is known: see `GaussianMixture`.
     prior : mapping, optional
         What is absent is flat. "weight_concentration_prior": see `GaussianMixture`.
-        "coef_precision_prior", a number or one for each component: coefficients are Gaussian about 0
-        with the variance of the noise over this, which is ridge regression with it as ``alpha``.
+        "coef_precision_prior", a number or one for each component: coefficients are Gaussian about
+        0 with the variance of the noise over this: ridge regression with it as ``alpha``.
         "noise_variance_prior" and "degrees_of_freedom_prior", numbers or one for each component:
         scale and degrees of freedom of inverse Wishart distributions, in one dimension, of the
         noise variances.

@@ -154,7 +154,7 @@ def in_precision(rows: Any, dtype: np.dtype) -> Any:
 
 
 def storage(rows: Any) -> Any:
-    """How rows are stored: "dense", "sparse", "with trials", "with targets"; a tuple for `Blocks`."""
+    """How rows are stored: "dense", "sparse", "with trials" or "targets"; a tuple for `Blocks`."""
     return getattr(rows, "storage", "dense")
 
 

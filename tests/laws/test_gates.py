@@ -156,8 +156,10 @@ def test_layout_in_memory_does_not_matter(family, precision, shape, n_covariates
 @over_gated
 @pytest.mark.parametrize("known", LABELS)
 @pytest.mark.parametrize("scale", [1.0, 30.0])
-@given(shape=shapes(rows=(200, 333), features=(1, 3), components=(1, 2, 3, 5)),
-       n_covariates=st.sampled_from([1, 2, 5]))
+@given(
+    shape=shapes(rows=(200, 333), features=(1, 3), components=(1, 2, 3, 5)),
+    n_covariates=st.sampled_from([1, 2, 5]),
+)
 def test_objective_never_falls(family, precision, known, scale, shape, n_covariates):
     """From gates that leave most rows no choice, too, where Newton steps lead too far."""
     case = gated(family, precision, shape, n_covariates)
@@ -180,11 +182,12 @@ def test_objective_never_falls(family, precision, known, scale, shape, n_covaria
 
 @pytest.mark.parametrize("precision", [0.0, 0.01, 10.0])
 @pytest.mark.parametrize("fixed", [(), ("gate_coef",), ("gate_intercept",)])
-@given(shape=shapes(rows=(65, 333), features=(1,), components=(2, 3, 5)),
-       n_covariates=st.sampled_from([1, 2, 5]), scale=st.sampled_from([0.1, 1.0, 30.0]))
-def test_the_bound_step_never_lowers_what_is_expected(
-    precision, fixed, shape, n_covariates, scale
-):
+@given(
+    shape=shapes(rows=(65, 333), features=(1,), components=(2, 3, 5)),
+    n_covariates=st.sampled_from([1, 2, 5]),
+    scale=st.sampled_from([0.1, 1.0, 30.0]),
+)
+def test_the_bound_step_never_lowers_what_is_expected(precision, fixed, shape, n_covariates, scale):
     case = gated(GATED[0], "float64", shape, n_covariates)
     rng = shape.rng()
     weights = rng.uniform(0, 3, shape.n)
@@ -214,8 +217,10 @@ def test_the_bound_step_never_lowers_what_is_expected(
                 np.testing.assert_array_equal(getattr(step, name), getattr(theta, name))
 
 
-@given(shape=shapes(rows=(65, 333), features=(1,), components=(2, 3, 5)),
-       n_covariates=st.sampled_from([1, 2, 5]))
+@given(
+    shape=shapes(rows=(65, 333), features=(1,), components=(2, 3, 5)),
+    n_covariates=st.sampled_from([1, 2, 5]),
+)
 def test_gradient_and_hessian_are_those_of_finite_differences(shape, n_covariates):
     """Of the expected log p(z | x), where r stays what it is."""
     case = gated(GATED[0], "float64", shape, n_covariates)

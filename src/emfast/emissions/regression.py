@@ -120,13 +120,13 @@ class RegressionStatistics:
     def moved_to(
         self, centre: np.ndarray, coef: np.ndarray, levels: np.ndarray
     ) -> "RegressionStatistics":
-        """The same statistics about another centre and of the residuals of another model: algebra."""
+        """The same statistics about another centre, of residuals of another model: algebra."""
         if all(map(np.array_equal, (centre, coef, levels), (self.centre, self.coef, self.levels))):
             return self
         shift = self.centre - centre
-        steps = np.column_stack([
-            shift[-1] + self.levels - levels - coef @ shift[:-1], self.coef - coef
-        ])
+        steps = np.column_stack(
+            [shift[-1] + self.levels - levels - coef @ shift[:-1], self.coef - coef]
+        )
         moved = np.einsum("kij,kj->ki", self.design, steps)
         squares = self.squares + ((2 * self.residuals + moved) * steps).sum(axis=1)
         change = about(shift[:-1])
@@ -256,7 +256,6 @@ class LinearRegression(Emission):
     ) -> RegressionParameters:
         parameters = _placed(parameters, statistics)
         own = statistics.moved_to(parameters.centre, parameters.coef, parameters.levels)
-        K, D = parameters.coef.shape
         gone, prior = starved(own.counts), self.prior
         n = np.maximum(own.counts, LEAST_COUNT)
         # Intercepts that are known are values at 0; for others, columns are about their means.
@@ -265,7 +264,7 @@ class LinearRegression(Emission):
         change = about(-points)
         design = change @ own.design @ np.swapaxes(change, 1, 2)
         residuals = np.einsum("kij,kj->ki", change, own.residuals)
-        strengths = np.zeros(K) if prior is None else prior.strengths
+        strengths = np.zeros(len(n)) if prior is None else prior.strengths
         steps = self._steps(parameters, design, residuals, strengths, own.epsilon, gone)
         levels = np.where(free_levels, residuals[:, 0] / n, 0.0)
         coef = parameters.coef + steps
@@ -391,8 +390,8 @@ class LinearRegression(Emission):
     ) -> np.ndarray | None:
         """Squared residuals of regressions on the labelled rows, or on a few that are drawn.
 
-        Those of "random_from_data" are any, as many as a regression has parameters; the next ones of
-        "k-means++" are drawn by the squares of their residuals; those of "neighbourhood" are
+        Those of "random_from_data" are any, as many as a regression has parameters; the next ones
+        of "k-means++" are drawn by the squares of their residuals; those of "neighbourhood" are
         neighbours.
         """
         known = labels.known(len(X))

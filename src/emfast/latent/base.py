@@ -83,9 +83,7 @@ class Latent(Part):
         Known ones stay as they are.
         """
 
-    def retreat(
-        self, statistics: Any, parameters: Any, proposal: Any, attempt: int
-    ) -> Any | None:
+    def retreat(self, statistics: Any, parameters: Any, proposal: Any, attempt: int) -> Any | None:
         """What to try where an M-step from `parameters` has lowered the objective.
 
         Only asked of a structure whose M-step is no exact maximum; there, the last of some attempts

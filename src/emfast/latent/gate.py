@@ -9,8 +9,8 @@ with Boehning's matrix, which bounds all Hessians, a step never does.
 
 References
 ----------
-Jordan, M. I. and Jacobs, R. A. (1994). Hierarchical mixtures of experts and the EM algorithm. Neural
-Computation 6, 181-214.
+Jordan, M. I. and Jacobs, R. A. (1994). Hierarchical mixtures of experts and the EM algorithm.
+Neural Computation 6, 181-214.
 Boehning, D. (1992). Multinomial logistic regression algorithm. Annals of the Institute of
 Statistical Mathematics 44, 197-200.
 """
@@ -202,9 +202,7 @@ class Gate(Independent):
             intercept=0.5 * (parameters.intercept + proposal.intercept),
         )
 
-    def _bound_step(
-        self, statistics: GateStatistics, parameters: GateParameters
-    ) -> GateParameters:
+    def _bound_step(self, statistics: GateStatistics, parameters: GateParameters) -> GateParameters:
         """The step with the matrix (I - 11'/K) / 2 times the scatter, which no Hessian is above."""
         gradient, scatter = self._slopes(statistics, parameters), self._about(statistics.scatter)
         matrix = 0.5 * scatter + np.diag(self.precisions)
@@ -280,7 +278,9 @@ class Gate(Independent):
     def log_prior(self, parameters: GateParameters) -> float:
         if self.prior is None:
             return 0.0
-        return -0.5 * float(self.prior.precision) * float(((parameters.coef * self.scale) ** 2).sum())
+        return (
+            -0.5 * float(self.prior.precision) * float(((parameters.coef * self.scale) ** 2).sum())
+        )
 
     def with_groups(
         self, parameters: GateParameters, given: dict[str, np.ndarray]
