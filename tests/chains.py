@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import chain_oracle
+from discrete_families import ProductFamily
+from emfast import HMM
 from emfast.data import SequenceSource, offsets
 from emfast.labels import Labels
 from emfast.latent import MarkovChain
@@ -187,3 +189,32 @@ def assert_within(actual, expected, sizes, tolerance):
         error = np.abs(value - expected[name])
         bound = tolerance * sizes[name] + 1e-300
         assert np.all(error <= bound), f"{name}: {value} instead of {expected[name]}"
+
+
+# Estimators
+
+
+def hmm_of(family, start, *, regular=1e-3, **arguments):
+    """A hidden Markov model that begins with a model, of any family."""
+    given = family.arguments(family.named(start.emission))
+    if isinstance(family, ProductFamily):
+        emission, given = family.estimator(1, regular=regular).emissions, given["emissions_init"]
+    else:
+        emission = family.emission(regular=regular)
+        given = {name.removesuffix("_init"): values for name, values in given.items()}
+    return HMM(
+        len(start.latent.startprob),
+        emission=emission,
+        startprob_init=start.latent.startprob,
+        transmat_init=start.latent.transmat,
+        emission_init=given,
+        **{"n_threads": 1, "max_iter": 5, "tol": 0, **arguments},
+    )
+
+
+def shown(family, hmm):
+    """The fitted attributes of such a model, by name."""
+    chain = {"startprob": hmm.startprob_, "transmat": hmm.transmat_}
+    if isinstance(family, ProductFamily):
+        return {**chain, **family.named(list(hmm.emission_.values()))}
+    return {**chain, **family.named(hmm.emission_)}

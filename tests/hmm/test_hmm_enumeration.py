@@ -84,9 +84,7 @@ def test_posteriors_and_paths_are_those_of_all_paths(family, precision, known):
         arguments = log_densities[rows], chain.startprob, chain.transmat, own
         truth = chain_oracle.by_enumeration(*arguments)
         path, joint = chain_oracle.best_path(*arguments)
-        np.testing.assert_allclose(
-            soft["responsibilities"][rows], truth.posteriors, atol=tolerance
-        )
+        np.testing.assert_allclose(soft["responsibilities"][rows], truth.posteriors, atol=tolerance)
         np.testing.assert_allclose(
             soft["log_likelihoods"][s], truth.log_likelihood, rtol=tolerance, atol=tolerance
         )
@@ -111,9 +109,5 @@ def test_many_sequences_are_as_the_oracle_says(family, precision, instructions, 
     origin = family.origin(statistics.emission)
     expected, sizes = true_numbers(case, origin, weights=weights, assignment=assignment)
     assert_within(chain_numbers(statistics, family), expected, sizes, TOLERANCE[precision])
-    posteriors = np.concatenate(
-        [truth.posteriors for truth in truths(case, assignment=assignment)]
-    )
-    np.testing.assert_allclose(
-        outputs["responsibilities"], posteriors, atol=TOLERANCE[precision]
-    )
+    posteriors = np.concatenate([truth.posteriors for truth in truths(case, assignment=assignment)])
+    np.testing.assert_allclose(outputs["responsibilities"], posteriors, atol=TOLERANCE[precision])
