@@ -1,6 +1,7 @@
 """Cases for tests of Markov chains over every emission, and what is run and compared there."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -37,8 +38,7 @@ class ChainCase:
         return len(self.X)
 
     def slices(self):
-        ends = offsets(self.lengths)
-        return [slice(first, end) for first, end in zip(ends[:-1], ends[1:], strict=True)]
+        return [slice(first, end) for first, end in pairwise(offsets(self.lengths))]
 
 
 def random_chain(rng, K, zeros=False):
