@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import chain_oracle
 from emfast import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
@@ -262,7 +263,7 @@ def test_labels_name_the_states():
 
 
 def test_hard_assignment_maximises_the_density_of_rows_and_path():
-    X, lengths, states = clusters(scale=2.0)
+    X, lengths, _ = clusters(scale=2.0)
     hmm = GaussianHMM(3, assignment="hard", random_state=0, max_iter=50).fit(X, lengths)
     assert np.all(np.diff(hmm.lower_bounds_) > -1e-6)
     joint, path = hmm.decode(X, lengths)
@@ -284,7 +285,7 @@ def test_hard_assignment_maximises_the_density_of_rows_and_path():
 
 
 def test_start_is_counted_among_rows_that_are_assigned():
-    X, lengths, states = clusters(stay=0.9, scale=20.0)
+    X, lengths, _ = clusters(stay=0.9, scale=20.0)
     hmm = GaussianHMM(3, random_state=0, max_iter=0).fit(X, lengths)
     transitions = np.zeros((3, 3))
     for rows in np.split(hmm.predict(X, lengths), np.cumsum(lengths)[:-1]):
@@ -341,7 +342,7 @@ def test_warm_start_goes_on_as_if_it_had_not_stopped():
 
 
 def test_accelerated_fits_reach_the_same_maximum_sooner():
-    X, lengths, _ = clusters((400,), scale=1.5)
+    X = clusters((400,), scale=1.5)[0]
     hmm, fast = (
         GaussianHMM(3, random_state=0, tol=1e-8, max_iter=3000, accelerate=accelerate).fit(X)
         for accelerate in (False, True)
@@ -380,8 +381,6 @@ def test_binary_rows_in_sequences():
     hmm = BernoulliHMM(2, random_state=0, tol=1e-6).fit(X, lengths)
     order = np.argsort(-hmm.probabilities_[:, 0])
     np.testing.assert_allclose(hmm.probabilities_[order], p, atol=0.1)
-    import scipy.sparse as sp
-
     sparse = BernoulliHMM(2, random_state=0, tol=1e-6).fit(sp.csr_array(X.astype(float)), lengths)
     np.testing.assert_allclose(
         np.sort(sparse.probabilities_, axis=0), np.sort(hmm.probabilities_, axis=0), atol=1e-3
@@ -389,7 +388,7 @@ def test_binary_rows_in_sequences():
 
 
 def test_strings_in_several_columns():
-    X, lengths, states = clusters((300, 200), K=2)
+    _, lengths, states = clusters((300, 200), K=2)
     words = np.array([["up", "left"], ["down", "right"]], object)[states]
     rng = np.random.default_rng(0)
     noisy = rng.uniform(size=words.shape) < 0.2
