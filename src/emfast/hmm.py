@@ -95,7 +95,8 @@ see `GaussianMixture`
     known. A row without any entry says nothing of its state, which the rows about it tell.
 
     What is fitted is what the methods are asked with: `lengths` say which rows of X are a sequence.
-    One sequence may be very long; of its posteriors, `fit` and `score` hold few at a time.
+    One sequence may be very long; of its posteriors, `fit` and `score` hold few at a time. A
+    `sklearn.pipeline.Pipeline` hands on as `lengths` what its own `fit` and `score` get as y.
 
     Examples
     --------
@@ -315,11 +316,12 @@ feature_names_in_ : see `GaussianHMM`
     Examples
     --------
     >>> from emfast import CategoricalHMM
-    >>> weather = [["walk"], ["walk"], ["shop"], ["clean"], ["clean"], ["clean"], ["walk"]]
-    >>> labels = ["sunny", None, None, "rainy", None, None, None]
-    >>> hmm = CategoricalHMM(2).fit(weather, labels=labels)
-    >>> hmm.classes_[hmm.predict(weather)].tolist()
-    ['sunny', 'sunny', 'sunny', 'rainy', 'rainy', 'rainy', 'sunny']
+    >>> days = "walk walk shop walk clean clean shop clean clean walk walk walk".split()
+    >>> X = [[day] for day in days]
+    >>> labels = ["sunny"] + 3 * [None] + ["rainy"] + 7 * [None]
+    >>> hmm = CategoricalHMM(2, random_state=0).fit(X, labels=labels)
+    >>> " ".join(hmm.classes_[hmm.predict(X)])
+    'sunny sunny sunny sunny rainy rainy rainy rainy rainy sunny sunny sunny'
     """
 
     _parameter_constraints = {
@@ -506,10 +508,10 @@ feature_names_in_ : see `GaussianHMM`
     >>> import numpy as np
     >>> from emfast import HMM
     >>> from emfast.emissions import Exponential, Gaussian, Poisson
-    >>> waits = np.random.default_rng(0).exponential(np.repeat([1.0, 50.0, 1.0], 100))[:, None]
+    >>> waits = np.random.default_rng(0).exponential(np.repeat([1, 50, 1], 300))[:, None]
     >>> hmm = HMM(2, emission=Exponential(), random_state=0).fit(waits)
     >>> sorted((1 / hmm.emission_.rates).ravel().round().tolist())
-    [1.0, 50.0]
+    [1.0, 49.0]
 
     >>> X = np.array([[0.1, 3], [0.2, 2], [0.0, 1], [9.1, 30], [9.3, 35], [8.8, 33]])
     >>> hmm = HMM(2, emission=[("size", Gaussian("diag"), [0]), ("visits", Poisson(), [1])],
