@@ -1,5 +1,6 @@
 """`BaseHMM`: the estimator of a hidden Markov model without its emission."""
 
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from emfast.known import NOTHING_KNOWN, Known
 from emfast.labels import encode_labels
 from emfast.latent.base import Latent
 from emfast.latent.markov import ChainParameters, MarkovChain, reachable
+from emfast.problem import GridProblem
 
 
 class BaseHMM(EMEstimator, FittedHMM):
@@ -107,6 +109,14 @@ class BaseHMM(EMEstimator, FittedHMM):
         latent = self._latent(fixed, self.assignment)
         latent.length = batch.n_rows / batch.n_independent
         return latent
+
+    def _evaluation(self, problem: GridProblem, rows: list[int], seed: int) -> GridProblem:
+        evaluation = super()._evaluation(problem, rows, seed)
+        if evaluation is problem or not problem.source.cut:
+            return evaluation
+        latent = copy(evaluation.latent)
+        latent.anywhere = True
+        return replace(evaluation, latent=latent)
 
     def _given_of_latent(self) -> dict[str, np.ndarray]:
         K, given = int(self.n_components), {}

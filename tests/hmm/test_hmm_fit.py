@@ -315,6 +315,18 @@ def test_many_rows_start_on_subsamples_and_race(restarts, lengths):
     assert hmm.n_iter_ < 10
 
 
+@pytest.mark.parametrize("assignment", ["soft", "hard"])
+def test_a_race_on_pieces_of_one_sequence_whose_first_state_is_certain(assignment):
+    """Pieces that starts are scored on begin in states, by their labels, that no sequence does."""
+    X, _, states = clusters((60_000,), stay=0.95, scale=50.0)
+    hmm = GaussianHMM(3, n_init=3, restarts="race", assignment=assignment, random_state=0).fit(
+        X, labels=states
+    )
+    assert hmm.startprob_.tolist() == np.eye(3)[states[0]].tolist()
+    scores = [restart.score for restart in hmm.restarts_]
+    np.testing.assert_allclose(scores, hmm.lower_bound_, atol=0.1)
+
+
 def test_many_rows_of_a_chain_that_only_goes_on():
     """Pieces of sequences would begin in states that none begins in."""
     lengths = (100,) * 600

@@ -98,6 +98,8 @@ class MarkovChain(Latent):
         What a prior takes for possible; all by default.
     length : float, default=1000
         The mean length of sequences, which says how often states occur.
+    anywhere : bool, default=False
+        Whether what is given are pieces that begin anywhere in a sequence, in states as they occur.
     """
 
     groups = ("startprob", "transmat")
@@ -112,11 +114,13 @@ class MarkovChain(Latent):
         assignment="soft",
         possible: ChainParameters | None = None,
         length: float = TYPICAL_LENGTH,
+        anywhere: bool = False,
     ):
         self.fixed = Known(fixed)
         self.assignment = assignment
         self.possible = possible
         self.length = length
+        self.anywhere = anywhere
 
     def kernel(
         self,
@@ -126,8 +130,9 @@ class MarkovChain(Latent):
         iteration: int = 0,
         first_row: int = 0,
     ) -> Any:
+        first = self.weights(parameters) if self.anywhere else parameters.startprob
         return kernels.MarkovChain(
-            np.ascontiguousarray(parameters.startprob),
+            np.ascontiguousarray(first),
             np.ascontiguousarray(parameters.transmat),
             assignment=self.assignment,
         )
