@@ -45,7 +45,7 @@ def random_chain(rng, K, zeros=False):
     """A chain; with `zeros` it has impossible starts and transitions, but a way everywhere."""
     startprob, transmat = rng.dirichlet(np.full(K, 2.0)), rng.dirichlet(np.full(K, 1.5), K)
     if zeros and K > 1:
-        startprob[rng.integers(K)] = 0
+        startprob[rng.integers(1, K)] = 0
         transmat[(rng.uniform(size=(K, K)) < 0.4) & (np.eye(K, k=1) + np.eye(K) == 0)] = 0
         startprob /= startprob.sum()
         transmat /= transmat.sum(axis=1, keepdims=True)
