@@ -1,5 +1,7 @@
 """Sequences that are long, and states that are far apart: what scaled numbers could lose."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -132,3 +134,16 @@ def test_order_of_sequences_does_not_matter_and_that_of_rows_does():
     shuffled = np.concatenate([parts[i] for i in order])
     np.testing.assert_allclose(hmm.score(shuffled, lengths[order]), hmm.score(X, lengths))
     assert hmm.score(rng.permutation(X)) < hmm.score(X) - 1
+
+
+def test_no_posteriors_of_all_rows_are_held():
+    n, K = 400_000, 16
+    X = np.random.default_rng(0).normal(size=(n, 1))
+    hmm = given(np.linspace(-2, 2, K), np.full((K, K), 1 / K), max_iter=1, tol=0)
+    tracemalloc.start()
+    try:
+        hmm.fit(X).score(X)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < n * K * 8 / 4
