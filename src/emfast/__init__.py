@@ -5,6 +5,7 @@ from importlib.metadata import version
 from emfast import em
 from emfast.categorical import CategoricalMixture
 from emfast.classifier import MixtureClassifier
+from emfast.hmm import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
 from emfast.probabilities import BernoulliMixture, BinomialMixture
@@ -13,14 +14,19 @@ from emfast.theory import Elbo, elbo
 from emfast.versions import show_versions
 
 __all__ = [
+    "HMM",
+    "BernoulliHMM",
     "BernoulliMixture",
     "BinomialMixture",
+    "CategoricalHMM",
     "CategoricalMixture",
     "Elbo",
     "ExponentialMixture",
+    "GaussianHMM",
     "GaussianMixture",
     "Mixture",
     "MixtureClassifier",
+    "PoissonHMM",
     "PoissonMixture",
     "elbo",
     "em",

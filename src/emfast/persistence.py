@@ -1,4 +1,4 @@
-"""Fitted mixtures as files: NumPy arrays with a JSON header, never pickle.
+"""Fitted models as files: NumPy arrays with a JSON header, never pickle.
 
 A file is an ``.npz`` archive. Its entry ``header`` is JSON in UTF-8, as bytes; its other entries
 are the parameters of the model in float64 and, named ``parameter.<name>``, those arguments of the
@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from emfast.base_mixture import BaseMixture
-from emfast.categorical import CategoricalMixture
+from emfast.categorical import CategoricalMixture, OfCategories
+from emfast.decoding import FittedHMM
 from emfast.emissions import (
     Bernoulli,
     Binomial,
@@ -39,8 +39,12 @@ from emfast.emissions.exponential import ExponentialParameters
 from emfast.emissions.gaussian import GaussianParameters
 from emfast.emissions.linear import RateEmission
 from emfast.emissions.product import ProductParameters
+from emfast.estimator import EMEstimator
+from emfast.hmm import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
+from emfast.latent.markov import ChainParameters
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
+from emfast.of_columns import OfColumns
 from emfast.probabilities import BernoulliMixture, BinomialMixture
 from emfast.problem import Model
 from emfast.rates import ExponentialMixture, PoissonMixture
@@ -49,7 +53,7 @@ from emfast.restarts import Restart
 FORMAT = "emfast"
 FORMAT_VERSION = 1
 # The classes that are stored.
-CLASSES: dict[str, type[BaseMixture]] = {
+CLASSES: dict[str, type[EMEstimator]] = {
     kind.__name__: kind
     for kind in (
         GaussianMixture,
@@ -59,6 +63,11 @@ CLASSES: dict[str, type[BaseMixture]] = {
         BinomialMixture,
         ExponentialMixture,
         Mixture,
+        GaussianHMM,
+        BernoulliHMM,
+        CategoricalHMM,
+        PoissonHMM,
+        HMM,
     )
 }
 # The parameters of emissions, and the arguments that emissions are made with.
@@ -75,14 +84,14 @@ EMISSIONS: dict[type[Emission], tuple[type, tuple[str, ...]]] = {
 SCALARS = {"converged_": bool, "n_iter_": int, "lower_bound_": float, "n_features_in_": int}
 
 
-def save(estimator: BaseMixture, path: str | os.PathLike) -> None:
-    """Write a fitted mixture to a file.
+def save(estimator: EMEstimator, path: str | os.PathLike) -> None:
+    """Write a fitted model to a file.
 
     The file appears as a whole or not at all; one of that name is replaced.
 
     Parameters
     ----------
-    estimator : one of the mixtures of the package
+    estimator : one of the mixtures or hidden Markov models of the package
     path : str or path-like
         Taken as it is: no extension is added.
 
@@ -110,8 +119,8 @@ def save(estimator: BaseMixture, path: str | os.PathLike) -> None:
         raise
 
 
-def load(path: str | os.PathLike) -> BaseMixture:
-    """Read a fitted mixture that `save` has written.
+def load(path: str | os.PathLike) -> EMEstimator:
+    """Read a fitted model that `save` has written.
 
     Parameters
     ----------
@@ -119,7 +128,7 @@ def load(path: str | os.PathLike) -> BaseMixture:
 
     Returns
     -------
-    the mixture
+    the estimator
         Predicts the same bits as the one saved. Tuples and sets among the constructor's arguments
         have become lists, and mappings dicts.
 
@@ -166,7 +175,7 @@ def check_writable(path: str | os.PathLike) -> Path:
 # Writing
 
 
-def _entries(estimator: BaseMixture) -> dict[str, np.ndarray]:
+def _entries(estimator: EMEstimator) -> dict[str, np.ndarray]:
     """The entries of the archive."""
     name = type(estimator).__name__
     if CLASSES.get(name) is not type(estimator):
@@ -174,7 +183,7 @@ def _entries(estimator: BaseMixture) -> dict[str, np.ndarray]:
     arrays = _arrays(estimator)
     parameters = {}
     for key, value in estimator.get_params(deep=False).items():
-        if key == "emissions":
+        if isinstance(estimator, OfColumns) and key == estimator._emissions_argument:
             parameters[key] = _described_emissions(estimator)
         elif hasattr(value, "__array__") and np.ndim(value) > 0:
             arrays[f"parameter.{key}"] = _numbers(key, value)
@@ -185,14 +194,14 @@ def _entries(estimator: BaseMixture) -> dict[str, np.ndarray]:
         "format_version": FORMAT_VERSION,
         "class": name,
         "parameters": parameters,
-        "dtype": estimator.weights_.dtype.name,
+        "dtype": _main_attribute(estimator).dtype.name,
         "attributes": _described(estimator),
     }
     text = json.dumps(header, allow_nan=False, default=_python_number).encode()
     return {"header": np.frombuffer(text, np.uint8), **arrays}
 
 
-def _arrays(estimator: BaseMixture) -> dict[str, np.ndarray]:
+def _arrays(estimator: EMEstimator) -> dict[str, np.ndarray]:
     """The parameters of the model, which have to be those of the estimator's arguments."""
     model = estimator._model()
     kind = estimator._kind()
@@ -201,7 +210,8 @@ def _arrays(estimator: BaseMixture) -> dict[str, np.ndarray]:
             f"cannot store a model that was fitted as {estimator._fitted_kind} and whose arguments "
             f"have been changed to {kind} since"
         )
-    arrays = {"weights": model.latent, **_named(estimator._emission(), model.emission)}
+    of_latent = vars(model.latent) if _is_chain(estimator) else {"weights": model.latent}
+    arrays = {**of_latent, **_named(estimator._emission(), model.emission)}
     _checked_model(estimator, arrays)
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
@@ -218,10 +228,21 @@ def _named(emission: Emission, parameters: Any, prefix: str = "") -> dict[str, n
     return {f"{prefix}{name}": array for name, array in vars(parameters).items()}
 
 
-def _described_emissions(mixture: Mixture) -> list[dict[str, Any]]:
-    """The argument `emissions` of a mixture, as JSON can hold it; positions for callables."""
+def _is_chain(estimator: EMEstimator) -> bool:
+    return isinstance(estimator, FittedHMM)
+
+
+def _main_attribute(estimator: EMEstimator) -> np.ndarray:
+    return estimator.startprob_ if _is_chain(estimator) else estimator.weights_
+
+
+def _described_emissions(estimator: OfColumns) -> list[dict[str, Any]] | dict[str, Any]:
+    """What says which emission describes which columns, as JSON can hold it.
+
+    There are positions for callables. One emission of all columns is by itself.
+    """
     described = []
-    pairs = zip(mixture.emissions, mixture._parts(), strict=True)
+    pairs = zip(estimator._checked_emissions(), estimator._parts(), strict=True)
     for (name, emission, columns), (_, _, positions) in pairs:
         _, arguments = EMISSIONS[type(emission)]
         columns = positions if callable(columns) else columns
@@ -235,7 +256,11 @@ def _described_emissions(mixture: Mixture) -> list[dict[str, Any]]:
                 "columns": _plain(name, columns),
             }
         )
-    return described
+    return described if _is_listed(estimator) else described[0]
+
+
+def _is_listed(estimator: OfColumns) -> bool:
+    return isinstance(getattr(estimator, estimator._emissions_argument), list | tuple)
 
 
 def _described_values(values: np.ndarray) -> dict[str, Any]:
@@ -246,7 +271,7 @@ def _described_values(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _described(estimator: BaseMixture) -> dict[str, Any]:
+def _described(estimator: EMEstimator) -> dict[str, Any]:
     """Fitted attributes besides the parameters, as JSON can hold them."""
     attributes: dict[str, Any] = {
         name: kind(getattr(estimator, name))
@@ -263,9 +288,9 @@ def _described(estimator: BaseMixture) -> dict[str, Any]:
         attributes["feature_names_in_"] = [str(name) for name in estimator.feature_names_in_]
     if hasattr(estimator, "classes_"):
         attributes["classes_"] = _described_values(estimator.classes_)
-    if isinstance(estimator, CategoricalMixture):
+    if isinstance(estimator, OfCategories):
         attributes["categories_"] = [_described_values(each) for each in estimator.categories_]
-    if isinstance(estimator, Mixture):
+    if isinstance(estimator, OfColumns):
         attributes["columns"] = [columns for _, _, columns in estimator._parts()]
         attributes["categories_"] = {
             name: [_described_values(each) for each in categories]
@@ -362,7 +387,7 @@ def _line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> BaseMixture:
+def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> EMEstimator:
     name = header["class"]
     if name not in CLASSES:
         raise ValueError(f"class {name!r}; expected one of {sorted(CLASSES)}")
@@ -372,8 +397,9 @@ def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> BaseMix
     unknown = sorted(parameters.keys() - set(kind._get_param_names()))
     if unknown:
         raise ValueError(f"unknown parameters {unknown}")
-    if kind is Mixture:
-        parameters["emissions"] = [_emission(**each) for each in parameters["emissions"]]
+    if issubclass(kind, OfColumns):
+        argument = kind._emissions_argument
+        parameters[argument] = _emissions(parameters[argument])
     estimator = kind(**parameters)
     # covariance_type decides on the shapes below.
     estimator._validate_params()
@@ -385,8 +411,15 @@ def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> BaseMix
     return estimator
 
 
+def _emissions(described: Any) -> Any:
+    """What says which emission describes which columns."""
+    if isinstance(described, dict):
+        return _emission(**described)[1]
+    return [_emission(**each) for each in described]
+
+
 def _emission(**described: Any) -> tuple[str, Emission, Any]:
-    """One of the tuples of a mixture's argument `emissions`."""
+    """One of the tuples (name, emission, columns)."""
     kinds = {kind.__name__: kind for kind in EMISSIONS}
     kind = kinds[described["class"]]
     columns = described["columns"]
@@ -395,8 +428,10 @@ def _emission(**described: Any) -> tuple[str, Emission, Any]:
     return described["name"], kind(**described["arguments"]), columns
 
 
-def _checked_model(estimator: BaseMixture, arrays: dict[str, np.ndarray]) -> Model:
+def _checked_model(estimator: EMEstimator, arrays: dict[str, np.ndarray]) -> Model:
     """The model, of parameters whose shapes agree, for the kernels trust them."""
+    if _is_chain(estimator):
+        return _checked_chain(estimator, arrays)
     weights = arrays["weights"]
     if weights.ndim != 1:
         raise ValueError(f"weights of {weights.shape}")
@@ -405,6 +440,18 @@ def _checked_model(estimator: BaseMixture, arrays: dict[str, np.ndarray]) -> Mod
         raise ValueError("weights are negative")
     K = len(weights) - estimator._has_noise
     return Model(weights, _parameters(estimator._emission(), arrays, "", K))
+
+
+def _checked_chain(estimator: EMEstimator, arrays: dict[str, np.ndarray]) -> Model:
+    K = len(np.atleast_1d(arrays["startprob"]))
+    chain = ChainParameters(
+        _checked("startprob", arrays["startprob"], (K,)),
+        _checked("transmat", arrays["transmat"], (K, K)),
+    )
+    for name, probabilities in vars(chain).items():
+        if np.any(probabilities < 0) or np.any(abs(probabilities.sum(axis=-1) - 1) > 1e-6):
+            raise ValueError(f"{name} are no probabilities that sum to 1")
+    return Model(chain, _parameters(estimator._emission(), arrays, "", K))
 
 
 def _parameters(emission: Emission, arrays: dict[str, np.ndarray], prefix: str, K: int) -> Any:
@@ -459,7 +506,7 @@ def _shapes(emission: Emission, K: int, D: int) -> dict[str, tuple[int, ...]]:
     return {emission.groups[0]: (K, D)}
 
 
-def _set_described(estimator: BaseMixture, attributes: dict[str, Any]) -> None:
+def _set_described(estimator: EMEstimator, attributes: dict[str, Any]) -> None:
     for name, kind in SCALARS.items():
         if name in attributes:
             setattr(estimator, name, kind(attributes[name]))
@@ -476,9 +523,9 @@ def _set_described(estimator: BaseMixture, attributes: dict[str, Any]) -> None:
         estimator.feature_names_in_ = _objects([str(n) for n in attributes["feature_names_in_"]])
     if "classes_" in attributes:
         estimator.classes_ = _classes(**attributes["classes_"])
-    if isinstance(estimator, CategoricalMixture):
+    if isinstance(estimator, OfCategories):
         estimator.categories_ = [_classes(**each) for each in attributes["categories_"]]
-    if isinstance(estimator, Mixture):
+    if isinstance(estimator, OfColumns):
         estimator.categories_ = {
             name: [_classes(**each) for each in categories]
             for name, categories in attributes["categories_"].items()

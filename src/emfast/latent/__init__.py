@@ -1,6 +1,7 @@
 """Latent structures: how the component of a row is distributed."""
 
 from emfast.latent.base import Latent
+from emfast.latent.markov import MarkovChain
 from emfast.latent.mixture import MixtureWeights
 
-__all__ = ["Latent", "MixtureWeights"]
+__all__ = ["Latent", "MarkovChain", "MixtureWeights"]
