@@ -3,8 +3,10 @@
 from importlib.metadata import version
 
 from emfast import em
+from emfast.bayes import BayesianLinearRegression
 from emfast.categorical import CategoricalMixture
 from emfast.classifier import MixtureClassifier
+from emfast.factor_analysis import FactorAnalysis
 from emfast.hmm import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
@@ -15,6 +17,7 @@ from emfast.versions import show_versions
 
 __all__ = [
     "HMM",
+    "BayesianLinearRegression",
     "BernoulliHMM",
     "BernoulliMixture",
     "BinomialMixture",
@@ -22,6 +25,7 @@ __all__ = [
     "CategoricalMixture",
     "Elbo",
     "ExponentialMixture",
+    "FactorAnalysis",
     "GaussianHMM",
     "GaussianMixture",
     "Mixture",
