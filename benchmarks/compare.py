@@ -1,6 +1,6 @@
 """Milliseconds per EM iteration, peak extra memory and log-likelihood of emfast and its peers.
 
-    python benchmarks/compare.py [--peers emfast,numpy,sklearn,daal4py] [--rows diag,full]
+    python benchmarks/compare.py [--peers emfast,numpy,sklearn,daal4py,hmmlearn] [--rows diag,full]
                                  [--scale 1] [--dtype float64] [--json FILE]
 
 All peers run in this process, in turn, from the same start, on the same rows. A row of the table
@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 from measure import PeakMemory, environment, pin, print_environment, write_json
 from peers import PEERS, Outcome, PeerFailure
 from progress import progress
-from workloads import Workload, add_options, chosen
+from sequences import CHAINS
+from workloads import WORKLOADS, Workload, add_options, chosen
 
 # Relative, between log-likelihoods of the same rows; peers sum float32 rows in single precision.
 AGREEMENT = {"float64": 1e-8, "float32": 1e-3}
@@ -166,7 +167,7 @@ def main() -> int:
     arguments = parse()
     peers = [peer for peer in arguments.peers if PEERS[peer].installed]
     missing = [peer for peer in arguments.peers if peer not in peers]
-    workloads = chosen(arguments.rows, arguments.scale, arguments.separation)
+    workloads = chosen(arguments.rows, arguments.scale, arguments.separation, WORKLOADS + CHAINS)
     threads = pin(arguments.threads)
     options = {name: value for name, value in vars(arguments).items() if name != "json"}
     n_iter, repeats, dtype = arguments.iterations, arguments.repeats, arguments.dtype

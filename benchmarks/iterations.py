@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from emfast.data import ArraySource, Batch
-from emfast.latent import MixtureWeights
 from emfast.problem import GridProblem, Model
 from emfast.threads import SingleThreadedBlas
 from workloads import Workload
@@ -34,8 +32,8 @@ def problem_of(
     workload: Workload, X: np.ndarray, start: tuple[np.ndarray, ...], n_threads: int
 ) -> tuple[GridProblem, Model]:
     """A workload as the driver takes it."""
-    emission, model = workload.emission_and_model(start)
-    return GridProblem(MixtureWeights(), emission, ArraySource(Batch(X)), n_threads), model
+    latent, emission, model = workload.parts(start)
+    return GridProblem(latent, emission, workload.source(X), n_threads), model
 
 
 def time_iterations(

@@ -17,7 +17,10 @@ from emfast import em
 from emfast.baseline import numpy_em, numpy_em_bernoulli
 from emfast.threads import SingleThreadedBlas
 from iterations import problem_of
-from workloads import REG_COVAR
+from sequences import ChainWorkload
+from workloads import FAMILIES, REG_COVAR
+
+GAUSSIANS = ("diag", "full", "tied", "spherical")
 
 
 class PeerFailure(Exception):
@@ -75,6 +78,8 @@ def emfast(workload, X, start, n_iter, n_threads):
 
 
 def numpy(workload, X, start, n_iter, n_threads):
+    if workload.family not in FAMILIES:
+        return None
     moments = []
 
     def record(number, log_likelihood):
@@ -94,7 +99,7 @@ def _numpy_em(workload, X, start, n_iter, on_iteration=None) -> float:
 
 def sklearn(workload, X, start, n_iter, n_threads):
     """scikit-learn's own E-step and M-step; its `fit` would run k-means first, start or not."""
-    if workload.family == "bernoulli":
+    if workload.family not in GAUSSIANS:
         return None
     weights, means, covariances = start
     mixture = SklearnMixture(
@@ -183,9 +188,39 @@ def stepmix(workload, X, start, n_iter, n_threads):
     return Outcome(list(np.diff(moments)), lambda: float(log_likelihood))
 
 
+def hmmlearn(workload, X, start, n_iter, n_threads, implementation="scaling"):
+    """hmmlearn's own E-step and M-step, with nothing added to variances; it has no threads."""
+    if not isinstance(workload, ChainWorkload):
+        return None
+    from hmmlearn.hmm import GaussianHMM
+
+    model = GaussianHMM(
+        workload.n_components,
+        workload.covariance_type,
+        covars_prior=0.0,
+        implementation=implementation,
+    )
+    model.n_features = X.shape[1]
+    model.startprob_, model.transmat_, model.means_, model.covars_ = start
+    moments = []
+    for iteration in range(n_iter + 1):
+        statistics, log_likelihood = model._do_estep(X, workload.lengths)
+        moments.append(time.perf_counter())
+        if iteration < n_iter:
+            model._do_mstep(statistics)
+    return Outcome(list(np.diff(moments)), lambda: float(log_likelihood) / len(X))
+
+
+def hmmlearn_log(workload, X, start, n_iter, n_threads):
+    """hmmlearn by default, with logarithms."""
+    return hmmlearn(workload, X, start, n_iter, n_threads, "log")
+
+
 PEERS = {
     "emfast": Peer(emfast, "emfast"),
     "numpy": Peer(numpy, "numpy"),
     "sklearn": Peer(sklearn, "sklearn"),
     "daal4py": Peer(daal4py, "daal4py", exact=False),
+    "hmmlearn": Peer(hmmlearn, "hmmlearn"),
+    "hmmlearn-log": Peer(hmmlearn_log, "hmmlearn"),
 }

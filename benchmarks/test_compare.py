@@ -22,7 +22,7 @@ def run_main(monkeypatch, tmp_path, *options):
     """Exit status and results of the command on one small row."""
     path = tmp_path / "results" / "compare.json"
     small = [Workload("diag", 400, 3, 2)]
-    monkeypatch.setattr(compare, "chosen", lambda filters, scale, separation: small)
+    monkeypatch.setattr(compare, "chosen", lambda *arguments: small)
     monkeypatch.setattr(
         sys, "argv", ["compare.py", "--repeats", "1", "--json", str(path), *options]
     )

@@ -1,15 +1,18 @@
 """The rows of the table: data, and a start that every peer goes from."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from emfast.data import ArraySource, Batch
 from emfast.datasets import make_gaussian_mixture
 from emfast.emissions import Bernoulli, Gaussian
 from emfast.emissions.base import Emission
 from emfast.emissions.bernoulli import BernoulliParameters
+from emfast.latent import Latent, MixtureWeights
 from emfast.problem import Model
 
 FAMILIES = ("diag", "full", "tied", "spherical", "bernoulli")
@@ -93,12 +96,17 @@ class Workload:
         }[self.family]
         return weights, points, covariances
 
-    def emission_and_model(self, start: tuple[np.ndarray, ...]) -> tuple[Emission, Model]:
-        """The start as emfast has it."""
+    def parts(self, start: tuple[np.ndarray, ...]) -> tuple[Latent, Emission, Model]:
+        """The families and the start as emfast has them."""
+        latent = MixtureWeights()
         if self.family == "bernoulli":
-            return Bernoulli(), Model(start[0], BernoulliParameters(start[1]))
+            return latent, Bernoulli(), Model(start[0], BernoulliParameters(start[1]))
         emission = Gaussian(self.family, reg_covar=REG_COVAR)
-        return emission, Model(start[0], emission.parameters(*start[1:]))
+        return latent, emission, Model(start[0], emission.parameters(*start[1:]))
+
+    def source(self, X: np.ndarray) -> ArraySource:
+        """The rows as emfast has them."""
+        return ArraySource(Batch(X))
 
 
 def _binary_rows(n_samples: int, n_features: int, n_components: int) -> np.ndarray:
@@ -125,16 +133,21 @@ WORKLOADS = (
 )
 
 
-def chosen(filters: str, scale: float = 1.0, separation: float = 4.0) -> list[Workload]:
+def chosen(
+    filters: str,
+    scale: float = 1.0,
+    separation: float = 4.0,
+    among: Sequence[Workload] = WORKLOADS,
+) -> list[Workload]:
     """Rows of the table whose name contains one of the comma-separated `filters`, scaled."""
     found = [
         replace(workload, separation=separation).scaled(scale)
-        for workload in WORKLOADS
+        for workload in among
         if any(part in str(workload) for part in filters.split(","))
     ]
     if not found:
         raise SystemExit(
-            f"--rows: found {filters!r}; expected parts of {[str(row) for row in WORKLOADS]}"
+            f"--rows: found {filters!r}; expected parts of {[str(row) for row in among]}"
         )
     return found
 

@@ -257,7 +257,7 @@ def test_a_gate_of_features_that_tell_nothing_is_a_mixture():
     X, _, _ = regimes(0)
     constant = np.ones((len(X), 1))
     experts = MixtureOfExperts(2, expert=Gaussian("full"), **CONVERGED).fit(constant, X)
-    parameters = experts.experts_
+    parameters = experts.expert_
     mixture = GaussianMixture(
         2, weights_init=experts.predict_proba(constant[:1])[0], means_init=parameters.means,
         covariances_init=parameters.covariances, tol=1e-9, max_iter=3000,
@@ -377,14 +377,14 @@ def test_membership_of_gaussian_components_is_predicted():
     Y = rng.normal(size=(600, 2)) + 3 * z[:, None]
     experts = MixtureOfExperts(2, expert=Gaussian("full"), random_state=0, max_iter=300)
     experts.fit(X, Y)
-    order = np.argsort(experts.experts_.means[:, 0])
-    assert_allclose(experts.experts_.means[order], [[0, 0], [3, 3]], atol=0.2)
+    order = np.argsort(experts.expert_.means[:, 0])
+    assert_allclose(experts.expert_.means[order], [[0, 0], [3, 3]], atol=0.2)
     slope = np.diff(experts.gate_coef_[order, 0])
     assert_allclose(slope, 2, atol=0.6)
     assert experts.predict(X).shape == (600, 2)
     p = experts.predict_proba(X)
-    assert_allclose(experts.predict(X), p @ experts.experts_.means)
-    assert_allclose(experts.predict_components(X[:2]), [experts.experts_.means] * 2)
+    assert_allclose(experts.predict(X), p @ experts.expert_.means)
+    assert_allclose(experts.predict_components(X[:2]), [experts.expert_.means] * 2)
     assert experts.score(X, Y) > 0.2
 
 
@@ -400,7 +400,10 @@ KINDS = [
         lambda rng, z: np.array(["a", "b"])[(rng.uniform(size=(len(z), 4)) < 0.1) ^ z[:, None]],
     ),
     (
-        Product({"size": Gaussian("diag"), "town": Categorical(), "visits": Poisson()}, [1, 2, 1]),
+        [
+            ("size", Gaussian("diag"), [0]), ("town", Categorical(), [1, 2]),
+            ("visits", Poisson(), [3]),
+        ],
         lambda rng, z: np.column_stack([
             rng.normal(size=len(z)) + 3 * z, rng.integers(2, size=len(z)) * 0 + z,
             rng.integers(3, size=len(z)), rng.poisson(1 + 3 * z),
@@ -433,7 +436,7 @@ def test_missing_entries_of_targets_are_left_out():
     Y = rng.normal(size=(600, 2)) + 4 * z[:, None]
     Y[rng.uniform(size=Y.shape) < 0.3] = np.nan
     experts = MixtureOfExperts(2, expert=Gaussian("full"), random_state=0, max_iter=300).fit(X, Y)
-    assert_allclose(np.sort(experts.experts_.means[:, 0]), [0, 4], atol=0.3)
+    assert_allclose(np.sort(experts.expert_.means[:, 0]), [0, 4], atol=0.3)
     nothing = np.full((1, 2), np.nan)
     assert_allclose(experts.predict_proba(X[:1], nothing), experts.predict_proba(X[:1]), atol=1e-9)
     assert_allclose(experts.score_samples(X[:1], nothing), 0, atol=1e-9)
@@ -457,7 +460,7 @@ def test_rows_that_only_some_components_can_produce():
     X = np.linspace(-1, 1, 40)[:, None]
     Y = np.where(X > 0, [[1, 1, 0]], [[0, 0, 1]])
     experts = MixtureOfExperts(2, expert=Bernoulli(), random_state=0, tol=1e-8).fit(X, Y)
-    assert set(experts.experts_.probabilities.ravel()) == {0, 1}
+    assert set(experts.expert_.probabilities.ravel()) == {0, 1}
     impossible = np.array([[1, 0, 0]])
     assert experts.score_samples(X[:1], impossible)[0] == -np.inf
     assert_allclose(
@@ -470,11 +473,11 @@ def test_starting_values_and_priors_of_other_experts():
     X, z, rng = concomitant(4)
     Y = rng.normal(size=(600, 1)) + 5 * z[:, None]
     experts = MixtureOfExperts(
-        2, expert=Gaussian("diag"), experts_init={"means": [[5.0], [0.0]]},
+        2, expert=Gaussian("diag"), expert_init={"means": [[5.0], [0.0]]},
         fixed=["means"], prior={"covariance_prior": [1.0], "degrees_of_freedom_prior": 3.0},
         max_iter=300,
     ).fit(X, Y)  # fmt: skip
-    assert_array_equal(experts.experts_.means, [[5], [0]])
+    assert_array_equal(experts.expert_.means, [[5], [0]])
     assert experts.gate_coef_[0, 0] > experts.gate_coef_[1, 0]
 
 
@@ -495,11 +498,13 @@ X, Y, _ = regimes(0, n=40)
         ({"fixed": ["weights"]}, "fixed: found 'weights'"),
         ({"prior": {"gate_coef_precision_prior": -1.0}}, "gate_coef_precision_prior.*negative"),
         ({"prior": {"weight_concentration_prior": 1.0}}, "found 'weight_concentration_prior'"),
-        ({"experts_init": {"means": [1, 2]}}, "experts_init: expected None"),
-        ({"expert": Gaussian(), "coef_init": [[1], [2]]}, "coef_init: expected None"),
-        ({"expert": Gaussian(), "experts_init": {"rates": 1}}, "experts_init: found 'rates'"),
-        ({"expert": Product({"a": Gaussian(), "b": Poisson()}, [1, 1])},
-         "y: found 1 columns; expected 2"),
+        ({"expert_init": {"means": [1, 2]}}, "expert_init: .* expected None, for"),
+        ({"expert": Gaussian(), "coef_init": [[1], [2]]}, "coef_init: .* expected None, for"),
+        ({"expert": Gaussian(), "expert_init": {"rates": 1}}, "expert_init: found 'rates'"),
+        ({"expert": [("a", Gaussian(), [0]), ("b", Poisson(), [1])]}, "expert: columns of 'b'"),
+        ({"expert": [("a", Gaussian(), [0]), ("gate_coef", Poisson(), [1])]}, "'gate_coef'"),
+        ({"expert": [Gaussian()]}, r"expected tuples \(name, emission, columns\)"),
+        ({"expert": Product({"a": Gaussian()}, [1])}, "expected one of emfast.emissions but"),
         ({"expert": Poisson()}, "y: found .* expected counts"),
     ],
 )  # fmt: skip

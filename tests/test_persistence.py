@@ -16,7 +16,7 @@ from emfast import (
     persistence,
 )
 from emfast.datasets import make_gaussian_mixture
-from emfast.emissions import Binomial, Categorical, Gaussian, Poisson, Product
+from emfast.emissions import Binomial, Categorical, Gaussian, Poisson
 from emfast.persistence import load, save
 
 
@@ -69,7 +69,7 @@ EXPERTS = {
     "categories": (Categorical(), lambda y: np.where(y > 0, "up", "down")),
     "counts": (Binomial(n_trials=[3, 9]), lambda y: np.column_stack([y > 0, 4 * (y > 1)]) * 1),
     "product": (
-        Product({"a": Gaussian("diag"), "b": Categorical(), "c": Poisson()}, [1, 1, 1]),
+        [("a", Gaussian("diag"), [0]), ("b", Categorical(), [1]), ("c", Poisson(), [2])],
         lambda y: np.column_stack([y, y > 0, np.abs(np.round(y))]),
     ),
 }

@@ -8,7 +8,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LinearRegression, Ridge
 
-from emfast import LinearRegressionMixture, Mixture
+from emfast import HMM, LinearRegressionMixture, Mixture
+from emfast.emissions import Gaussian
+from emfast.emissions import LinearRegression as Regression
 from emfast.exceptions import (
     ConvergenceWarning,
     DegenerateComponentWarning,
@@ -517,9 +519,6 @@ def test_unconverged_fits_warn():
 
 def test_a_regression_is_an_emission_of_a_mixture_of_several_kinds():
     """The last of its columns is the target."""
-    from emfast.emissions import Gaussian
-    from emfast.emissions import LinearRegression as Regression
-
     X, y, coef, components = lines(0)
     rng = np.random.default_rng(0)
     table = np.column_stack([X, y, 4.0 * components + rng.normal(size=len(y))])
@@ -530,3 +529,18 @@ def test_a_regression_is_an_emission_of_a_mixture_of_several_kinds():
     assert_allclose(mixture.emissions_["line"].coef[order], coef, atol=0.1)
     with pytest.raises(ValueError, match="says nothing of how its columns are distributed"):
         mixture.sample()
+
+
+def test_a_regression_that_switches_with_the_state_of_a_chain():
+    X, _, _, _ = lines(0, n=400)
+    states = np.arange(400) // 40 % 2
+    y = np.where(states, 5 - 2 * X[:, 0], 1 + X[:, 0]) + 0.1 * np.random.default_rng(1).normal(
+        size=400
+    )
+    table = np.column_stack([X, y])
+    hmm = HMM(2, emission=Regression(), random_state=0).fit(table)
+    order = np.argsort(hmm.emission_.intercept)
+    assert_allclose(hmm.emission_.coef[order], [[1], [-2]], atol=0.05)
+    assert_allclose(hmm.emission_.intercept[order], [1, 5], atol=0.05)
+    assert (np.argsort(order)[hmm.predict(table)] == states).mean() > 0.98
+    assert np.all(np.diag(hmm.transmat_) > 0.9)

@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _num_samples, validate_data
 
 from emfast import (
     BernoulliMixture,
     BinomialMixture,
     CategoricalMixture,
     ExponentialMixture,
+    GaussianHMM,
     GaussianMixture,
     LinearRegressionMixture,
     Mixture,
@@ -61,6 +64,34 @@ class FlooredCategoricalMixture(OfNumbers, CategoricalMixture):
         if reset:
             self.categories_ = [np.arange(4)] * rows.shape[1]
         return Batch(rows.astype(np.uint8))
+
+
+class HMMOfRows(GaussianHMM):
+    """scikit-learn's rows are independent, as are sequences of one row; and its `fit` has a y."""
+
+    def fit(self, X, y=None, sample_weight=None):
+        return super().fit(X, single_rows(X), sample_weight=sample_weight)
+
+    def predict(self, X):
+        return super().predict(X, single_rows(X))
+
+    def predict_proba(self, X):
+        return super().score_samples(X, single_rows(X))[1]
+
+    def score(self, X, y=None):
+        return super().score(X, single_rows(X))
+
+    def score_samples(self, X):
+        batch = self._batch(X, single_rows(X), None)
+        return self._outputs(batch)["log_likelihoods"]
+
+
+def single_rows(X):
+    """The lengths of sequences of one row; whatever for what is no table."""
+    try:
+        return np.ones(_num_samples(X), int)
+    except (TypeError, ValueError):
+        return None
 
 
 def whole_numbers(estimator, X, reset):
@@ -119,6 +150,8 @@ def expected_failures(estimator):
         MixtureOfExperts(),
         MixtureOfExperts(2),
         MixtureOfExperts(1, expert=Gaussian("diag")),
+        HMMOfRows(),
+        HMMOfRows(2, covariance_type="full"),
     ],
     expected_failed_checks=expected_failures,
 )
@@ -147,3 +180,26 @@ def test_the_only_excuse_of_a_bernoulli_mixture_is_that_its_data_are_binary():
         if not any(BINARY_ONLY in message for message in reasons(error)):
             unexcused[result["check_name"]] = error
     assert unexcused == {}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_only_excuse_of_a_hidden_markov_model_is_that_y_is_taken_for_lengths():
+    """The second argument of `fit` is `lengths`, as in hmmlearn."""
+    results = check_estimator(GaussianHMM(), on_fail=None)
+    failed = [result for result in results if result["status"] == "failed"]
+    assert sum(result["status"] == "passed" for result in results) > 10
+    for result in failed:
+        said = " ".join(reasons(result["exception"]))
+        assert "lengths: found" in said or "keyword argument 'y'" in said, result["check_name"]
+
+
+def test_the_end_of_a_pipeline_may_be_a_hidden_markov_model():
+    X = np.random.default_rng(0).normal(size=(40, 2)) * [1, 100]
+    pipeline = make_pipeline(StandardScaler(), GaussianHMM(2, random_state=0))
+    # A pipeline hands on what it takes for y, which are the lengths.
+    pipeline.fit(X, [30, 10])
+    scaled = StandardScaler().fit_transform(X)
+    alone = GaussianHMM(2, random_state=0).fit(scaled, [30, 10])
+    found = pipeline.predict(X, lengths=[30, 10])
+    np.testing.assert_array_equal(found, alone.predict(scaled, [30, 10]))
+    assert pipeline.score(X, [30, 10]) == alone.score(scaled, [30, 10])

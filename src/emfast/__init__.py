@@ -3,9 +3,12 @@
 from importlib.metadata import version
 
 from emfast import em
+from emfast.bayes import BayesianLinearRegression
 from emfast.categorical import CategoricalMixture
 from emfast.classifier import MixtureClassifier
 from emfast.experts import MixtureOfExperts
+from emfast.factor_analysis import FactorAnalysis
+from emfast.hmm import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
 from emfast.probabilities import BernoulliMixture, BinomialMixture
@@ -15,16 +18,23 @@ from emfast.theory import Elbo, elbo
 from emfast.versions import show_versions
 
 __all__ = [
+    "HMM",
+    "BayesianLinearRegression",
+    "BernoulliHMM",
     "BernoulliMixture",
     "BinomialMixture",
+    "CategoricalHMM",
     "CategoricalMixture",
     "Elbo",
     "ExponentialMixture",
+    "FactorAnalysis",
+    "GaussianHMM",
     "GaussianMixture",
     "LinearRegressionMixture",
     "Mixture",
     "MixtureClassifier",
     "MixtureOfExperts",
+    "PoissonHMM",
     "PoissonMixture",
     "elbo",
     "em",

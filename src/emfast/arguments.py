@@ -13,8 +13,8 @@ from scipy.linalg import lapack
 LARGEST_POWER = 1000
 
 
-def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
-    """Weights as float64 of shape (n_rows,), or None.
+def check_sample_weight(sample_weight: Any, n_rows: int, unit: str = "row") -> np.ndarray | None:
+    """Weights as float64 of shape (n_rows,), or None; `unit` is what each is the weight of.
 
     Raises
     ------
@@ -26,12 +26,14 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
     weights = _as_floats("sample_weight", sample_weight)
     if weights.shape != (n_rows,):
         raise ValueError(
-            f"sample_weight: found shape {weights.shape}; expected ({n_rows},), one weight a row"
+            f"sample_weight: found shape {weights.shape}; expected ({n_rows},), one weight a {unit}"
         )
     _check_finite("sample_weight", weights)
     if np.any(weights < 0):
         row = int(np.flatnonzero(weights < 0)[0])
-        raise ValueError(f"sample_weight: found {weights[row]} in row {row}; expected no negatives")
+        raise ValueError(
+            f"sample_weight: found {weights[row]} in {unit} {row}; expected no negatives"
+        )
     if not np.any(weights > 0):
         raise ValueError("sample_weight: all weights are zero; expected at least one positive")
     if weights.max() > np.finfo(np.float64).max / n_rows:
@@ -50,6 +52,36 @@ def check_enough_rows(n_rows: int, weights: np.ndarray | None, n_components: int
             f"n_components = {n_components}, n_samples = {usable}"
             + (" of positive weight" if usable < n_rows else "")
         )
+
+
+def check_lengths(lengths: Any, n_rows: int) -> np.ndarray:
+    """Where sequences of these lengths begin, and where the last one ends, int64.
+
+    None is one sequence with all rows.
+    """
+    if lengths is None:
+        return np.array([0, n_rows], np.int64)
+    values = _as_floats("lengths", lengths)
+    if values.ndim != 1 or np.asarray(lengths).dtype.kind == "b":
+        raise ValueError(
+            f"lengths: found {np.asarray(lengths).dtype} of shape {values.shape}; expected one "
+            "whole number for each sequence, of shape (n_sequences,)"
+        )
+    if values.size == 0:
+        raise ValueError("lengths: found none; expected one for each sequence")
+    right = (values >= 1) & (values == np.rint(values)) & (values <= n_rows)
+    if not right.all():
+        sequence = int((~right).argmax())
+        raise ValueError(
+            f"lengths: found {values[sequence]:g} for sequence {sequence}; expected whole numbers "
+            f"from 1 to the {n_rows} rows of X"
+        )
+    if values.sum() != n_rows:
+        raise ValueError(
+            f"lengths: found {values.size} that add up to {values.sum():.0f}; expected the "
+            f"{n_rows} rows of X"
+        )
+    return np.concatenate([[0], np.cumsum(values)]).astype(np.int64)
 
 
 def near_one(weights: np.ndarray | None) -> np.ndarray | None:
@@ -136,16 +168,32 @@ def check_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> np.nd
     return array
 
 
-def check_distributions(name: str, values: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Probabilities of the levels of one feature, which sum to 1 in every component."""
-    array = check_array_of(name, values, shape, "(n_components, levels)")
+def check_distributions(
+    name: str, values: Any, shape: tuple[int, ...], meaning: str = "(n_components, levels)"
+) -> np.ndarray:
+    """Probabilities, of the levels of one feature say, which sum to 1 along the last axis."""
+    array = check_array_of(name, values, shape, meaning)
     if np.any(array < 0):
         raise ValueError(f"{name}: found {array.min()}; expected probabilities")
-    sums = array.sum(axis=1)
+    sums = np.atleast_1d(array.sum(axis=-1))
     if not np.allclose(sums, 1.0, rtol=0, atol=1e-6):
         wrong = sums[np.abs(sums - 1).argmax()]
         raise ValueError(f"{name}: found probabilities that sum to {wrong:g}; expected 1")
-    return array / sums[:, None]
+    return array / sums.reshape((*shape[:-1], 1))
+
+
+def check_startprob(values: Any, K: int) -> np.ndarray:
+    """Probabilities of the first state."""
+    return check_distributions("startprob_init", values, (K,), "(n_components,)")
+
+
+def check_transmat(values: Any, K: int) -> np.ndarray:
+    """Probabilities of transitions, NaN for states whose row of a list is None."""
+    return check_of_components(
+        "transmat_init",
+        values,
+        lambda name, rows: check_distributions(name, rows, (K, K), "(n_components, n_components)"),
+    )
 
 
 def check_rates(name: str, values: Any, shape: tuple[int, ...], *, zero: bool) -> np.ndarray:

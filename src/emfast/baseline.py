@@ -3,8 +3,8 @@ r"""The yardstick: expectation-maximisation as fast as whole-array NumPy can do 
 A Gaussian's log-density is linear in the features :math:`\phi(x) = (1, x, x x^T)`, or as many of
 them as the covariance type needs, and so is a Bernoulli's in :math:`\phi(x) = (1, x)`. An E-step is
 therefore a matrix product with :math:`\phi`, a log-sum-exp, and another matrix product with
-:math:`\phi`, each over all rows at once. A linear regression has :math:`\phi(x, y)` for its sums, and
-residuals for its density. Features are made once, and components are the first axis, so that every
+:math:`\phi`, each over all rows at once. A linear regression has :math:`\phi(x, y)` in its sums and
+residuals in its density. Features are made once, and components are the first axis, so that every
 sum over components runs along whole vectors. Threads are those of BLAS.
 
 Moments are taken about the mean of all rows. That loses digits where components are much narrower

@@ -1,5 +1,6 @@
-"""Mixtures of categories."""
+"""Categories: what models of them share, and mixtures of them."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,47 @@ from sklearn.utils._param_validation import StrOptions
 from emfast.base_mixture import BaseMixture
 from emfast.data import Batch
 from emfast.emissions.categorical import Categorical, CategoricalParameters
+from emfast.fitted import FittedModel
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.levels import decode_levels
-from emfast.validation import check_columns
+from emfast.validation import check_columns, column_called
 
 
-class CategoricalMixture(BaseMixture):
+class OfCategories(FittedModel):
+    """What models of categorical features share, with the argument `categories`."""
+
+    categories: Any
+
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Categorical:
+        return Categorical(getattr(self, "categories_", self.categories), fixed=fixed)
+
+    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
+        if not reset:
+            return super()._validate_rows(X, reset=False)
+        X = check_columns(self, X, reset=True)
+        called = partial(column_called, self)
+        codes, missing, emission = Categorical(self.categories).learn(X, called)
+        self.categories_ = emission.categories
+        return Batch(codes, missing=missing)
+
+    def _as_columns(self, drawn: list[np.ndarray]) -> np.ndarray:
+        return decode_levels(np.vstack(drawn), self.categories_)
+
+    def _attributes(self, parameters: CategoricalParameters) -> dict[str, Any]:
+        return {"probabilities_": parameters.by_feature}
+
+    def _parameters_of_attributes(self) -> CategoricalParameters:
+        p = np.hstack([np.asarray(each, np.float64) for each in self.probabilities_])
+        return CategoricalParameters(p, self._emission().levels)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+
+class CategoricalMixture(OfCategories, BaseMixture):
     """Mixture of independent categorical features: latent class analysis.
 
     Parameters
@@ -111,20 +147,6 @@ feature_names_in_ : see `GaussianMixture`
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Categorical:
-        return Categorical(getattr(self, "categories_", self.categories), fixed=fixed)
-
-    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
-        if not reset:
-            return super()._validate_rows(X, reset=False)
-        X = check_columns(self, X, reset=True)
-        codes, missing, emission = Categorical(self.categories).learn(X, self._called)
-        self.categories_ = emission.categories
-        return Batch(codes, missing=missing)
-
-    def _as_columns(self, drawn: list[np.ndarray]) -> np.ndarray:
-        return decode_levels(np.vstack(drawn), self.categories_)
-
     def _settable(self, X: Any, batch: Batch) -> Any:
         return check_columns(self, X, reset=False)
 
@@ -134,16 +156,3 @@ feature_names_in_ : see `GaussianMixture`
     def _tell_of_columns(self, mixture: "CategoricalMixture", own: np.ndarray) -> None:
         mixture.categories = Categorical(self.categories).of_columns(own).categories
         mixture.categories_ = Categorical(self.categories_).of_columns(own).categories
-
-    def _attributes(self, parameters: CategoricalParameters) -> dict[str, Any]:
-        return {"probabilities_": parameters.by_feature}
-
-    def _parameters_of_attributes(self) -> CategoricalParameters:
-        p = np.hstack([np.asarray(each, np.float64) for each in self.probabilities_])
-        return CategoricalParameters(p, self._emission().levels)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        return tags

@@ -5,12 +5,19 @@ A *source* is re-iterable and yields batches. An array is a source of one batch.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from emfast.labels import NOTHING_KNOWN, Labels
 from emfast.rows import storage, take
+
+# A sample of long sequences is made of at least so many pieces, which are no shorter than so many
+# rows: pieces of one sequence are as alike as their rows follow each other, and what a piece begins
+# with is no start.
+PIECES = 8
+LEAST_PIECE = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +27,14 @@ class Batch:
     Attributes
     ----------
     X : ndarray of shape (n_rows, n_features), float32, float64 or integers; or rows as in `rows`
-    weights : ndarray of shape (n_rows,), float64, or None for ones; (n_sequences,) with `sequences`
+    weights : ndarray of shape (n_rows,), float64, or None for ones; of shape (n_sequences,) where
+        there are sequences
     labels : Labels
     missing : bool, whether there may be NaN among the rows, for entries that are missing; a tuple
         of bool for blocks of columns
     numbers : ndarray of shape (n_rows,) or None, what messages call the rows, if not by their place
-    sequences : ndarray of shape (n_sequences + 1,), int64, or None
-        Where sequences of rows start, and the last one ends; None where rows are independent.
+    sequences : ndarray of shape (n_sequences + 1,), int64, or None where rows are independent
+        Sequence s has the rows from ``sequences[s]`` to ``sequences[s + 1]``.
     covariates : ndarray of shape (n_rows, n_covariates) or None
         What the latent variable depends on, in the precision the batch is computed in.
     """
@@ -44,17 +52,56 @@ class Batch:
         return self.X.shape[0]
 
     @property
+    def n_independent(self) -> int:
+        """How many sequences there are, or rows if these are independent."""
+        return self.n_rows if self.sequences is None else len(self.sequences) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """How many rows the sequences have, (n_sequences,)."""
+        return np.diff(self.sequences)
+
+    @cached_property
+    def row_weights(self) -> np.ndarray | None:
+        """The weight of every row, (n_rows,), or None for ones."""
+        if self.sequences is None or self.weights is None:
+            return self.weights
+        return np.repeat(self.weights, self.lengths)
+
+    def as_rows(self) -> "Batch":
+        """The same rows, as if they were independent."""
+        return replace(self, weights=self.row_weights, sequences=None)
+
+    @property
     def dtype(self) -> str:
         """The precision this batch is computed in, "float32" or "float64"."""
         return "float32" if self.X.dtype == np.float32 else "float64"
 
     def take(self, rows: np.ndarray) -> "Batch":
-        """A copy of the given rows."""
-        weights = None if self.weights is None else self.weights[rows]
+        """A copy of the given rows, which are independent."""
+        weights = None if self.row_weights is None else self.row_weights[rows]
         numbers = None if self.numbers is None else self.numbers[rows]
         X, labels = take(self.X, rows), self.labels.take(rows)
         covariates = covariates_of(self, rows)
         return Batch(X, weights, labels, self.missing, numbers, covariates=covariates)
+
+    def pieces(self, first: np.ndarray, lengths: np.ndarray) -> "Batch":
+        """A copy of pieces of the sequences, each of which becomes a sequence.
+
+        Parameters
+        ----------
+        first : ndarray of shape (n_pieces,), the first row of every piece
+        lengths : ndarray of shape (n_pieces,), how many rows of one sequence it has
+        """
+        weights = None
+        if self.weights is not None:
+            weights = self.weights[np.searchsorted(self.sequences, first, side="right") - 1]
+        taken = replace(self, weights=None).take(rows_of(first, lengths))
+        return replace(taken, weights=weights, sequences=offsets(lengths))
+
+    def of_sequences(self, which: np.ndarray) -> "Batch":
+        """A copy of some of the sequences."""
+        return self.pieces(self.sequences[:-1][which], self.lengths[which])
 
     def number(self, row: int) -> int:
         """What messages call a row."""
@@ -73,6 +120,17 @@ class Batch:
 def covariates_of(batch: Batch, rows: Any) -> np.ndarray | None:
     """The covariates of some rows, if there are any."""
     return None if batch.covariates is None else take(batch.covariates, rows)
+
+
+def offsets(lengths: np.ndarray) -> np.ndarray:
+    """Where sequences of these lengths begin, and where the last one ends, int64."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def rows_of(first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The rows of pieces that begin at `first`, one piece after the other."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1]) + np.repeat(first - (ends - lengths), lengths)
 
 
 class ArraySource:
@@ -95,6 +153,10 @@ class ArraySource:
 
     def __iter__(self) -> Iterator[Batch]:
         yield self.batch
+
+    def of(self, batch: Batch) -> "ArraySource":
+        """A source of the same kind."""
+        return ArraySource(batch)
 
     def sample(self, n_rows: int, n_components: int, random_state: np.random.RandomState) -> Batch:
         """About `n_rows` rows of positive weight, without replacement and in their order.
@@ -145,6 +207,120 @@ class ArraySource:
                 first = known.argmax(axis=0)[known.any(axis=0)]
                 rows = np.union1d(rows, first if pool is None else pool[first])
         return rows
+
+
+class SequenceSource(ArraySource):
+    """All rows in one array, in sequences.
+
+    Attributes
+    ----------
+    n_rows, n_features, n_used, weight, dtype : see `ArraySource`
+        A row has the weight of its sequence.
+
+    Parameters
+    ----------
+    batch : Batch with sequences
+    cut : bool, default=True
+        Whether samples may have pieces of sequences, which begin anywhere.
+    """
+
+    def __init__(self, batch: Batch, *, cut: bool = True):
+        super().__init__(replace(batch, weights=None))
+        self.batch, self.cut = batch, cut
+        if batch.weights is not None:
+            self.n_used = int(batch.lengths[batch.weights > 0].sum())
+            self.weight = float(batch.weights @ batch.lengths)
+
+    def of(self, batch: Batch) -> "SequenceSource":
+        return SequenceSource(batch, cut=self.cut)
+
+    def sample(self, n_rows: int, n_components: int, random_state: np.random.RandomState) -> Batch:
+        """Sequences of positive weight with about `n_rows` rows, without replacement, in order.
+
+        Of long sequences there are pieces. Rows whose label excludes some component are few and
+        precious, as in `ArraySource.sample`: up to half the sample are pieces that have some, and
+        their weights make up for it.
+        """
+        if n_rows >= self.n_rows and self.batch.weights is None:
+            return self.batch
+        first, lengths = self._pieces(n_rows)
+        if n_rows >= self.n_used:
+            return self.batch.pieces(first, lengths)
+        chosen = _about(lengths, n_rows, random_state)
+        if self.batch.missing:
+            chosen = self._with_columns_of(chosen, first, lengths)
+        chosen, factors = self._with_labelled(
+            chosen, first, lengths, n_rows, n_components, random_state
+        )
+        sample = self.batch.pieces(first[chosen], lengths[chosen])
+        if factors is None:
+            return sample
+        return replace(
+            sample, weights=factors if sample.weights is None else factors * sample.weights
+        )
+
+    def _pieces(self, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """First rows and lengths of what a sample of so many rows is drawn from."""
+        first, lengths = self.batch.sequences[:-1], self.batch.lengths
+        if self.batch.weights is not None:
+            used = self.batch.weights > 0
+            first, lengths = first[used], lengths[used]
+        if not self.cut or n_rows >= self.n_used:
+            return first, lengths
+        longest = max(LEAST_PIECE, n_rows // PIECES)
+        # Pieces of one sequence differ in length by one row at most.
+        counts = -(-lengths // longest)
+        number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        first, lengths, counts = (np.repeat(each, counts) for each in (first, lengths, counts))
+        begin, end = number * lengths // counts, (number + 1) * lengths // counts
+        return first + begin, end - begin
+
+    def _with_columns_of(
+        self, chosen: np.ndarray, first: np.ndarray, lengths: np.ndarray
+    ) -> np.ndarray:
+        """These pieces, and one with every column that is missing in all of them."""
+        weights = self.batch.row_weights
+        pool = None if weights is None else np.flatnonzero(weights > 0)
+        rows = self._with_every_column(rows_of(first[chosen], lengths[chosen]), pool)
+        return np.unique(np.searchsorted(first, rows, side="right") - 1)
+
+    def _with_labelled(
+        self,
+        chosen: np.ndarray,
+        first: np.ndarray,
+        lengths: np.ndarray,
+        n_rows: int,
+        n_components: int,
+        random_state: np.random.RandomState,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """These pieces with some for every group of labels, in order, and factors.
+
+        The factors, None for ones, are how much less a piece weighs because it was likelier drawn.
+        """
+        if self.batch.labels.nothing_known:
+            return np.sort(chosen), None
+        groups = self.batch.labels.groups(self.n_rows)
+        labelled = np.flatnonzero(groups >= 0)
+        piece = np.searchsorted(first, labelled, side="right") - 1
+        # Not those of sequences without weight.
+        inside = (piece >= 0) & (labelled < (first + lengths)[piece])
+        groups, piece = groups[labelled[inside]], piece[inside]
+        chance, parts, spared = n_rows / lengths.sum(), [chosen], np.ones(len(first))
+        for k in range(n_components):
+            of_group = np.unique(piece[groups == k])
+            if of_group.size:
+                drawn = _about(lengths[of_group], n_rows // (2 * n_components), random_state)
+                parts.append(of_group[drawn])
+                spared[of_group] *= 1 - drawn.size / of_group.size
+        chosen = np.unique(np.concatenate(parts))
+        return chosen, chance / (1 - (1 - chance) * spared[chosen])
+
+
+def _about(lengths: np.ndarray, n_rows: int, random_state: np.random.RandomState) -> np.ndarray:
+    """Which of some pieces, drawn at random, have about so many rows together; at least one."""
+    order = random_state.permutation(len(lengths))
+    total = np.cumsum(lengths[order])
+    return order[: np.searchsorted(total, n_rows) + 1]
 
 
 def _choice(n: int, size: int, random_state: np.random.RandomState) -> np.ndarray:

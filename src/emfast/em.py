@@ -7,9 +7,9 @@ A *problem* is anything with three methods::
     objective  = problem.objective(statistics, model)
 
 and, where its M-step is not exact, ``slack(model)`` and ``rounding``, which say how much an
-iteration may lower the objective without a warning; where its M-step may lead too far, as a Newton
-step does (generalised EM), ``retreat(statistics, model, proposal, attempt)``, which says what to try
-instead of a proposal that has lowered the objective; and, to be accelerated, the two methods of
+iteration may lower the objective without a warning; where an M-step may lead too far, as a Newton
+step does (generalised EM), ``retreat(statistics, model, proposal, attempt)``, which says what to
+try instead of a proposal that has lowered the objective; and, to be accelerated, the two methods of
 `acceleration.Space`. A model may be anything, a number or an array or a dataclass, and so may its
 statistics, which are only handed on. ``docs/write-a-model.md`` writes some.
 

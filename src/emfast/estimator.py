@@ -28,7 +28,7 @@ from emfast.exceptions import (
 )
 from emfast.fitted import FittedModel
 from emfast.initialize import INIT_PARAMS, NO_TRIALS, Trials, start_model, start_size
-from emfast.known import check_known_values, given_as_a_whole
+from emfast.known import Known, check_known_values, given_as_a_whole
 from emfast.latent import Latent
 from emfast.problem import GridProblem, Model
 from emfast.restarts import Restart, Starter, best_of
@@ -130,12 +130,12 @@ class EMEstimator(FittedModel):
         fixed = self._known()
         emission = self._emission(fixed)
         if np.any(batch.missing):
-            check_observed(batch.X, batch.weights, emission.unseen_columns, self._called)
-        latent = self._latent(fixed, self.assignment)
+            check_observed(batch.X, batch.row_weights, emission.unseen_columns, self._called)
+        latent = self._latent_of(batch, fixed)
         self._set_prior(latent, emission, n_features)
-        emission.check_columns(batch.X, batch.weights, self._called)
+        emission.check_columns(batch.X, batch.row_weights, self._called)
         given = {**self._given(n_features), **self._given_of_latent()}
-        check_known_values(fixed, given, int(self.n_components), self._argument)
+        check_known_values(fixed, given, int(self.n_components), self._argument, self._named)
         weights = batch.weights
         scaled = near_one(weights)
         source = self._source(replace(batch, weights=scaled), emission)
@@ -143,6 +143,10 @@ class EMEstimator(FittedModel):
         if scaled is not weights:
             problem = problem.with_prior_times(float(scaled.max() / weights.max()))
         return problem, given
+
+    def _latent_of(self, batch: Batch, fixed: Known) -> Latent:
+        """The latent structure of the rows to fit."""
+        return self._latent(fixed, self.assignment)
 
     def _source(self, batch: Batch, emission: Emission) -> ArraySource:
         """Where the driver gets its rows from."""
@@ -180,8 +184,8 @@ class EMEstimator(FittedModel):
                 return
             possible = ~(zero & known) & batch.labels.allows(chunk, zero.shape)
             impossible = ~possible.any(axis=1)
-            if batch.weights is not None:
-                impossible &= batch.weights[chunk] > 0
+            if batch.row_weights is not None:
+                impossible &= batch.row_weights[chunk] > 0
             if impossible.any():
                 row = batch.number(chunk.start + impossible.argmax())
                 raise ImpossibleRowError(

@@ -2,40 +2,34 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import StrOptions
 
 from emfast.arguments import check_array_of
 from emfast.base_regression import BaseRegressionMixture
 from emfast.data import Batch
 from emfast.emissions.base import Emission
-from emfast.emissions.categorical import Categorical
-from emfast.emissions.product import Product
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.latent import Gate
 from emfast.latent.gate import GateParameters
+from emfast.of_columns import OfOneOrSeveral
 from emfast.problem import conditional_means
 from emfast.rows import in_precision
 from emfast.threads import resolve_threads
-from emfast.validation import (
-    Block,
-    check_columns,
-    check_rows,
-    check_squares,
-    column_called,
-    location_and_scale,
-)
+from emfast.validation import check_rows, check_squares, location_and_scale
+
+LINES = ("coef_init", "intercept_init", "noise_variances_init")
 
 LINEAR = "linear"
 
 
-class MixtureOfExperts(BaseRegressionMixture):
+class MixtureOfExperts(OfOneOrSeveral, BaseRegressionMixture):
     r"""Mixture of experts: a gate tells by the features which of several explains the target.
 
     .. math:: p(y | x) = \sum_k p(z = k | x)\, p(y | x, k), \qquad
@@ -44,11 +38,12 @@ class MixtureOfExperts(BaseRegressionMixture):
     Parameters
     ----------
     n_components : int, default=1
-    expert : "linear" or Emission, default="linear"
-        "linear": every expert is a linear regression on the features. One of `emfast.emissions`:
-        experts are components of this kind, and y, of shape (n_samples,) or (n_samples, n_targets),
-        is the data; the features are *concomitant variables*, which only tell how probable
-        components are. A `Product` takes its blocks of columns from left to right.
+    expert : "linear", Emission, or list of (name, emission, columns), default="linear"
+        "linear": every expert is a linear regression on the features. Otherwise experts are
+        components as of a mixture, and y, of shape (n_samples,) or (n_samples, n_targets), is the
+        data; the features are *concomitant variables*, which only tell how probable components
+        are. One of `emfast.emissions` describes all columns of y, or several, which are independent
+        given the component, describe some columns each: see `Mixture`.
     tol, max_iter, n_init : see `GaussianMixture`
     init_params : see `LinearRegressionMixture`, and for other experts `GaussianMixture`
     restarts, random_state, n_threads : see `GaussianMixture`
@@ -57,8 +52,9 @@ class MixtureOfExperts(BaseRegressionMixture):
     gate_coef_init : array-like of shape (n_components, n_features), optional
     gate_intercept_init : array-like of shape (n_components,), optional
     coef_init, intercept_init, noise_variances_init : see `LinearRegressionMixture`
-    experts_init : mapping, optional
-        Starting values of other experts by their groups of parameters, as in ``{"means": ...}``.
+    expert_init : mapping, optional
+        Starting values of other experts by their groups of parameters, as in ``{"means": ...}``, or
+        of several emissions by "name.group".
     fixed : collection of {"gate_coef", "gate_intercept", "coef", "intercept", "noise_variances"}, \
 or mapping of them, optional
         What is known: see `GaussianMixture`; of the gate only as a whole. Other experts have their
@@ -78,10 +74,9 @@ or mapping of them, optional
     gate_location_, gate_scale_ : ndarray of shape (n_features,)
         Means and standard deviations of the features, over the rows of positive weight.
     coef_, intercept_, noise_variances_ : see `LinearRegressionMixture`, if experts are linear
-    experts_ : the parameters of other experts
-        Under the names they have in mixtures, as in ``experts_.means``; of a `Product` a dict of
-        these.
-    categories_ : dict of ndarray, by the position of a column of y, of `Categorical` experts
+    expert_ : the parameters of other experts, as in ``expert_.means``, or of several emissions a \
+dict of them by name
+    categories_ : dict, by name the categories of categorical columns; one emission is "expert"
     converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, classes_, n_features_in_, \
 feature_names_in_ : see `GaussianMixture`
 
@@ -128,15 +123,16 @@ feature_names_in_ : see `GaussianMixture`
     [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
 
+    _emissions_argument = "expert"
     _parameter_constraints = {
         **BaseRegressionMixture._parameter_constraints,
-        "expert": [StrOptions({LINEAR}), Emission],
+        "expert": [StrOptions({LINEAR}), Emission, list, tuple],
         "gate_coef_init": ["array-like", None],
         "gate_intercept_init": ["array-like", None],
         "coef_init": ["array-like", None],
         "intercept_init": ["array-like", None],
         "noise_variances_init": ["array-like", None],
-        "experts_init": [Mapping, None],
+        "expert_init": [Mapping, None],
     }
 
     def __init__(
@@ -157,7 +153,7 @@ feature_names_in_ : see `GaussianMixture`
         coef_init=None,
         intercept_init=None,
         noise_variances_init=None,
-        experts_init=None,
+        expert_init=None,
         fixed=None,
         prior=None,
         assignment="soft",
@@ -181,7 +177,7 @@ feature_names_in_ : see `GaussianMixture`
         self.coef_init = coef_init
         self.intercept_init = intercept_init
         self.noise_variances_init = noise_variances_init
-        self.experts_init = experts_init
+        self.expert_init = expert_init
         self.fixed = fixed
         self.prior = prior
         self.assignment = assignment
@@ -193,7 +189,9 @@ feature_names_in_ : see `GaussianMixture`
     # The gate
 
     def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> Gate:
-        return Gate(self.gate_location_, self.gate_scale_, fixed=fixed, assignment=assignment)
+        # Not known before the features are, nor needed to tell what there is of a gate.
+        place = (getattr(self, f"gate_{name}_", np.zeros(0)) for name in ("location", "scale"))
+        return Gate(*place, fixed=fixed, assignment=assignment)
 
     def _kind(self) -> str:
         return f"{super()._kind()} behind a gate"
@@ -235,112 +233,106 @@ feature_names_in_ : see `GaussianMixture`
         return isinstance(self.expert, str)
 
     @property
+    def _has_parts(self) -> bool:
+        return not self._is_linear
+
+    @property
     def _defining_attributes(self) -> tuple[str, ...]:
-        return super()._defining_attributes if self._is_linear else ()
+        return BaseRegressionMixture._defining_attributes if self._is_linear else ()
+
+    @property
+    def _table(self) -> BaseEstimator:
+        """What knows names and number of the columns of y, as an estimator does those of X."""
+        return getattr(self, "_targets", BaseEstimator())
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
         if self._is_linear:
-            return super()._emission(fixed)
-        expert = getattr(self, "_bound_expert", self.expert)
-        if isinstance(expert, Product):
-            parts = map(copy, expert.parts)
-            return Product(dict(zip(expert.names, parts, strict=True)), expert.widths, fixed=fixed)
-        emission = copy(expert)
-        emission.fixed = fixed
-        return emission
+            return BaseRegressionMixture._emission(self, fixed)
+        return super()._emission(fixed)
+
+    def _known(self) -> Known:
+        return BaseRegressionMixture._known(self) if self._is_linear else super()._known()
 
     def _validated_pair(self, X: Any, y: Any, *, reset: bool) -> Batch:
         if self._is_linear:
             return super()._validated_pair(X, y, reset=reset)
         features, _ = check_rows(self, X, [np.float64, np.float32], reset=reset)
-        rows, missing = self._validated_data(y, reset)
-        if len(rows) != len(features):
+        with _messages_about_y():
+            batch = self._validated_targets(y, reset)
+        if batch.n_rows != len(features):
             raise ValueError(
-                f"y: found {len(rows)} rows; expected {len(features)}: X and y have inconsistent "
-                "numbers of samples"
+                f"y: found {batch.n_rows} rows; expected {len(features)}: X and y have "
+                "inconsistent numbers of samples"
             )
-        floats = rows.dtype if rows.dtype.kind == "f" else np.dtype(np.float64)
-        dtype = np.result_type(features.dtype, floats)
+        dtype = np.result_type(features.dtype, batch.dtype)
         covariates = features.astype(dtype, copy=False)
-        return Batch(in_precision(rows, dtype), missing=missing, covariates=covariates)
+        return replace(batch, X=in_precision(batch.X, dtype), covariates=covariates)
 
-    def _validated_data(self, y: Any, reset: bool) -> tuple[Any, bool | tuple[bool, ...]]:
-        """y as the experts take it, and whether entries are missing."""
-        with messages_about_y():
-            y, is_flat = _table(y)
-            y = check_columns(Block(), y, reset=True)
-            if reset:
-                self._set_targets(y.shape[1], is_flat, _categories(self.expert, y))
-            if y.shape[1] != self.n_targets_:
+    def _validated_targets(self, y: Any, reset: bool) -> Batch:
+        """y as the experts take it."""
+        y, is_flat = _with_two_dimensions(y)
+        if reset:
+            self._targets, self._is_flat = BaseEstimator(), is_flat
+        else:
+            n_columns, expected = np.shape(y)[1], self._targets.n_features_in_
+            if n_columns != expected:
                 raise ValueError(
-                    f"X: found {y.shape[1]} columns; expected {self.n_targets_}, as in the fit"
+                    f"X: found {n_columns} columns; expected {expected}, as in the fit"
                 )
-            columns = [own for _, own in _blocks(self._bound_expert, self.n_targets_)]
-            blocks = [Block(columns=own) for own in columns]
-            parts = [_safe_indexing(y, own, axis=1) for own in columns]
-            if isinstance(self._bound_expert, Product):
-                return self._bound_expert.validated(blocks, parts, reset=True)
-            return self._bound_expert.validated(blocks[0], parts[0], reset=True)
+        return self._validate_rows(y, reset=reset)
 
-    def _set_targets(
-        self, n_targets: int, is_flat: bool, categories: dict[int, np.ndarray]
-    ) -> None:
-        """Bind the experts to columns of y, with the categories that have been learned."""
-        self.n_targets_, self._is_flat, self.categories_ = n_targets, is_flat, categories
-        self._bound_expert = _bound(self.expert, n_targets, categories)
+    def _described_targets(self) -> dict[str, Any]:
+        """What is known of the columns of y, besides what they are described by."""
+        names = getattr(self._targets, "feature_names_in_", None)
+        return {
+            "n_targets": self._targets.n_features_in_,
+            "is_flat": self._is_flat,
+            "names": None if names is None else [str(name) for name in names],
+        }
+
+    def _set_targets(self, n_targets: int, is_flat: bool, names: list[str] | None) -> None:
+        self._targets, self._is_flat = BaseEstimator(), bool(is_flat)
+        self._targets.n_features_in_ = int(n_targets)
+        if names is not None:
+            self._targets.feature_names_in_ = np.array(names, object)
 
     def _problem(self, batch: Batch) -> tuple[Any, dict[str, np.ndarray]]:
         if self._is_linear:
             return super()._problem(batch)
-        with messages_about_y():
+        with _messages_about_y():
             return super()._problem(batch)
 
-    def _called(self, column: int) -> str:
-        return super()._called(column) if self._is_linear else f"column {column}"
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = not self._is_linear
-        tags.regressor_tags.poor_score = not self._is_linear
-        return tags
-
-    def _known(self) -> Known:
-        own = {} if self._is_linear else self.expert.fixed
-        return Known({**own, **super()._known()})
-
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
-        for name in ("coef_init", "intercept_init", "noise_variances_init"):
-            if not self._is_linear and getattr(self, name) is not None:
-                raise ValueError(f"{name}: expected None, for experts are not linear")
-        if self._is_linear and self.experts_init is not None:
-            raise ValueError("experts_init: expected None, for experts are linear: see coef_init")
+        others = ("expert_init",) if self._is_linear else LINES
+        for name in others:
+            if getattr(self, name) is not None:
+                kind = "linear" if self._is_linear else "not linear"
+                raise ValueError(f"{name}: found values; expected None, for experts are {kind}")
         if self._is_linear:
-            return super()._given(n_features)
-        emission, K, given = self._emission(), int(self.n_components), {}
-        for group, values in (self.experts_init or {}).items():
-            if group not in emission.groups:
-                raise ValueError(
-                    f"experts_init: found {group!r}; expected names among {emission.groups}"
-                )
-            given[group] = emission.checked(self._argument(group), group, values, K, n_features)
-        return given
+            return BaseRegressionMixture._given(self, n_features)
+        return super()._given(n_features)
 
     def _argument(self, group: str) -> str:
-        if self._is_linear or group in Gate.groups:
-            return super()._argument(group)
-        return f"experts_init[{group!r}]"
+        return f"{group}_init" if self._is_linear else super()._argument(group)
 
     def _attributes(self, parameters: Any) -> dict[str, Any]:
         if self._is_linear:
-            return super()._attributes(parameters)
-        if isinstance(self._bound_expert, Product):
-            return {"experts_": dict(zip(self._bound_expert.names, parameters, strict=True))}
-        return {"experts_": parameters}
+            return BaseRegressionMixture._attributes(self, parameters)
+        return super()._attributes(parameters)
 
     def _parameters_of_attributes(self) -> Any:
         if self._is_linear:
-            return super()._parameters_of_attributes()
-        return self._float64_model.emission
+            return BaseRegressionMixture._parameters_of_attributes(self)
+        return super()._parameters_of_attributes()
+
+    def _called(self, column: int) -> str:
+        return f"column {column}" if self._is_linear else super()._called(column)
+
+    def __sklearn_tags__(self):
+        tags = BaseRegressionMixture.__sklearn_tags__(self)
+        tags.target_tags.multi_output = not self._is_linear
+        tags.regressor_tags.poor_score = not self._is_linear
+        return tags
 
     def predict(self, X):
         """The mean of the target: those of the experts, weighted by the gate.
@@ -358,8 +350,7 @@ feature_names_in_ : see `GaussianMixture`
             return super().predict(X)
         X = self._features(X)
         parts = [self._estimates(self._prior_weights(rows)) for _, rows in self._chunks(X)]
-        found = np.vstack(parts)
-        return found[:, 0] if self._is_flat else found
+        return np.concatenate(parts)
 
     def predict_components(self, X):
         """The mean of the target by every expert.
@@ -370,29 +361,32 @@ feature_names_in_ : see `GaussianMixture`
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components), or (n_samples, n_components, n_targets) where y \
-had n_targets columns
+        ndarray of shape (n_samples, n_components), or (n_samples, n_components, n_targets) if y \
+had columns
             The same for every row, if experts are not linear.
         """
         if self._is_linear:
             return super().predict_components(X)
         found = self._estimates(np.eye(int(self.n_components)))
-        found = found[:, 0] if self._is_flat else found
         return np.repeat(found[None], len(self._features(X)), axis=0)
 
     def _estimates(self, responsibilities: np.ndarray) -> np.ndarray:
         """What targets are expected to be where components have these probabilities."""
-        nothing = np.full((len(responsibilities), self.n_targets_), None, object)
-        rows, _ = self._validated_data(nothing, reset=False)
-        columns = [None] * self.n_targets_
+        n, emission = len(responsibilities), self._emission()
+        nothing = np.full((n, self._targets.n_features_in_), None, object)
         means = partial(conditional_means, n_threads=resolve_threads(self.n_threads))
-        model = self._model()
-        for column, _, values in self._emission().estimated(
-            model.emission, rows, responsibilities, means
-        ):
-            names = self.categories_.get(column)
-            columns[column] = values if names is None else names[values.astype(np.intp)]
-        return np.column_stack(columns)
+        described = self._described_columns()
+        blocks = [
+            (self._decoded(column, values)[:, None], [int(described[column])])
+            for column, _, values in emission.estimated(
+                self._model().emission, self._validated_rows(nothing).X, responsibilities, means
+            )
+        ]
+        return self._as_given(self._assembled(blocks))
+
+    def _as_given(self, table: np.ndarray) -> np.ndarray:
+        """A table of targets with as many dimensions as y had."""
+        return table[:, 0] if self._is_flat else table
 
     def _drawn(
         self, X: np.ndarray, components: np.ndarray, random_state: np.random.RandomState
@@ -400,19 +394,14 @@ had n_targets columns
         if self._is_linear:
             return super()._drawn(X, components, random_state)
         emission, parameters = self._emission(), self._model().emission
-        drawn = [
-            np.hstack(emission.draw(parameters, k, n, random_state))
-            if isinstance(emission, Product)
-            else emission.draw(parameters, k, n, random_state)
-            for k, n in enumerate(np.bincount(components, minlength=int(self.n_components)))
-        ]
+        counts = np.bincount(components, minlength=int(self.n_components))
+        table = self._as_columns(
+            [emission.draw(parameters, k, n, random_state) for k, n in enumerate(counts)]
+        )
         # Component after component, and then every row where it belongs.
-        rows = np.vstack(drawn)[np.argsort(np.argsort(components, kind="stable"), kind="stable")]
-        columns = [
-            rows[:, column] if names is None else names[rows[:, column].astype(np.intp)]
-            for column, names in ((at, self.categories_.get(at)) for at in range(rows.shape[1]))
-        ]
-        return columns[0] if self._is_flat else np.column_stack(columns)
+        found = np.empty_like(table)
+        found[np.argsort(components, kind="stable")] = table
+        return self._as_given(found)
 
     def standard_errors(self, X, y, *, labels=None, sample_weight=None):
         """Standard errors of linear experts: see `LinearRegressionMixture.standard_errors`."""
@@ -421,11 +410,11 @@ had n_targets columns
         return super().standard_errors(X, y, labels=labels, sample_weight=sample_weight)
 
 
-def _table(y: Any) -> tuple[Any, bool]:
-    """y with two dimensions, and whether it had but one."""
+def _with_two_dimensions(y: Any) -> tuple[Any, bool]:
+    """y as a table, and whether it had but one dimension."""
     if hasattr(y, "to_frame"):
         return y.to_frame(), True
-    if hasattr(y, "columns") or y is None:
+    if hasattr(y, "columns") or sp.issparse(y):
         return y, False
     if isinstance(y, list | tuple):
         is_flat = np.ndim(y) == 1
@@ -434,46 +423,9 @@ def _table(y: Any) -> tuple[Any, bool]:
     return (y[:, None] if y.ndim == 1 else y), y.ndim == 1
 
 
-def _blocks(expert: Emission, n_columns: int) -> list[tuple[Emission, list[int]]]:
-    """The parts of a product, or the expert itself, and the columns of each."""
-    if not isinstance(expert, Product):
-        return [(expert, list(range(n_columns)))]
-    if sum(expert.widths) != n_columns:
-        raise ValueError(
-            f"X: found {n_columns} columns; expected {sum(expert.widths)}, as the product is wide"
-        )
-    ends = np.cumsum(expert.widths).tolist()
-    blocks = (list(range(end - n, end)) for end, n in zip(ends, expert.widths, strict=True))
-    return list(zip(expert.parts, blocks, strict=True))
-
-
-def _categories(expert: Emission, y: Any) -> dict[int, np.ndarray]:
-    """What categorical columns have, by their positions."""
-    categories = {}
-    for part, columns in _blocks(expert, y.shape[1]):
-        if isinstance(part, Categorical):
-            own = _safe_indexing(y, columns, axis=1)
-            learned = part.learn(own, partial(column_called, Block(columns=columns)))[2]
-            categories.update(zip(columns, learned.categories, strict=True))
-    return categories
-
-
-def _bound(expert: Emission, n_columns: int, categories: dict[int, np.ndarray]) -> Emission:
-    """The experts with the categories of their columns."""
-    parts = [
-        Categorical([categories[column] for column in columns])
-        if isinstance(part, Categorical)
-        else part
-        for part, columns in _blocks(expert, n_columns)
-    ]
-    if not isinstance(expert, Product):
-        return parts[0]
-    return Product(dict(zip(expert.names, map(copy, parts), strict=True)), expert.widths)
-
-
 @contextmanager
-def messages_about_y() -> Iterator[None]:
-    """Rows of y are what messages call X."""
+def _messages_about_y() -> Iterator[None]:
+    """What messages call X are rows of y."""
     try:
         yield
     except (TypeError, ValueError) as error:

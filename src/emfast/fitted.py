@@ -42,9 +42,14 @@ class FittedModel(BaseEstimator, metaclass=ABCMeta):
     def _known(self) -> Known:
         """The parameters that the argument `fixed` says are known."""
         latent, emission = self._latent(), self._emission()
-        groups = (*latent.groups, *emission.groups)
-        shared = (*latent.shared, *emission.shared)
-        return check_fixed(self.fixed, groups, shared, int(self.n_components))
+        groups = {self._named(group): group for group in (*latent.groups, *emission.groups)}
+        shared = [self._named(group) for group in (*latent.shared, *emission.shared)]
+        known = check_fixed(self.fixed, tuple(groups), shared, int(self.n_components))
+        return Known({groups[name]: which for name, which in known.items()})
+
+    def _named(self, group: str) -> str:
+        """How people call a group of parameters."""
+        return group
 
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
         """X as rows that the kernels take, or an error that says what is wrong with it."""
@@ -108,16 +113,18 @@ class FittedModel(BaseEstimator, metaclass=ABCMeta):
             raise ValueError(f"X: found {found} features; expected {n_features} features")
         return batch
 
-    def _pass(self, batch: Batch, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    def _pass(
+        self, batch: Batch, wanted: Collection[str], assignment: str = "soft"
+    ) -> dict[str, np.ndarray]:
         """The outputs of `problem.posterior` that are named."""
-        latent, model = self._latent(), self._model()
+        latent, model = self._latent(assignment=assignment), self._model()
         shapes = {
             "responsibilities": (
                 (batch.n_rows, latent.n_components(model.latent)),
                 batch.dtype,
             ),
             "assignments": (batch.n_rows, np.intp),
-            "log_likelihoods": (batch.n_rows, np.float64),
+            "log_likelihoods": (batch.n_independent, np.float64),
         }
         out = {name: np.empty(*shapes[name]) for name in wanted}
         threads = resolve_threads(self.n_threads)

@@ -232,13 +232,14 @@ def _assign(
         if located or init_params != "neighbourhood" or labels.restricts(batch.n_rows).any():
             nowhere = np.full((n_components, X.shape[1]), np.nan)
             locations = nowhere if locations is None else locations - middle
-            centres = _centres(X, batch.weights, labels, locations, init_params, random_state)
-            kmeans = KMeans(Batch(X, batch.weights, labels), problem.n_threads)
+            weights = batch.row_weights
+            centres = _centres(X, weights, labels, locations, init_params, random_state)
+            kmeans = KMeans(Batch(X, weights, labels), problem.n_threads)
             if init_params == "kmeans" and not located:
                 centres = kmeans.moved(centres, LLOYD_STEPS)
             assigned = kmeans.nearest(centres)
         else:
-            scores = _neighbourhood_scores(X, batch.weights, n_components, random_state)
+            scores = _neighbourhood_scores(X, batch.row_weights, n_components, random_state)
             assigned = _least_allowed(scores, labels)
     known = batch.labels.known(batch.n_rows)
     return np.where(known >= 0, known, assigned).astype(np.int32)
@@ -331,7 +332,7 @@ def _reseed_empty(
     It is one that may be of this component, if any may.
     """
     batch = problem.source.batch
-    counts = np.bincount(assignment, batch.weights, n_components).astype(np.float64)
+    counts = np.bincount(assignment, batch.row_weights, n_components).astype(np.float64)
     empty = np.flatnonzero(counts[:n_components] == 0)
     if empty.size == 0:
         return model
@@ -349,7 +350,7 @@ def _rows_for(
     batch: Batch, components: np.ndarray, n_components: int, random_state: np.random.RandomState
 ) -> np.ndarray:
     """A row for each of some components, which its label allows if there is any such row."""
-    n_rows, weights = batch.n_rows, batch.weights
+    n_rows, weights = batch.n_rows, batch.row_weights
     odds = None if weights is None else weights / weights.sum()
     rows = random_state.choice(n_rows, components.size, replace=components.size > n_rows, p=odds)
     labels = batch.labels.without_noise(n_components)

@@ -147,18 +147,22 @@ def check_known_values(
     given: dict[str, np.ndarray],
     n_components: int,
     called: Callable[[str], str],
+    named: Callable[[str], str] = str,
 ) -> None:
-    """Raise where a known value is not given; `called` names the argument that gives a group."""
+    """Raise where a known value is not given.
+
+    `called` is how messages call the argument that gives a group, and `named` the group.
+    """
     for group in sorted(known):
         if group not in given:
             raise ValueError(
-                f"fixed: {group!r} needs the known values, but {called(group)} is None"
+                f"fixed: {named(group)!r} needs the known values, but {called(group)} is None"
             )
         if group in known and components_given(given[group]).all():
             continue
         missing = known.of(group, n_components) & ~components_given(given[group])
         if missing.any():
             raise ValueError(
-                f"fixed: {group!r} of component {missing.argmax()} needs the known values, but "
-                f"{called(group)} has None there"
+                f"fixed: {named(group)!r} of component {missing.argmax()} needs the known values, "
+                f"but {called(group)} has None there"
             )

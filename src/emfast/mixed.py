@@ -1,28 +1,19 @@
 """Mixtures of columns of several kinds."""
 
 from collections.abc import Mapping
-from copy import copy
-from functools import partial
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
-from sklearn.utils import _safe_indexing
-from sklearn.utils._indexing import _get_column_indices
 from sklearn.utils.validation import check_is_fitted
 
 from emfast.base_mixture import BaseMixture
 from emfast.data import Batch
-from emfast.emissions.base import Emission
 from emfast.emissions.categorical import Categorical
-from emfast.emissions.product import Product, ProductParameters
-from emfast.known import NOTHING_KNOWN, Known
-from emfast.levels import decode_levels
-from emfast.rows import in_one_precision
-from emfast.validation import Block, check_columns, column_called
+from emfast.of_columns import OfColumns
+from emfast.validation import check_columns
 
 
-class Mixture(BaseMixture):
+class Mixture(OfColumns, BaseMixture):
     """Mixture of columns of several kinds, which are independent given the component.
 
     Parameters
@@ -127,158 +118,12 @@ feature_names_in_ : see `GaussianMixture`
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Product:
-        parts = {name: copy(emission) for name, emission, _ in self._parts()}
-        widths = [len(columns) for _, _, columns in self._parts()]
-        return Product(parts, widths, fixed=fixed)
-
-    def _parts(self) -> list[tuple[str, Emission, list[int]]]:
-        """The emissions with their columns, and categories where these have been learned."""
-        if not hasattr(self, "_bound_parts"):
-            raise AttributeError(f"{type(self).__name__}: its columns are known once it is fitted")
-        return self._bound_parts
-
-    def _known(self) -> Known:
-        own = {
-            f"{name}.{group}": which
-            for name, emission, _ in self._parts()
-            for group, which in emission.fixed.items()
-        }
-        return Known({**own, **super()._known()})
-
-    def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
-        X = check_columns(self, X, reset=reset, accept_sparse=True)
-        if reset:
-            self._bound_parts = self._bind(X)
-        return self._validated_rows(X)
-
-    def _validated_rows(self, X: Any) -> Batch:
-        rows, missing = [], []
-        for _, emission, columns in self._parts():
-            block = Block(self, columns)
-            of_block = emission.validated(block, _block(X, emission, columns), reset=True)
-            rows.append(of_block[0])
-            missing.append(of_block[1])
-        return Batch(in_one_precision(rows), missing=tuple(missing))
-
-    def _called(self, column: int) -> str:
-        return super()._called(self._described_columns()[column])
-
     def _n_columns(self) -> int:
         check_is_fitted(self)
         return self.n_features_in_
 
-    def _described_columns(self) -> np.ndarray:
-        return np.array([at for _, _, columns in self._parts() for at in columns])
-
-    def _bind(self, X: Any) -> list[tuple[str, Emission, list[int]]]:
-        """The emissions with the positions of their columns, and what they learn from these."""
-        parts, taken = [], {}
-        for name, emission, columns in self._checked_emissions():
-            selected = _positions(X, columns(X) if callable(columns) else columns, name)
-            if not selected and callable(columns):
-                continue
-            if not selected:
-                raise ValueError(f"emissions: found no columns for {name!r}; expected some")
-            columns = selected
-            for column in columns:
-                if column in taken:
-                    raise ValueError(
-                        f"emissions: found {column_called(self, column)} in {taken[column]!r} and "
-                        f"in {name!r}; expected each column in one emission"
-                    )
-                taken[column] = name
-            if isinstance(emission, Categorical):
-                block = _block(X, emission, columns)
-                emission = emission.learn(block, partial(column_called, Block(self, columns)))[2]
-            parts.append((name, emission, columns))
-        if not parts:
-            raise ValueError("emissions: found no columns for any of them; expected some")
-        self.categories_ = {
-            name: emission.categories
-            for name, emission, _ in parts
-            if isinstance(emission, Categorical)
-        }
-        return parts
-
-    def _set_parts(self, positions: list[list[int]]) -> None:
-        """Bind the emissions to these columns, with the categories that have been learned."""
-        self._bound_parts = [
-            (
-                name,
-                Categorical(self.categories_[name], fixed=emission.fixed)
-                if isinstance(emission, Categorical)
-                else emission,
-                [int(column) for column in columns],
-            )
-            for (name, emission, _), columns in zip(
-                self._checked_emissions(), positions, strict=True
-            )
-        ]
-
-    def _checked_emissions(self) -> list[tuple[str, Emission, Any]]:
-        """The argument `emissions`, if it is what it should be."""
-        if not self.emissions:
-            raise ValueError("emissions: found none; expected tuples (name, emission, columns)")
-        for each in self.emissions:
-            if not isinstance(each, list | tuple) or len(each) != 3:
-                raise ValueError(
-                    f"emissions: found {each!r}; expected tuples (name, emission, columns)"
-                )
-            name, emission, _ = each
-            if not isinstance(name, str) or not name or "." in name or name == "weights":
-                raise ValueError(
-                    f"emissions: found the name {name!r}; expected a string without a dot, and not "
-                    "'weights'"
-                )
-            if not isinstance(emission, Emission) or isinstance(emission, Product):
-                raise ValueError(
-                    f"emissions: found {emission!r} for {name!r}; expected one of emfast.emissions"
-                )
-        names = [name for name, _, _ in self.emissions]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"emissions: found the name {name!r} twice; expected it once")
-        return list(self.emissions)
-
-    def _given(self, n_features: int) -> dict[str, np.ndarray]:
-        emission, K = self._emission(), int(self.n_components)
-        given = {}
-        for group, values in (self.emissions_init or {}).items():
-            if group not in emission.groups:
-                raise ValueError(
-                    f"emissions_init: found {group!r}; expected names among {emission.groups}"
-                )
-            given[group] = emission.checked(self._argument(group), group, values, K, n_features)
-        return given
-
-    def _argument(self, group: str) -> str:
-        return "weights_init" if group == "weights" else f"emissions_init[{group!r}]"
-
-    def _as_columns(self, drawn: list[list[np.ndarray]]) -> np.ndarray:
-        blocks = []
-        for block, (name, _, columns) in enumerate(self._parts()):
-            rows = np.vstack([of_component[block] for of_component in drawn])
-            if name in self.categories_:
-                rows = decode_levels(rows, self.categories_[name])
-            blocks.append((rows, columns))
-        numbers = all(rows.dtype.kind in "biuf" for rows, _ in blocks)
-        shape = (len(blocks[0][0]), self.n_features_in_)
-        X = np.full(shape, np.nan if numbers else None, float if numbers else object)
-        for rows, columns in blocks:
-            X[:, columns] = rows
-        return X
-
     def _settable(self, X: Any, batch: Batch) -> Any:
         return check_columns(self, X, reset=False, accept_sparse=True)
-
-    def _decoded(self, column: int, values: np.ndarray) -> np.ndarray:
-        ends = np.cumsum([len(columns) for _, _, columns in self._parts()])
-        block = int(np.searchsorted(ends, column, side="right"))
-        name = self._parts()[block][0]
-        if name not in self.categories_:
-            return values
-        return self.categories_[name][column - ends[block]][values]
 
     def _tell_of_columns(self, mixture: "Mixture", own: np.ndarray) -> None:
         """The parts that have any of these columns, which keep their order there."""
@@ -297,35 +142,3 @@ feature_names_in_ : see `GaussianMixture`
                 mixture._bound_parts.append((name, bound, at))
                 if isinstance(bound, Categorical):
                     mixture.categories_[name] = bound.categories
-
-    def _attributes(self, parameters: ProductParameters) -> dict[str, Any]:
-        return {"emissions_": dict(zip(self._emission().names, parameters, strict=True))}
-
-    def _parameters_of_attributes(self) -> ProductParameters:
-        return self._float64_model.emission
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        tags.input_tags.sparse = True
-        return tags
-
-
-def _block(X: Any, emission: Emission, columns: list[int]) -> Any:
-    """Some columns, dense unless the emission takes sparse ones as they are."""
-    block = _safe_indexing(X, np.array(columns), axis=1)
-    return block.toarray() if sp.issparse(block) and not emission.takes_sparse else block
-
-
-def _positions(X: Any, columns: Any, name: str) -> list[int]:
-    """Positions of the columns that one emission describes."""
-    if isinstance(columns, str) or np.isscalar(columns):
-        columns = [columns]
-    if isinstance(columns, slice) and columns == slice(None):
-        return list(range(X.shape[1]))
-    try:
-        positions = [int(column) for column in _get_column_indices(X, columns)]
-    except (ValueError, IndexError, TypeError) as error:
-        raise ValueError(f"emissions: columns of {name!r}: {error}") from error
-    return positions

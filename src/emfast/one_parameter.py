@@ -1,14 +1,15 @@
-"""Mixtures of independent features with one parameter each: see `emissions.linear`."""
+"""Models of independent features with one parameter each: see `emissions.linear`."""
 
 from typing import Any
 
 import numpy as np
 
 from emfast.base_mixture import BaseMixture
+from emfast.fitted import FittedModel
 
 
-class OneParameterMixture(BaseMixture):
-    """What these mixtures share, whose fitted attribute is the one group of the emission."""
+class OneParameter(FittedModel):
+    """What these models share, whose fitted attribute is the one group of the emission."""
 
     def _attributes(self, parameters: Any) -> dict[str, np.ndarray]:
         group = self._emission().group
@@ -17,3 +18,7 @@ class OneParameterMixture(BaseMixture):
     def _parameters_of_attributes(self) -> Any:
         emission = self._emission()
         return emission.made(np.asarray(getattr(self, f"{emission.group}_"), np.float64))
+
+
+class OneParameterMixture(OneParameter, BaseMixture):
+    """Mixtures of such features."""

@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from emfast.categorical import CategoricalMixture
+from emfast.categorical import CategoricalMixture, OfCategories
+from emfast.decoding import FittedHMM
 from emfast.emissions import (
     Bernoulli,
     Binomial,
@@ -40,11 +41,14 @@ from emfast.emissions.gaussian import GaussianParameters
 from emfast.emissions.linear import RateEmission
 from emfast.emissions.product import ProductParameters
 from emfast.emissions.regression import RegressionParameters
+from emfast.estimator import EMEstimator
 from emfast.experts import MixtureOfExperts
-from emfast.fitted import FittedModel
+from emfast.hmm import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
 from emfast.latent.gate import GateParameters
+from emfast.latent.markov import ChainParameters
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
+from emfast.of_columns import OfColumns
 from emfast.probabilities import BernoulliMixture, BinomialMixture
 from emfast.problem import Model
 from emfast.rates import ExponentialMixture, PoissonMixture
@@ -54,7 +58,7 @@ from emfast.restarts import Restart
 FORMAT = "emfast"
 FORMAT_VERSION = 1
 # The classes that are stored.
-CLASSES: dict[str, type[FittedModel]] = {
+CLASSES: dict[str, type[EMEstimator]] = {
     kind.__name__: kind
     for kind in (
         GaussianMixture,
@@ -66,6 +70,11 @@ CLASSES: dict[str, type[FittedModel]] = {
         Mixture,
         LinearRegressionMixture,
         MixtureOfExperts,
+        GaussianHMM,
+        BernoulliHMM,
+        CategoricalHMM,
+        PoissonHMM,
+        HMM,
     )
 }
 # The parameters of emissions, and the arguments that emissions are made with.
@@ -83,14 +92,14 @@ EMISSIONS: dict[type[Emission], tuple[type, tuple[str, ...]]] = {
 SCALARS = {"converged_": bool, "n_iter_": int, "lower_bound_": float, "n_features_in_": int}
 
 
-def save(estimator: FittedModel, path: str | os.PathLike) -> None:
+def save(estimator: EMEstimator, path: str | os.PathLike) -> None:
     """Write a fitted model to a file.
 
     The file appears as a whole or not at all; one of that name is replaced.
 
     Parameters
     ----------
-    estimator : one of the package, a classifier aside
+    estimator : one of the mixtures, hidden Markov models or regressions of the package
     path : str or path-like
         Taken as it is: no extension is added.
 
@@ -118,7 +127,7 @@ def save(estimator: FittedModel, path: str | os.PathLike) -> None:
         raise
 
 
-def load(path: str | os.PathLike) -> FittedModel:
+def load(path: str | os.PathLike) -> EMEstimator:
     """Read a fitted model that `save` has written.
 
     Parameters
@@ -174,7 +183,7 @@ def check_writable(path: str | os.PathLike) -> Path:
 # Writing
 
 
-def _entries(estimator: FittedModel) -> dict[str, np.ndarray]:
+def _entries(estimator: EMEstimator) -> dict[str, np.ndarray]:
     """The entries of the archive."""
     name = type(estimator).__name__
     if CLASSES.get(name) is not type(estimator):
@@ -182,10 +191,8 @@ def _entries(estimator: FittedModel) -> dict[str, np.ndarray]:
     arrays = _arrays(estimator)
     parameters = {}
     for key, value in estimator.get_params(deep=False).items():
-        if key == "emissions":
+        if _has_parts(estimator) and key == estimator._emissions_argument:
             parameters[key] = _described_emissions(estimator)
-        elif isinstance(value, Emission):
-            parameters[key] = _described_emission(key, value)
         elif hasattr(value, "__array__") and np.ndim(value) > 0:
             arrays[f"parameter.{key}"] = _numbers(key, value)
         else:
@@ -195,14 +202,14 @@ def _entries(estimator: FittedModel) -> dict[str, np.ndarray]:
         "format_version": FORMAT_VERSION,
         "class": name,
         "parameters": parameters,
-        "dtype": _dtype(estimator).name,
+        "dtype": _main_attribute(estimator).dtype.name,
         "attributes": _described(estimator),
     }
     text = json.dumps(header, allow_nan=False, default=_python_number).encode()
     return {"header": np.frombuffer(text, np.uint8), **arrays}
 
 
-def _arrays(estimator: FittedModel) -> dict[str, np.ndarray]:
+def _arrays(estimator: EMEstimator) -> dict[str, np.ndarray]:
     """The parameters of the model, which have to be those of the estimator's arguments."""
     model = estimator._model()
     kind = estimator._kind()
@@ -216,17 +223,12 @@ def _arrays(estimator: FittedModel) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
-def _dtype(estimator: FittedModel) -> np.dtype:
-    """That of the fitted attributes."""
-    name = "gate_coef_" if isinstance(estimator, MixtureOfExperts) else "weights_"
-    return getattr(estimator, name).dtype
-
-
-def _named_latent(parameters: np.ndarray | GateParameters) -> dict[str, np.ndarray]:
+def _named_latent(parameters: np.ndarray | ChainParameters | GateParameters) -> dict[str, Any]:
     """The arrays of the parameters of a latent structure."""
     if isinstance(parameters, np.ndarray):
         return {"weights": parameters}
-    return {f"gate.{name}": array for name, array in vars(parameters).items()}
+    prefix = "gate." if isinstance(parameters, GateParameters) else ""
+    return {f"{prefix}{name}": array for name, array in vars(parameters).items()}
 
 
 def _named(emission: Emission, parameters: Any, prefix: str = "") -> dict[str, np.ndarray]:
@@ -241,33 +243,46 @@ def _named(emission: Emission, parameters: Any, prefix: str = "") -> dict[str, n
     return {f"{prefix}{name}": array for name, array in vars(parameters).items()}
 
 
-def _described_emissions(mixture: Mixture) -> list[dict[str, Any]]:
-    """The argument `emissions` of a mixture, as JSON can hold it; positions for callables."""
+def _is_chain(estimator: EMEstimator) -> bool:
+    return isinstance(estimator, FittedHMM)
+
+
+def _has_parts(estimator: EMEstimator) -> bool:
+    """Whether an argument says which emission describes which columns."""
+    return isinstance(estimator, OfColumns) and estimator._has_parts
+
+
+def _main_attribute(estimator: EMEstimator) -> np.ndarray:
+    if isinstance(estimator, MixtureOfExperts):
+        return estimator.gate_coef_
+    return estimator.startprob_ if _is_chain(estimator) else estimator.weights_
+
+
+def _described_emissions(estimator: OfColumns) -> list[dict[str, Any]] | dict[str, Any]:
+    """What says which emission describes which columns, as JSON can hold it.
+
+    There are positions for callables. One emission of all columns is by itself.
+    """
     described = []
-    pairs = zip(mixture.emissions, mixture._parts(), strict=True)
+    pairs = zip(estimator._checked_emissions(), estimator._parts(), strict=True)
     for (name, emission, columns), (_, _, positions) in pairs:
+        _, arguments = EMISSIONS[type(emission)]
         columns = positions if callable(columns) else columns
         if isinstance(columns, slice):
             columns = {"slice": [columns.start, columns.stop, columns.step]}
-        own = _described_emission(name, emission)
-        described.append({"name": name, **own, "columns": _plain(name, columns)})
-    return described
+        described.append(
+            {
+                "name": name,
+                "class": type(emission).__name__,
+                "arguments": {key: _plain(name, getattr(emission, key)) for key in arguments},
+                "columns": _plain(name, columns),
+            }
+        )
+    return described if _is_listed(estimator) else described[0]
 
 
-def _described_emission(name: str, emission: Emission) -> dict[str, Any]:
-    """An emission that is an argument, as JSON can hold it."""
-    if isinstance(emission, Product):
-        named = zip(emission.names, emission.parts, strict=True)
-        return {
-            "class": "Product",
-            "parts": [[of_part, _described_emission(name, part)] for of_part, part in named],
-            "widths": _plain(name, emission.widths),
-        }
-    _, arguments = EMISSIONS[type(emission)]
-    return {
-        "class": type(emission).__name__,
-        "arguments": {key: _plain(name, getattr(emission, key)) for key in arguments},
-    }
+def _is_listed(estimator: OfColumns) -> bool:
+    return isinstance(getattr(estimator, estimator._emissions_argument), list | tuple)
 
 
 def _described_values(values: np.ndarray) -> dict[str, Any]:
@@ -278,7 +293,7 @@ def _described_values(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _described(estimator: FittedModel) -> dict[str, Any]:
+def _described(estimator: EMEstimator) -> dict[str, Any]:
     """Fitted attributes besides the parameters, as JSON can hold them."""
     attributes: dict[str, Any] = {
         name: kind(getattr(estimator, name))
@@ -291,21 +306,18 @@ def _described(estimator: FittedModel) -> dict[str, Any]:
         attributes["restarts_"] = [_restart_as_dict(restart) for restart in estimator.restarts_]
     if hasattr(estimator, "noise_bounds_"):
         attributes["noise_bounds_"] = estimator.noise_bounds_.tolist()
-    if isinstance(estimator, MixtureOfExperts):
-        for name in ("gate_location_", "gate_scale_"):
-            attributes[name] = getattr(estimator, name).tolist()
-    if isinstance(estimator, MixtureOfExperts) and hasattr(estimator, "n_targets_"):
-        attributes["n_targets_"], attributes["is_flat"] = estimator.n_targets_, estimator._is_flat
-        attributes["categories_"] = [
-            [column, _described_values(values)] for column, values in estimator.categories_.items()
-        ]
     if hasattr(estimator, "feature_names_in_"):
         attributes["feature_names_in_"] = [str(name) for name in estimator.feature_names_in_]
     if hasattr(estimator, "classes_"):
         attributes["classes_"] = _described_values(estimator.classes_)
-    if isinstance(estimator, CategoricalMixture):
+    if isinstance(estimator, OfCategories):
         attributes["categories_"] = [_described_values(each) for each in estimator.categories_]
-    if isinstance(estimator, Mixture):
+    if isinstance(estimator, MixtureOfExperts):
+        for name in ("gate_location_", "gate_scale_"):
+            attributes[name] = getattr(estimator, name).tolist()
+        if _has_parts(estimator):
+            attributes["targets"] = estimator._described_targets()
+    if _has_parts(estimator):
         attributes["columns"] = [columns for _, _, columns in estimator._parts()]
         attributes["categories_"] = {
             name: [_described_values(each) for each in categories]
@@ -402,7 +414,7 @@ def _line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> FittedModel:
+def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> EMEstimator:
     name = header["class"]
     if name not in CLASSES:
         raise ValueError(f"class {name!r}; expected one of {sorted(CLASSES)}")
@@ -412,10 +424,9 @@ def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> FittedM
     unknown = sorted(parameters.keys() - set(kind._get_param_names()))
     if unknown:
         raise ValueError(f"unknown parameters {unknown}")
-    if kind is Mixture:
-        parameters["emissions"] = [_columns_emission(**each) for each in parameters["emissions"]]
-    if isinstance(parameters.get("expert"), dict):
-        parameters["expert"] = _emission(parameters["expert"])
+    if issubclass(kind, OfColumns):
+        argument = kind._emissions_argument
+        parameters[argument] = _emissions(parameters[argument])
     estimator = kind(**parameters)
     # covariance_type decides on the shapes below.
     estimator._validate_params()
@@ -427,34 +438,38 @@ def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> FittedM
     return estimator
 
 
-def _columns_emission(**described: Any) -> tuple[str, Emission, Any]:
-    """One of the tuples of a mixture's argument `emissions`."""
+def _emissions(described: Any) -> Any:
+    """What says which emission describes which columns."""
+    if isinstance(described, str):
+        return described
+    if isinstance(described, dict):
+        return _emission(**described)[1]
+    return [_emission(**each) for each in described]
+
+
+def _emission(**described: Any) -> tuple[str, Emission, Any]:
+    """One of the tuples (name, emission, columns)."""
+    kinds = {kind.__name__: kind for kind in EMISSIONS}
+    kind = kinds[described["class"]]
     columns = described["columns"]
     if isinstance(columns, dict):
         columns = slice(*columns["slice"])
-    return described["name"], _emission(described), columns
+    return described["name"], kind(**described["arguments"]), columns
 
 
-def _emission(described: dict[str, Any]) -> Emission:
-    """An emission that is an argument."""
-    if described["class"] == "Product":
-        parts = {name: _emission(part) for name, part in described["parts"]}
-        return Product(parts, described["widths"])
-    kinds = {kind.__name__: kind for kind in EMISSIONS}
-    return kinds[described["class"]](**described["arguments"])
-
-
-def _checked_model(estimator: FittedModel, arrays: dict[str, np.ndarray]) -> Model:
+def _checked_model(estimator: EMEstimator, arrays: dict[str, np.ndarray]) -> Model:
     """The model, of parameters whose shapes agree, for the kernels trust them."""
+    if _is_chain(estimator):
+        return _checked_chain(estimator, arrays)
     if isinstance(estimator, MixtureOfExperts):
-        latent = _gate(estimator, arrays)
-        return Model(latent, _parameters(estimator._emission(), arrays, "", len(latent.shares)))
-    weights = _distribution("weights", arrays)
+        gate = _checked_gate(estimator, arrays)
+        return Model(gate, _parameters(estimator._emission(), arrays, "", len(gate.shares)))
+    weights = _checked_weights("weights", arrays)
     K = len(weights) - getattr(estimator, "_has_noise", False)
     return Model(weights, _parameters(estimator._emission(), arrays, "", K))
 
 
-def _distribution(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
+def _checked_weights(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
     weights = arrays[name]
     if weights.ndim != 1:
         raise ValueError(f"{name} of {weights.shape}")
@@ -464,13 +479,25 @@ def _distribution(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
     return weights
 
 
-def _gate(estimator: MixtureOfExperts, arrays: dict[str, np.ndarray]) -> GateParameters:
-    shares = _distribution("gate.shares", arrays)
+def _checked_gate(estimator: MixtureOfExperts, arrays: dict[str, np.ndarray]) -> GateParameters:
+    shares = _checked_weights("gate.shares", arrays)
     K, C = len(shares), estimator.n_features_in_
     if estimator.gate_location_.shape != (C,) or estimator.gate_scale_.shape != (C,):
         raise ValueError(f"gate_location_ or gate_scale_ is not of {C} features")
     coef = _checked("gate.coef", arrays["gate.coef"], (K, C))
     return GateParameters(coef, _checked("gate.intercept", arrays["gate.intercept"], (K,)), shares)
+
+
+def _checked_chain(estimator: EMEstimator, arrays: dict[str, np.ndarray]) -> Model:
+    K = len(np.atleast_1d(arrays["startprob"]))
+    chain = ChainParameters(
+        _checked("startprob", arrays["startprob"], (K,)),
+        _checked("transmat", arrays["transmat"], (K, K)),
+    )
+    for name, probabilities in vars(chain).items():
+        if np.any(probabilities < 0) or np.any(abs(probabilities.sum(axis=-1) - 1) > 1e-6):
+            raise ValueError(f"{name} are no probabilities that sum to 1")
+    return Model(chain, _parameters(estimator._emission(), arrays, "", K))
 
 
 def _parameters(emission: Emission, arrays: dict[str, np.ndarray], prefix: str, K: int) -> Any:
@@ -530,7 +557,7 @@ def _shapes(emission: Emission, K: int, D: int) -> dict[str, tuple[int, ...]]:
     return {emission.groups[0]: (K, D)}
 
 
-def _set_described(estimator: FittedModel, attributes: dict[str, Any]) -> None:
+def _set_described(estimator: EMEstimator, attributes: dict[str, Any]) -> None:
     for name, kind in SCALARS.items():
         if name in attributes:
             setattr(estimator, name, kind(attributes[name]))
@@ -543,22 +570,18 @@ def _set_described(estimator: FittedModel, attributes: dict[str, Any]) -> None:
         if bounds.ndim != 2 or len(bounds) != 2 or not np.all(bounds[0] < bounds[1]):
             raise ValueError(f"noise_bounds_ of {bounds.shape}, or not least before largest")
         estimator.noise_bounds_ = bounds
-    if isinstance(estimator, MixtureOfExperts):
-        for name in ("gate_location_", "gate_scale_"):
-            setattr(estimator, name, np.array(attributes[name], np.float64))
-    if "n_targets_" in attributes:
-        estimator._set_targets(
-            int(attributes["n_targets_"]),
-            bool(attributes["is_flat"]),
-            {int(column): _classes(**each) for column, each in attributes["categories_"]},
-        )
     if "feature_names_in_" in attributes:
         estimator.feature_names_in_ = _objects([str(n) for n in attributes["feature_names_in_"]])
     if "classes_" in attributes:
         estimator.classes_ = _classes(**attributes["classes_"])
-    if isinstance(estimator, CategoricalMixture):
+    if isinstance(estimator, OfCategories):
         estimator.categories_ = [_classes(**each) for each in attributes["categories_"]]
-    if isinstance(estimator, Mixture):
+    if isinstance(estimator, MixtureOfExperts):
+        for name in ("gate_location_", "gate_scale_"):
+            setattr(estimator, name, np.array(attributes[name], np.float64))
+        if _has_parts(estimator):
+            estimator._set_targets(**attributes["targets"])
+    if _has_parts(estimator):
         estimator.categories_ = {
             name: [_classes(**each) for each in categories]
             for name, categories in attributes["categories_"].items()

@@ -79,13 +79,19 @@ def posterior(
     batch: Batch,
     n_threads: int,
     **outputs: np.ndarray,
-) -> None:
+) -> int:
     """Write ``responsibilities``, ``assignments`` or ``log_likelihoods`` of every row, as named.
 
     The weights of the rows do not enter: they say how often a row counts, not what is known of it.
+    Of sequences there is one log-likelihood each.
+
+    Returns
+    -------
+    int
+        The first row of zero likelihood, or -1.
     """
     kernels = emcore.kernels(batch.dtype)
-    _pass_over(
+    return _pass_over(
         kernels,
         latent.kernel(model.latent, kernels, batch),
         emission.kernel(
@@ -99,7 +105,7 @@ def posterior(
         n_threads,
         accumulate=False,
         **outputs,
-    )
+    )[1]
 
 
 def conditional_means(
@@ -220,7 +226,7 @@ class GridProblem:
 
         It has one component: no start enters.
         """
-        batch = next(iter(self.source))
+        batch = next(iter(self.source)).as_rows()
         counted = np.arange(min(batch.n_rows, ROWS_OF_FLAT_START))
         if batch.weights is not None:
             counted = np.flatnonzero(batch.weights)
@@ -233,7 +239,7 @@ class GridProblem:
                 MixtureWeights(),
                 emission,
                 model,
-                replace(part, labels=NOTHING_KNOWN),
+                replace(part.as_rows(), labels=NOTHING_KNOWN),
                 self.n_threads,
             )
             for part in parts
@@ -249,8 +255,8 @@ class GridProblem:
             if statistics.impossible_row >= 0:
                 row = n_rows + batch.number(statistics.impossible_row)
                 raise ImpossibleRowError(
-                    f"X: row {row} has zero likelihood under "
-                    "every component that its label allows; check the row, its label, the start"
+                    f"X: row {row} has zero likelihood {self.latent.everywhere}; check the row, "
+                    "its label, the start"
                 )
             total = statistics if total is None else total + statistics
             n_rows += batch.n_rows
@@ -319,7 +325,7 @@ class GridProblem:
 
         Nothing is drawn, and the prior counts as these rows do among all.
         """
-        source = ArraySource(batch)
+        source = self.source.of(batch)
         changed = replace(self, source=source, latent=self.latent.with_draws(None))
         return changed.with_prior_times(source.weight / self.source.weight)
 

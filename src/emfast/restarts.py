@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from emfast import em
-from emfast.exceptions import SingularComponentError
+from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.problem import GridProblem, Model
 from emfast.statistics import Statistics
 from emfast.subsamples import SHORT, THOROUGH, Effort, improve
@@ -47,7 +47,8 @@ class Restart:
         Whether it came within `tol`.
     score : float
         The objective of the final model on rows that are the same for all starts: all rows, or in
-        a race some that are drawn for this alone. -inf where the start failed.
+        a race some that are drawn for this alone. -inf where the start failed, or has come to a
+        model that cannot have produced these rows.
     starved : list of int
         Components that lost all their rows.
     degenerate : list of int
@@ -214,8 +215,12 @@ def _score(evaluation: GridProblem, runs: list[Run]) -> None:
     """Score every start on the same rows, which none of them has chosen."""
     for run in runs:
         if run.restart.error is None:
-            statistics = evaluation.estep(run.model)
-            run.restart.score = evaluation.objective(statistics, run.model)
+            try:
+                statistics = evaluation.estep(run.model)
+                run.restart.score = evaluation.objective(statistics, run.model)
+            except ImpossibleRowError:
+                # What it has found to be impossible among other rows.
+                run.restart.score = -np.inf
 
 
 def _improve(subsample: GridProblem, runs: list[Run], n_rows: int, effort: Effort) -> None:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from emfast import em
-from emfast.data import ArraySource
 from emfast.exceptions import SingularComponentError
 from emfast.initialize import is_scarce, start_size
 from emfast.problem import GridProblem, Model
@@ -82,7 +81,7 @@ def nested(
     """The problem on subsamples of about so many rows, each drawn from the next larger one."""
     problems, source = [], problem.source
     for size in reversed(rows):
-        source = ArraySource(source.sample(size, n_components, random_state))
+        source = source.of(source.sample(size, n_components, random_state))
         problems.append(problem.on(source.batch))
     return problems[::-1]
 
@@ -119,4 +118,5 @@ def improve(
         return model, None
     # More rows have values that these lack.
     parameters = problem.emission.start(statistics.emission, trace.model.emission)
-    return Model(problem.latent.mstep(statistics.latent, trace.model.latent), parameters), trace
+    latent = problem.latent.carried_over(statistics.latent, trace.model.latent)
+    return Model(latent, parameters), trace

@@ -77,14 +77,14 @@ def check_target(y: Any, n_rows: int) -> np.ndarray:
             "inconsistent numbers of samples"
         )
     target = target.astype(np.float64, copy=False)
-    wrong = np.flatnonzero(~np.isfinite(target))
-    if wrong.size:
-        what = "NaN" if np.isnan(target[wrong[0]]) else "infinity"
+    # Not finite if any target is not, and without a copy of them.
+    largest = max(target.max(), -target.min())
+    if not np.isfinite(largest):
+        row = int(np.flatnonzero(~np.isfinite(target))[0])
+        what = "NaN" if np.isnan(target[row]) else "infinity"
         raise ValueError(
-            f"y: Input y contains {what}: found {target[wrong[0]]} in row {wrong[0]}; expected "
-            "finite numbers"
+            f"y: Input y contains {what}: found {target[row]} in row {row}; expected finite numbers"
         )
-    largest = np.abs(target).max()
     if largest > LARGEST_TARGET:
         raise ValueError(
             f"y: found {largest:.3g}; expected numbers below {LARGEST_TARGET:g}, so that sums of "

@@ -2,6 +2,7 @@
 
 from emfast.latent.base import Latent
 from emfast.latent.gate import Gate
+from emfast.latent.markov import MarkovChain
 from emfast.latent.mixture import MixtureWeights
 
-__all__ = ["Gate", "Latent", "MixtureWeights"]
+__all__ = ["Gate", "Latent", "MarkovChain", "MixtureWeights"]

@@ -22,10 +22,13 @@ class Latent(Part):
         Groups that are known as a whole or not at all.
     noise : ndarray of shape (2, n_features) or None
         The bounds of a component that the emission does not know of; None if there is none.
+    everywhere : str
+        How messages say that no component can have produced a row.
     """
 
     shared: tuple[str, ...] = ()
     noise: np.ndarray | None = None
+    everywhere: str = "under every component that its label allows"
 
     @property
     def draws(self) -> bool:
@@ -100,6 +103,10 @@ class Latent(Part):
         parameters, or None where there is nothing else to try
         """
         return None
+
+    def carried_over(self, statistics: Any, parameters: Any) -> Any:
+        """Where EM goes on with more rows than those that the statistics are of."""
+        return self.mstep(statistics, parameters)
 
     def checked_prior(self, prior: dict[str, Any], n_components: int) -> Any:
         """The prior that the user describes by some of `prior_names`, among others; or None."""

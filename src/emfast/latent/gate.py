@@ -165,11 +165,16 @@ class Gate(Independent):
     def start(self, statistics: GateStatistics, parameters: GateParameters) -> GateParameters:
         return self.mstep(statistics, parameters)
 
+    def carried_over(
+        self, statistics: GateStatistics, parameters: GateParameters
+    ) -> GateParameters:
+        # Nobody would measure another step.
+        return replace(parameters, shares=_shares(statistics))
+
     def mstep(self, statistics: GateStatistics, parameters: GateParameters) -> GateParameters:
         """One Newton step."""
-        shares = statistics.counts / statistics.counts.sum()
-        parameters = replace(parameters, shares=shares)
-        K, M = len(shares), int(self.free.sum())
+        parameters = replace(parameters, shares=_shares(statistics))
+        K, M = len(parameters.shares), int(self.free.sum())
         if K == 1 or M == 0:
             return parameters
         gradient, hessian = self._slopes(statistics, parameters), self._about(statistics.hessian())
@@ -304,3 +309,7 @@ class Gate(Independent):
 
     def n_parameters(self, n_components: int) -> int:
         return (n_components - 1) * int(self.free.sum())
+
+
+def _shares(statistics: GateStatistics) -> np.ndarray:
+    return statistics.counts / statistics.counts.sum()

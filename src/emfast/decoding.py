@@ -1,0 +1,335 @@
+"""What people ask of a fitted hidden Markov model: scores, posteriors, paths, criteria, samples."""
+
+from bisect import bisect_right
+from collections.abc import Collection
+from dataclasses import replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from emfast.arguments import check_lengths, check_sample_weight
+from emfast.data import Batch, rows_of
+from emfast.fitted import FittedModel
+from emfast.labels import Labels, encode_labels
+from emfast.latent.markov import ChainParameters, MarkovChain, stationary_distribution
+from emfast.problem import posterior
+from emfast.threads import resolve_threads
+
+ALGORITHMS = ("viterbi", "map")
+
+
+class FittedHMM(FittedModel):
+    """The methods of a hidden Markov model that need no fitting, once it has its parameters."""
+
+    def _latent_attributes(self, parameters: ChainParameters) -> dict[str, Any]:
+        return {"startprob_": parameters.startprob, "transmat_": parameters.transmat}
+
+    def _latent_of_attributes(self) -> ChainParameters:
+        startprob = np.asarray(self.startprob_, np.float64)
+        return ChainParameters(startprob, np.asarray(self.transmat_, np.float64))
+
+    def _as_columns(self, drawn: list[Any]) -> np.ndarray:
+        """What was drawn from each state, as rows of X."""
+        return np.vstack(drawn)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "startprob_")
+
+    def _batch(self, X: Any, lengths: Any, labels: Any) -> Batch:
+        """Sequences that the fitted model can be asked about, with what is known of their rows."""
+        batch = self._rows(X)
+        sequences = check_lengths(lengths, batch.n_rows)
+        classes = getattr(self, "classes_", np.empty(0, object))
+        known = encode_labels(labels, batch.n_rows, len(self.startprob_), classes)
+        return replace(batch, sequences=sequences, labels=known)
+
+    def _outputs(
+        self, batch: Batch, *wanted: str, assignment: str = "soft"
+    ) -> dict[str, np.ndarray]:
+        """The outputs of `problem.posterior` that are named, and the log-likelihoods.
+
+        Kernels keep log-densities finite, so a state that cannot have produced a row is excluded
+        here. A sequence that no path can have produced has likelihood 0, and the shares of the
+        states as posteriors.
+        """
+        needed = {*wanted, "log_likelihoods"}
+        out = self._pass(batch, needed, assignment)
+        which = self._with_zeros(batch)
+        if which.size:
+            part = self._restricted(batch, which)
+            rows = rows_of(batch.sequences[:-1][which], batch.lengths[which])
+            for name, values in self._pass(part, needed, assignment).items():
+                out[name][which if name == "log_likelihoods" else rows] = values
+        impossible = np.flatnonzero(out["log_likelihoods"] == -np.inf)
+        if impossible.size:
+            self._refuse_contradictions(batch, impossible)
+            self._no_path(batch, impossible, out)
+        return out
+
+    def _with_zeros(self, batch: Batch) -> np.ndarray:
+        """The sequences with a row of density exactly 0 in some state."""
+        emission, parameters = self._emission(), self._model().emission
+        found = []
+        for chunk, rows in self._chunks(batch.X):
+            zero = emission.impossible_rows(rows, parameters)
+            if zero is None:
+                break
+            found.append(chunk.start + np.flatnonzero(zero.any(axis=1)))
+        if not found:
+            return np.empty(0, np.intp)
+        rows = np.concatenate(found)
+        return np.unique(np.searchsorted(batch.sequences, rows, side="right") - 1)
+
+    def _restricted(self, batch: Batch, which: np.ndarray) -> Batch:
+        """Some of the sequences, whose labels allow no state that cannot have produced a row."""
+        emission, parameters = self._emission(), self._model().emission
+        part = batch.of_sequences(which)
+        allowed = np.empty((part.n_rows, len(self.startprob_)), np.uint8)
+        for chunk, rows in self._chunks(part.X):
+            own = part.labels.allows(chunk, allowed[chunk].shape)
+            zero = emission.impossible_rows(rows, parameters)
+            allowed[chunk] = own if zero is None else own & ~zero
+        return replace(part, labels=Labels(allowed=allowed))
+
+    def _refuse_contradictions(self, batch: Batch, impossible: np.ndarray) -> None:
+        """Raise where a sequence of positive weight and its labels exclude each other."""
+        if batch.labels.nothing_known:
+            return
+        labelled = np.flatnonzero(batch.labels.restricts(batch.n_rows))
+        sequences = np.searchsorted(batch.sequences, labelled, side="right") - 1
+        contradictory = np.intersect1d(impossible, sequences)
+        if batch.weights is not None:
+            contradictory = contradictory[batch.weights[contradictory] > 0]
+        if contradictory.size == 0:
+            return
+        part = self._restricted(batch, contradictory[:1])
+        threads, latent = resolve_threads(self.n_threads), self._latent()
+        nothing = {"log_likelihoods": np.empty(1)}
+        row = posterior(latent, self._emission(), self._model(), part, threads, **nothing)
+        raise ValueError(
+            f"labels: row {batch.sequences[contradictory[0]] + row} has zero likelihood "
+            f"{MarkovChain.everywhere}"
+        )
+
+    def _no_path(self, batch: Batch, impossible: np.ndarray, out: dict[str, np.ndarray]) -> None:
+        """What is said of sequences that no path can have produced."""
+        rows = rows_of(batch.sequences[:-1][impossible], batch.lengths[impossible])
+        shares = self._latent().weights(self._model().latent)
+        for name, value in (("responsibilities", shares), ("assignments", shares.argmax())):
+            if name in out:
+                out[name][rows] = value
+
+    # What people ask of it
+
+    def score(self, X, lengths=None, *, labels=None, sample_weight=None):
+        """Total log-likelihood of the sequences, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        lengths : array-like of shape (n_sequences,), optional
+            How many rows of X the sequences have, which follow each other; one with all by default.
+        labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
+            What is known of the state of each row, as in `fit`; names are those in ``classes_``.
+        sample_weight : array-like of shape (n_sequences,), optional
+
+        Returns
+        -------
+        float
+            log p(X), joint with the labels where there are any: the log of the sum over the paths
+            that they allow. -inf for a sequence without labels that no path can produce.
+
+        Raises
+        ------
+        ValueError
+            A sequence has zero likelihood under every path that its labels allow.
+        """
+        return self._total(X, lengths, sample_weight, labels)[0]
+
+    def _total(self, X, lengths, sample_weight, labels=None) -> tuple[float, float]:
+        """Weighted log-likelihood of the sequences, and the sum of the weights of all rows."""
+        batch = self._batch(X, lengths, labels)
+        weights = check_sample_weight(sample_weight, batch.n_independent, "sequence")
+        batch = replace(batch, weights=weights)
+        scores = self._outputs(batch)["log_likelihoods"]
+        if weights is None:
+            return float(scores.sum()), float(batch.n_rows)
+        used = weights > 0
+        return float(scores[used] @ weights[used]), float(batch.lengths @ weights)
+
+    def score_samples(self, X, lengths=None, *, labels=None):
+        """Total log-likelihood, and the posterior probability of every state in every row.
+
+        Parameters
+        ----------
+        X, lengths, labels : see `score`
+
+        Returns
+        -------
+        log_prob : float, see `score`
+        posteriors : ndarray of shape (n_samples, n_components)
+            p(z_t = k | x_1, ..., x_T), given all rows of the sequence and their labels. Rows sum to
+            1. A sequence without labels that no path can produce has the shares of the states.
+        """
+        out = self._outputs(self._batch(X, lengths, labels), "responsibilities")
+        return float(out["log_likelihoods"].sum()), out["responsibilities"]
+
+    def predict_proba(self, X, lengths=None, *, labels=None):
+        """The posterior probability of every state in every row: see `score_samples`.
+
+        Parameters
+        ----------
+        X, lengths, labels : see `score`
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+        """
+        return self.score_samples(X, lengths, labels=labels)[1]
+
+    def decode(self, X, lengths=None, algorithm="viterbi", *, labels=None):
+        """The most probable states.
+
+        Parameters
+        ----------
+        X, lengths : see `score`
+        algorithm : {"viterbi", "map"}, default="viterbi"
+            "viterbi" is the most probable path of every sequence (Viterbi 1967), "map" the most
+            probable state of every row by itself; transitions between these may be impossible.
+        labels : see `score`
+
+        Returns
+        -------
+        log_prob : float
+            With "viterbi" log p(X, path) in nats, summed over the sequences. With "map", as in
+            hmmlearn, the sum of the posteriors of these states: how many are expected to be right.
+        states : ndarray of shape (n_samples,), int
+        """
+        if algorithm not in ALGORITHMS:
+            raise ValueError(f"algorithm: found {algorithm!r}; expected one of {ALGORITHMS}")
+        batch = self._batch(X, lengths, labels)
+        if algorithm == "viterbi":
+            out = self._outputs(batch, "assignments", assignment="hard")
+            return float(out["log_likelihoods"].sum()), out["assignments"]
+        posteriors = self._outputs(batch, "responsibilities")["responsibilities"]
+        expected = float(posteriors.max(axis=1).sum(dtype=np.float64))
+        return expected, posteriors.argmax(axis=1)
+
+    def predict(self, X, lengths=None, *, labels=None):
+        """The states of the most probable path of every sequence.
+
+        Parameters
+        ----------
+        X, lengths, labels : see `score`
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int
+        """
+        return self.decode(X, lengths, labels=labels)[1]
+
+    def sample(self, n_samples=1, random_state=None, currstate=None):
+        """Draw one sequence.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+            None takes that of the constructor.
+        currstate : int, optional
+            The state of the first row; drawn from ``startprob_`` by default.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+        states : ndarray of shape (n_samples,), int
+        """
+        model, emission = self._model(), self._emission()
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples: found {n_samples!r}; expected an integer of at least 1")
+        K = len(model.latent.startprob)
+        if currstate is not None and not (isinstance(currstate, Integral) and 0 <= currstate < K):
+            raise ValueError(f"currstate: found {currstate!r}; expected a state from 0 to {K - 1}")
+        generator = check_random_state(self.random_state if random_state is None else random_state)
+        states = _drawn_path(model.latent, int(n_samples), generator, currstate)
+        counts = np.bincount(states, minlength=K)
+        drawn = self._as_columns(
+            [emission.draw(model.emission, k, counts[k], generator) for k in range(K)]
+        )
+        X = np.empty_like(drawn)
+        X[np.argsort(states, kind="stable")] = drawn
+        return X, states
+
+    def get_stationary_distribution(self):
+        """How often a sequence without end is in each state.
+
+        Returns
+        -------
+        ndarray of shape (n_components,)
+            The left eigenvector of ``transmat_`` of eigenvalue 1 that sums to 1. Where there are
+            several, because there are several classes of states that the chain never leaves, the
+            one that the chain tends to from ``startprob_``, on the average over time.
+        """
+        chain = self._model().latent
+        return stationary_distribution(chain.startprob, chain.transmat)
+
+    def bic(self, X, lengths=None, *, sample_weight=None):
+        """Bayesian information criterion, the lower the better.
+
+        -2 log-likelihood + p log n with p free parameters and n the number of rows, each with the
+        weight of its sequence (Schwarz, 1978).
+
+        Parameters
+        ----------
+        X, lengths : see `score`
+        sample_weight : array-like of shape (n_sequences,), optional
+
+        Returns
+        -------
+        float
+        """
+        total, weight = self._total(X, lengths, sample_weight)
+        return -2 * total + self._n_parameters() * np.log(weight)
+
+    def aic(self, X, lengths=None, *, sample_weight=None):
+        """Akaike information criterion, the lower the better: -2 log-likelihood + 2 p.
+
+        Parameters
+        ----------
+        X, lengths : see `score`
+        sample_weight : array-like of shape (n_sequences,), optional
+
+        Returns
+        -------
+        float
+        """
+        return -2 * self._total(X, lengths, sample_weight)[0] + 2 * self._n_parameters()
+
+
+def _drawn_path(
+    chain: ChainParameters,
+    n_rows: int,
+    random_state: np.random.RandomState,
+    first: int | None,
+) -> np.ndarray:
+    """States of a sequence, (n_rows,)."""
+    uniforms = random_state.random_sample(n_rows).tolist()
+    ends = _ends(chain.transmat)
+    state = _drawn(_ends(chain.startprob[None])[0], uniforms[0]) if first is None else int(first)
+    states = [state]
+    for uniform in uniforms[1:]:
+        state = _drawn(ends[state], uniform)
+        states.append(state)
+    return np.array(states, np.intp)
+
+
+def _ends(probabilities: np.ndarray) -> list[list[float]]:
+    """Cumulative probabilities, the last that grow exactly 1, for no uniform is larger."""
+    ends = np.cumsum(probabilities, axis=1)
+    return (ends / ends[:, -1:]).tolist()
+
+
+def _drawn(ends: Collection[float], uniform: float) -> int:
+    return bisect_right(ends, uniform)

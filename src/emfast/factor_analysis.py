@@ -1,0 +1,440 @@
+"""Factor analysis and probabilistic principal components; the algorithm is in `factors`."""
+
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from emfast import em
+from emfast.arguments import check_array_of, check_sample_weight
+from emfast.factors import FactorProblem, Factors, GivenRows, points_of
+from emfast.filling import filled, settable
+from emfast.fitting import unchanged_by_failure, warn_unless_converged
+from emfast.threads import SingleThreadedBlas, resolve_threads
+from emfast.validation import check_observed, check_rows, check_squares, column_called
+
+# Variances that are nothing but rounding of the mean, as deviations in units of machine epsilon.
+ROUNDING = 8
+
+# Rows times factors times factors that are held at a time.
+HELD = 2**21
+
+
+class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    r"""Factor analysis and probabilistic principal components, by expectation-maximisation.
+
+    .. math::
+        x = \mu + W z + \varepsilon, \qquad z \sim N(0, I), \qquad \varepsilon \sim N(0, \Psi).
+
+    The factors z are the latent variable; x is normal with the covariance
+    :math:`W W^T + \Psi`. With diagonal noise this is factor analysis (Rubin and Thayer, 1982), with
+    isotropic noise :math:`\Psi = \sigma^2 I` probabilistic principal component analysis (Tipping
+    and Bishop, 1999).
+
+    It is no sum over rows: the fit reads the rows once, for their mean and scatter, and no
+    iteration depends on their number. Entries that are NaN are missing, and the likelihood of their
+    row is that of the entries that are known: then weight, mean and scatter are those of every
+    pattern of missing features, or the rows themselves where few share one.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Factors, at most as many as there are features.
+    noise : {"diagonal", "isotropic"}, default="diagonal"
+        Whether every feature has a noise variance of its own, or all have the same.
+    tol : float, default=1e-8
+        Converged once the last gain of the mean log-likelihood, and Aitken's estimate of all gain
+        still to come, are below. 0 runs exactly `max_iter` iterations.
+    max_iter : int, default=1000
+        Most iterations, each of which is an M-step or an extrapolation; 0 returns the start.
+    n_init : int, default=1
+        Starts, of which the one of the highest likelihood is kept. The first is from principal
+        components, of the correlations for diagonal noise; the others are drawn at random. A given
+        start is run once.
+    random_state : int, RandomState instance or None, default=None
+        For the starts after the first, and for `sample`.
+    components_init : array-like of shape (n_components, n_features), optional
+        Loadings at the start.
+    noise_variance_init : float or array-like of shape (n_features,), optional
+        Variances of the noise at the start, an array only for diagonal noise.
+    accelerate : bool, default=True
+        Whether every two M-steps are followed by an extrapolation (SQUAREM), which is kept where it
+        is better than they are: where EM is slow, iterations are many times fewer.
+    warm_start : bool, default=False
+        Go on from the last fit.
+    n_threads : int or None, default=None
+        None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend
+        on it.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+        The loadings W'. Only their span is determined: these have W' Psi^-1 W diagonal, largest
+        first, and the largest loading of each is positive. For isotropic noise and complete rows
+        they are principal axes, scaled.
+    noise_variance_ : ndarray of shape (n_features,), or float for isotropic noise
+        At least 1e-8 of the variance of the feature.
+    mean_ : ndarray of shape (n_features,)
+    lower_bound_ : float
+        Mean log-likelihood of the rows in nats, of the entries that are known.
+    lower_bounds_ : ndarray of shape (n_iter_,), the same after every iteration
+    loglike_ : ndarray of shape (n_iter_,), the same summed over rows, by their weights
+    n_iter_ : int, iterations of the best start
+    converged_ : bool
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    Notes
+    -----
+    The cost of an iteration grows as D^3 for D features of complete rows, as P D^2 K for P patterns
+    of missing features and K factors, and as N D K^2 where all N rows have different ones.
+
+    The likelihood of factor analysis may be highest with no noise in some feature (a Heywood case),
+    or without any bound where features are more than rows; what keeps variances from 0 is that they
+    are at least 1e-8 of those of the features. Complete rows lead there in few iterations: with
+    diagonal noise, the M-step is followed by conditional maximisations of the likelihood itself
+    (ECME, Liu and Rubin, 1994). Rows with missing entries may need very many.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from emfast import FactorAnalysis
+    >>> rng = np.random.default_rng(0)
+    >>> talent = rng.normal(size=(500, 1))
+    >>> X = talent @ [[2.0, 1.0, -1.0]] + rng.normal(size=(500, 3)) * [1.0, 0.5, 2.0]
+    >>> X[::5, 2] = np.nan
+    >>> analysis = FactorAnalysis().fit(X)
+    >>> analysis.components_.round(0).tolist()
+    [[2.0, 1.0, -1.0]]
+    >>> analysis.transform(X).shape
+    (500, 1)
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "noise": [StrOptions({"diagonal", "isotropic"})],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "components_init": ["array-like", None],
+        "noise_variance_init": [Interval(Real, 0.0, None, closed="neither"), "array-like", None],
+        "accelerate": ["boolean"],
+        "warm_start": ["boolean"],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        n_components=1,
+        *,
+        noise="diagonal",
+        tol=1e-8,
+        max_iter=1000,
+        n_init=1,
+        random_state=None,
+        components_init=None,
+        noise_variance_init=None,
+        accelerate=True,
+        warm_start=False,
+        n_threads=None,
+    ):
+        self.n_components = n_components
+        self.noise = noise
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.random_state = random_state
+        self.components_init = components_init
+        self.noise_variance_init = noise_variance_init
+        self.accelerate = accelerate
+        self.warm_start = warm_start
+        self.n_threads = n_threads
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def fit(self, X, y=None, *, sample_weight=None):
+        """Estimate mean, loadings and noise.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN where an entry is missing. Read once, in its own precision if that is float32 or
+            float64.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+            How often each row counts: any non-negative numbers.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError, TypeError
+            The arguments or the data cannot be fitted, for instance because a column does not vary
+            and would have noise of variance 0. Nothing has been changed then.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The best start reached `max_iter` before it converged, and ``tol > 0``.
+        """
+        with unchanged_by_failure(self), SingleThreadedBlas():
+            self._validate_params()
+            problem, dtype = self._problem(X, sample_weight)
+            traces = [
+                em.maximize(
+                    problem,
+                    start,
+                    tol=self.tol,
+                    max_iter=self.max_iter,
+                    accelerate=self.accelerate,
+                )
+                for start in self._starts(problem)
+            ]
+            best = max(traces, key=lambda trace: trace.objective)
+            self._set_fitted(problem, best, dtype)
+        warn_unless_converged(best, self.tol, self.max_iter)
+        return self
+
+    def _problem(self, X: Any, sample_weight: Any) -> tuple[FactorProblem, np.dtype]:
+        rows, missing = self._rows(X, reset=True)
+        weights = check_sample_weight(sample_weight, len(rows))
+        n_used = len(rows) if weights is None else int(np.count_nonzero(weights))
+        if n_used < 2:
+            raise ValueError(
+                f"X: found n_samples = {n_used} of positive weight; expected at least 2, for "
+                "otherwise nothing varies"
+            )
+        if self.n_components > rows.shape[1]:
+            raise ValueError(
+                f"n_components: found {self.n_components}; expected at most {rows.shape[1]}, the "
+                "number of features"
+            )
+        check_squares(rows, weights)
+        if missing:
+            check_observed(
+                rows,
+                weights,
+                lambda part: np.isnan(part).all(axis=0),
+                lambda column: column_called(self, column),
+            )
+        points = points_of(rows, weights, missing, resolve_threads(self.n_threads))
+        self._check_varies(*points.spread(), rows.dtype)
+        return FactorProblem(points, self.noise == "isotropic"), rows.dtype
+
+    def _check_varies(self, means: np.ndarray, variances: np.ndarray, dtype: np.dtype) -> None:
+        constant = variances <= (ROUNDING * np.finfo(np.float64).eps * means) ** 2
+        if self.noise == "isotropic" and not constant.all():
+            return
+        if constant.any():
+            column = int(constant.argmax())
+            raise ValueError(
+                f"X: {column_called(self, column)} is constant ({means[column]:g}), so that the "
+                "variance of its noise would be 0; expected columns that vary"
+            )
+
+    def _starts(self, problem: FactorProblem) -> Iterator[Factors]:
+        K, D = int(self.n_components), len(problem.scales)
+        if self.warm_start and hasattr(self, "_model"):
+            if self._model.loadings.shape != (D, K):
+                raise ValueError(
+                    "warm_start: the last fit was of (n_features, n_components) = "
+                    f"{self._model.loadings.shape}; expected {(D, K)}"
+                )
+            yield problem.bounded(self._model.without_units(problem.centre, problem.scales))
+            return
+        given = self.components_init is not None or self.noise_variance_init is not None
+        yield self._given_start(problem) if given else problem.principal_start(K)
+        random_state = check_random_state(self.random_state)
+        for _ in range(0 if given else self.n_init - 1):
+            yield problem.random_start(K, random_state)
+
+    def _given_start(self, problem: FactorProblem) -> Factors:
+        """Values that are given, and for the others those from principal components."""
+        K, D = int(self.n_components), len(problem.scales)
+        start = problem.principal_start(K).in_units(problem.centre, problem.scales)
+        loadings, noise = start.loadings, start.noise
+        if self.components_init is not None:
+            shape = "(n_components, n_features)"
+            loadings = check_array_of("components_init", self.components_init, (K, D), shape).T
+        if self.noise_variance_init is not None:
+            noise = self._checked_noise(D)
+        start = Factors(start.mean, loadings, noise)
+        return problem.bounded(start.without_units(problem.centre, problem.scales))
+
+    def _checked_noise(self, n_features: int) -> np.ndarray:
+        name, value = "noise_variance_init", self.noise_variance_init
+        if isinstance(value, Real):
+            return np.full(n_features, float(value))
+        if self.noise == "isotropic":
+            raise ValueError(f"{name}: found an array; expected a number for isotropic noise")
+        noise = check_array_of(name, value, (n_features,), "(n_features,)")
+        if np.any(noise <= 0):
+            raise ValueError(f"{name}: found {noise.min()}; expected positive numbers")
+        return noise
+
+    def _set_fitted(self, problem: FactorProblem, trace: em.Trace, dtype: np.dtype) -> None:
+        # In standard deviations: there, rounding treats features alike.
+        model = trace.model.in_order().in_units(problem.centre, problem.scales)
+        self._model = model
+        self.mean_ = model.mean.astype(dtype)
+        self.components_ = np.ascontiguousarray(model.loadings.T, dtype)
+        self.noise_variance_ = model.noise.astype(dtype)
+        if self.noise == "isotropic":
+            self.noise_variance_ = float(model.noise[0])
+        self.lower_bound_ = trace.objective
+        self.lower_bounds_ = np.array(trace.objectives)
+        self.loglike_ = self.lower_bounds_ * problem.points.weight
+        self.n_iter_ = trace.n_iter
+        self.converged_ = trace.converged
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._model.loadings.shape[1]
+
+    def _rows(self, X: Any, *, reset: bool) -> tuple[np.ndarray, bool]:
+        return check_rows(self, X, [np.float64, np.float32], reset=reset, allow_missing=True)
+
+    def _given(self, rows: np.ndarray) -> Iterator[tuple[slice, GivenRows]]:
+        """Slices of rows, and what is known of their factors."""
+        step = max(1, HELD // max(self._model.loadings.shape[1] ** 2, rows.shape[1]))
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            yield part, self._model.given(rows[part])
+
+    def transform(self, X):
+        """Expected factors of every row, given its entries that are known.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components), of the precision of X
+        """
+        check_is_fitted(self)
+        rows, _ = self._rows(X, reset=False)
+        factors = np.empty((len(rows), self._n_features_out), rows.dtype)
+        for part, given in self._given(rows):
+            factors[part] = given.means
+        return factors
+
+    def score_samples(self, X):
+        """Log-likelihood of every row, of the entries that are known.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64, in nats
+        """
+        check_is_fitted(self)
+        rows, _ = self._rows(X, reset=False)
+        scores = np.empty(len(rows))
+        for part, given in self._given(rows):
+            scores[part] = given.log_likelihoods
+        return scores
+
+    def score(self, X, y=None, sample_weight=None):
+        """Mean log-likelihood of the rows, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        scores = self.score_samples(X)
+        weights = check_sample_weight(sample_weight, len(scores))
+        return float(np.average(scores, weights=weights))
+
+    def impute(self, X):
+        """X with the expectation of every missing entry, given those of its row that are known.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN, None or NA where an entry is missing.
+
+        Returns
+        -------
+        array or table, as X is, of shape (n_samples, n_features)
+            A copy of X. What is not missing is as it was.
+        """
+        check_is_fitted(self)
+        rows, _ = self._rows(X, reset=False)
+        missing = np.isnan(rows)
+        expected = np.empty(np.count_nonzero(missing))
+        at = 0
+        for part, given in self._given(rows):
+            values = (self._model.mean + given.means @ self._model.loadings.T)[missing[part]]
+            expected[at : at + len(values)] = values
+            at += len(values)
+        row, column = np.nonzero(missing)
+        fills = {
+            int(d): (row[column == d], expected[column == d]) for d in np.unique(column).tolist()
+        }
+        return filled(settable(X, rows), fills)
+
+    def get_covariance(self):
+        """Covariance of the rows under the fitted model, W W' + Psi.
+
+        Returns
+        -------
+        ndarray of shape (n_features, n_features)
+        """
+        check_is_fitted(self)
+        loadings = self._model.loadings
+        covariance = loadings @ loadings.T + np.diag(self._model.noise)
+        return covariance.astype(self.mean_.dtype)
+
+    def get_precision(self):
+        """Inverse of the covariance: Psi^-1 - Psi^-1 W (I + W' Psi^-1 W)^-1 W' Psi^-1.
+
+        Returns
+        -------
+        ndarray of shape (n_features, n_features)
+        """
+        check_is_fitted(self)
+        loadings, noise = self._model.loadings, self._model.noise
+        scaled = loadings / noise[:, None]
+        inner = np.eye(loadings.shape[1]) + loadings.T @ scaled
+        precision = np.diag(1 / noise) - scaled @ np.linalg.solve(inner, scaled.T)
+        return ((precision + precision.T) / 2).astype(self.mean_.dtype)
+
+    def sample(self, n_samples=1):
+        """Draw rows from the fitted model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples: found {n_samples!r}; expected an integer of at least 1")
+        model, random_state = self._model, check_random_state(self.random_state)
+        factors = random_state.standard_normal((n_samples, model.loadings.shape[1]))
+        noise = random_state.standard_normal((n_samples, len(model.mean)))
+        return model.mean + factors @ model.loadings.T + noise * np.sqrt(model.noise)
