@@ -301,6 +301,21 @@ def test_integer_weights_are_repeated_rows():
     assert_allclose(weighted.lower_bounds_, repeated.lower_bounds_, rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("start", [{}, {"coef_init": [[1, 1], [-2, -2]], "intercept_init": [0, 3]}])
+def test_a_row_of_zero_weight_may_hold_anything(start):
+    X, y, _ = regimes(0)
+    wrong, target, weights = X.copy(), y.copy(), np.ones(len(y))
+    wrong[0], target[0], weights[0] = 1e200, -1e130, 0.0
+    given = {"random_state": 0, "max_iter": 500, "tol": 1e-9, **start}
+    if start:
+        given |= {"noise_variances_init": [1, 1], **wrong_gate(0.0)}
+    with_wrong = MixtureOfExperts(2, **given).fit(wrong, target, sample_weight=weights)
+    without = MixtureOfExperts(2, **given).fit(X[1:], y[1:])
+    assert_allclose(with_wrong.gate_location_, X[1:].mean(axis=0), rtol=1e-9)
+    assert_allclose(with_wrong.lower_bound_, without.lower_bound_, atol=1e-6)
+
+
 def test_acceleration_finds_the_same_sooner():
     X, y, _ = regimes(5, noise=1.5, steepness=1.0)
     plain, fast = (

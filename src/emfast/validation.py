@@ -121,13 +121,20 @@ def location_and_scale(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.nd
 
     Over the rows of positive weight, float64; a deviation of 0 becomes 1.
     """
-    weights = np.ones(len(X)) if weights is None else weights / weights.max()
-    starts = range(0, len(X), CHUNK_ROWS)
-    chunks = [slice(start, start + CHUNK_ROWS) for start in starts]
-    total, origin = weights.sum(), X[int(weights.argmax())].astype(np.float64)
-    shift = sum(weights[chunk] @ (X[chunk] - origin) for chunk in chunks) / total
+    counts = np.ones(len(X)) if weights is None else weights / weights.max()
+    counted = counts[counts > 0]
+
+    def mean(of_rows: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        total, first = np.zeros(X.shape[1]), 0
+        for rows in _counted_chunks(X, weights):
+            total += counted[first : first + len(rows)] @ of_rows(rows)
+            first += len(rows)
+        return total / counted.sum()
+
+    origin = X[int(counts.argmax())].astype(np.float64)
+    shift = mean(lambda rows: rows - origin)
     location = (origin + shift).astype(X.dtype).astype(np.float64)
-    squares = sum(weights[chunk] @ (X[chunk] - location) ** 2 for chunk in chunks) / total
+    squares = mean(lambda rows: (rows - location) ** 2)
     return location, np.sqrt(np.where(squares > 0, squares, 1.0))
 
 
