@@ -32,6 +32,7 @@ from emfast.labels import Labels
 from emfast.latent import MixtureWeights
 from emfast.problem import GridProblem, Model, expectation, posterior
 from emfast.rows import SparseRows
+from regressions import RegressionFamily
 
 
 class GaussianFamily:
@@ -396,19 +397,30 @@ FAMILIES = [
     IncompleteGaussianFamily("diag"),
     IncompleteGaussianFamily("tied"),
     IncompleteGaussianFamily("full"),
+    RegressionFamily("one array"),
+    RegressionFamily("two arrays"),
 ]
 GAUSSIANS = [family for family in FAMILIES if family.name.startswith("gaussian")]
 # Those whose kernels look up bits.
 BERNOULLIS = [family for family in FAMILIES if isinstance(family, BernoulliFamily)][:2]
 
-over_families = pytest.mark.parametrize(
-    ("family", "precision"),
-    [
-        pytest.param(family, precision, id=f"{family.name}-{precision}")
-        for family in FAMILIES
-        for precision in family.precisions
-    ],
-)
+# Those that say how all columns of a row are distributed.
+DENSITIES = [family for family in FAMILIES if not isinstance(family, RegressionFamily)]
+
+
+def over(families):
+    """A test over families in their precisions."""
+    return pytest.mark.parametrize(
+        ("family", "precision"),
+        [
+            pytest.param(family, precision, id=f"{family.name}-{precision}")
+            for family in families
+            for precision in family.precisions
+        ],
+    )
+
+
+over_families, over_densities = over(FAMILIES), over(DENSITIES)
 
 
 # Cases

@@ -16,11 +16,13 @@ from families import (
     PoissonFamily,
     ProductFamily,
 )
+from regressions import RegressionFamily
 
 # What the priors below are made of.
 POINT, STRENGTH, EXTRA_DEGREES = 0.5, 2.0, 4.0
 BETA, GAMMA, CONCENTRATION = (2.0, 3.0), (3.0, 0.5), 2.5
 OF_WEIGHTS = 3.0
+NOISE_SCALE = 1.5
 
 
 def scale_of(covariance_type, D):
@@ -38,6 +40,12 @@ def prior_of(family, D):
             "mean_precision_prior": STRENGTH,
             "covariance_prior": scale_of(family.covariance_type, D),
             "degrees_of_freedom_prior": D + EXTRA_DEGREES,
+        }
+    if isinstance(family, RegressionFamily):
+        return {
+            "coef_precision_prior": STRENGTH,
+            "noise_variance_prior": NOISE_SCALE,
+            "degrees_of_freedom_prior": EXTRA_DEGREES,
         }
     if isinstance(family, BernoulliFamily | BinomialFamily):
         return {"probabilities_prior": BETA}
@@ -133,6 +141,8 @@ def _of_family(family, X, r, before, known, prior, regular):
     X = np.asarray(X, np.float64)
     if isinstance(family, GaussianFamily):
         return _gaussian(family, X, r, before, known, prior, regular)
+    if isinstance(family, RegressionFamily):
+        return _regression(X, r, before, known, prior, regular)
     there = ~np.isnan(X)
     sums = oracle.weighted_sums(np.where(there, X, 0), r)
     rows = oracle.weighted_sums(there, r)
@@ -198,3 +208,26 @@ def _gaussian(family, X, r, before, known, prior, regular):
         whole = known.get("covariances")
         return {"means": means, "covariances": covariances if whole is not None else estimate}
     return {"means": means, "covariances": kept(estimate, covariances, known.get("covariances"))}
+
+
+def _regression(X, r, before, known, prior, regular):
+    """Ridge regression of every component by its normal equations, less what is known."""
+    after = {name: np.array(values) for name, values in before.items()}
+    strength = prior * STRENGTH
+    for k in range(r.shape[1]):
+        free = {name: not known.get(name, np.zeros(r.shape[1], bool))[k] for name in before}
+        C = X.shape[1] - 1
+        design, y = np.column_stack([X[:, :-1], np.ones(len(X))]), X[:, -1]
+        line = np.append(after["coef"][k], after["intercept"][k])
+        columns = np.array([free["coef"]] * C + [free["intercept"]])
+        rest = y - design[:, ~columns] @ line[~columns]
+        own = design[:, columns]
+        ridge = strength * np.diag(np.arange(C + 1) < C)[np.ix_(columns, columns)]
+        line[columns] = np.linalg.solve((own.T * r[:, k]) @ own + ridge, (own.T * r[:, k]) @ rest)
+        after["coef"][k], after["intercept"][k] = line[:C], line[C]
+        squares = r[:, k] @ (y - design @ line) ** 2
+        squares += strength * line[:C] @ line[:C] + prior * NOISE_SCALE
+        counts = r[:, k].sum() + prior * (C + 2 + EXTRA_DEGREES)
+        if free["noise_variances"]:
+            after["noise_variances"][k] = squares / counts + regular
+    return after

@@ -293,3 +293,67 @@ def gaussian_covariances(X, r, covariance_type, reg_covar=0.0, means=None):
     if covariance_type == "diag":
         return variances + reg_covar
     return variances.mean(axis=1) + reg_covar
+
+
+# Linear regressions; the last column of X is the target
+
+
+def regression_log_densities(X, coef, intercept, noise_variances):
+    X = np.asarray(X, np.float64)
+    columns = []
+    for w, b, variance in zip(coef, intercept, noise_variances, strict=True):
+        e = X[:, -1] - X[:, :-1] @ w - b
+        columns.append(-0.5 * (np.log(2 * np.pi * variance) + e**2 / variance))
+    return np.stack(columns, axis=1)
+
+
+def regression_sums(X, r, origin, size):
+    """Sums of r u u', r e u and r e^2 about an origin (centre, level, coefficients), by components.
+
+    `size` is the identity, or the absolute value of all that is added up.
+    """
+    X = np.asarray(X, np.float64)
+    C = X.shape[1] - 1
+    design, residuals, squares = [], [], []
+    for k, (centre, level, coef) in enumerate(
+        (own[: C + 1], own[C + 1], own[C + 2 :]) for own in origin
+    ):
+        z = X - centre
+        u = size(np.column_stack([np.ones(len(X)), z[:, :-1]]))
+        e = size(z[:, -1]) + size(-level) + size(-z[:, :-1] * coef).sum(axis=1)
+        design.append((r[:, k, None] * u).T @ u)
+        residuals.append((r[:, k] * e) @ u)
+        squares.append(r[:, k] @ e**2)
+    return {
+        "design": np.array(design), "residuals": np.array(residuals), "squares": np.array(squares)
+    }  # fmt: skip
+
+
+def regression_estimate(X, r, regular):
+    """Weighted least squares by an orthogonal factorisation."""
+    X = np.asarray(X, np.float64)
+    coef, intercept, variances = [], [], []
+    for own in r.T:
+        origin = np.average(X, axis=0, weights=own)
+        z = X - origin
+        roots = np.sqrt(own)
+        # Of least norm in standard deviations of the columns, where rows are too few.
+        scales = np.sqrt(np.average(z[:, :-1] ** 2, axis=0, weights=own))
+        design = roots[:, None] * z[:, :-1] / scales
+        w = np.linalg.lstsq(design, roots * z[:, -1], rcond=1e-6)[0] / scales
+        e = z[:, -1] - z[:, :-1] @ w
+        coef.append(w)
+        intercept.append(origin[-1] - origin[:-1] @ w)
+        variances.append(np.average(e**2, weights=own) + regular)
+    return {
+        "coef": np.array(coef), "intercept": np.array(intercept),
+        "noise_variances": np.array(variances),
+    }  # fmt: skip
+
+
+# Gates
+
+
+def softmax(forms):
+    terms = np.exp(forms - forms.max(axis=1, keepdims=True))
+    return terms / terms.sum(axis=1, keepdims=True)

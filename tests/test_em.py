@@ -291,3 +291,72 @@ def test_objective_that_is_not_finite_is_an_error(bad, at):
     objectives[at] = bad
     with pytest.raises(ValueError, match=str(bad)):
         em.maximize(Script(objectives), 0, tol=0, max_iter=3)
+
+
+# Generalised EM
+
+
+class Newton:
+    """Roots of atan by Newton steps, which lead away from 0 beyond 1.39: the objective falls."""
+
+    def __init__(self, attempts=20):
+        self.tried, self.attempts = [], attempts
+
+    def estep(self, x):
+        return math.atan(x)
+
+    def mstep(self, slope, x):
+        return x - slope * (1 + x**2)
+
+    def objective(self, slope, x):
+        return -abs(x)
+
+    def displacement(self, x, reference):
+        return np.array([x - reference])
+
+    def displaced(self, displacement, reference):
+        return reference + float(displacement[0])
+
+    def retreat(self, slope, x, proposal, attempt):
+        # Statistics and the model they were computed with arrive together.
+        assert slope == math.atan(x)
+        self.tried.append((attempt, proposal))
+        return 0.5 * (x + proposal) if attempt <= self.attempts else None
+
+
+@pytest.mark.parametrize("accelerate", [False, True])
+def test_a_step_that_leads_too_far_is_retreated_from(accelerate):
+    problem = Newton()
+    trace = em.maximize(problem, 5.0, tol=1e-12, max_iter=50, accelerate=accelerate)
+    assert trace.converged
+    assert trace.model == pytest.approx(0, abs=1e-6)
+    assert np.all(np.diff([-5.0, *trace.objectives]) >= -1e-12)
+    # The first step leads to -30.7; half of it to -12.9, a quarter to -3.9.
+    assert [attempt for attempt, _ in problem.tried[:2]] == [1, 2]
+    assert problem.tried[0][1] == pytest.approx(5 - 26 * math.atan(5))
+    assert trace.objectives[0] == pytest.approx(-abs(5 - 26 * math.atan(5) / 4))
+    assert trace.statistics == math.atan(trace.model)
+
+
+def test_a_problem_that_gives_up_is_warned_of():
+    problem = Newton(attempts=1)
+    with pytest.warns(ObjectiveDecreaseWarning, match="iteration 1 lowered the objective by 7.85"):
+        em.maximize(problem, 5.0, tol=0, max_iter=1)
+    assert [attempt for attempt, _ in problem.tried] == [1, 2]
+
+
+def test_nothing_is_retreated_from_where_the_objective_rises():
+    problem = Newton()
+    em.maximize(problem, 1.0, tol=0, max_iter=5)
+    assert problem.tried == []
+
+
+def test_an_objective_that_is_not_finite_is_retreated_from():
+    class Overflowing(Newton):
+        def objective(self, slope, x):
+            return -math.inf if abs(x) > 6 else -abs(x)
+
+    trace = em.maximize(Overflowing(), 5.0, tol=0, max_iter=1)
+    assert trace.objective == pytest.approx(-abs(5 - 26 * math.atan(5) / 4))
+    with pytest.raises(ValueError, match="the objective became -inf"):
+        em.maximize(Overflowing(attempts=0), 5.0, tol=0, max_iter=1)

@@ -128,6 +128,23 @@ def test_several_starts(run):
     assert n_figures == 1
 
 
+def test_team_selection(run):
+    variables, printed, n_figures = run("team_selection")
+    experts, errors = variables["experts"], variables["errors"]
+    assert experts.classes_.tolist() == ["fit", "unfit"]
+    # What the data were made of: within three standard errors.
+    truth = np.array([[0.6, 0, 0, 0], [0, -0.8, 0, 0]])
+    assert np.all(np.abs(experts.coef_ - truth) < 3 * errors["coef"])
+    odds = experts.gate_coef_[0] - experts.gate_coef_[1]
+    assert np.all(np.abs(odds - [0, 0, 0.7, 1.2]) < 3 * 2 * errors["gate_coef"][0])
+    new, score = variables["new"], variables["new_score"]
+    scores = [variables[name].score(new, score) for name in ("mixture", "plain", "experts")]
+    assert scores[0] < scores[1] < scores[2] - 0.05
+    assert "and by the score of the match, too: 97% right" in printed
+    assert score[variables["team"]].mean() > score.mean() + 15
+    assert n_figures == 1
+
+
 def test_two_coins(run):
     # Do and Batzoglou (2008).
     variables, printed, n_figures = run("two_coins")

@@ -24,9 +24,9 @@ from emfast import (
 )
 from emfast.emissions import Bernoulli, Binomial, Categorical, Exponential, Gaussian, Poisson
 from emfast.persistence import load, save
-from families import FAMILIES, fit, setting, shapes
+from families import DENSITIES, fit, setting, shapes
 
-over_families = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+over_families = pytest.mark.parametrize("family", DENSITIES, ids=lambda family: family.name)
 # Two columns or more, so that one can be given and another is left; rows with all levels.
 over_shapes = given(
     shape=shapes(rows=(200, 333), features=(2, 3, 4, 5, 9), components=(1, 2, 3, 5)),

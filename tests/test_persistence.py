@@ -8,8 +8,15 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from emfast import BernoulliMixture, GaussianMixture, persistence
+from emfast import (
+    BernoulliMixture,
+    GaussianMixture,
+    LinearRegressionMixture,
+    MixtureOfExperts,
+    persistence,
+)
 from emfast.datasets import make_gaussian_mixture
+from emfast.emissions import Binomial, Categorical, Gaussian, Poisson
 from emfast.persistence import load, save
 
 
@@ -55,6 +62,45 @@ def test_bernoulli(path, dtype):
     before = BernoulliMixture(3, random_state=0, tol=1e-2).fit(X)
     save(before, path)
     assert_same(before, load(path), X)
+
+
+EXPERTS = {
+    "gaussian": (Gaussian("full"), lambda y: np.column_stack([y, y**2])),
+    "categories": (Categorical(), lambda y: np.where(y > 0, "up", "down")),
+    "counts": (Binomial(n_trials=[3, 9]), lambda y: np.column_stack([y > 0, 4 * (y > 1)]) * 1),
+    "product": (
+        [("a", Gaussian("diag"), [0]), ("b", Categorical(), [1]), ("c", Poisson(), [2])],
+        lambda y: np.column_stack([y, y > 0, np.abs(np.round(y))]),
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["mixture", "linear", *EXPERTS])
+def test_regressions(X, path, kind, dtype):
+    X, y = X[:, :2].astype(dtype), X[:, 2].astype(dtype)
+    arguments = {"random_state": 0, "tol": 1e-2, "max_iter": 500}
+    if kind == "mixture":
+        before = LinearRegressionMixture(2, **arguments).fit(X, y)
+    elif kind == "linear":
+        before = MixtureOfExperts(2, **arguments).fit(X, y)
+    else:
+        expert, change = EXPERTS[kind]
+        y = change(y)
+        before = MixtureOfExperts(2, expert=expert, **arguments).fit(X, y)
+    save(before, path)
+    after = load(path)
+    for found, expected in (
+        (after.predict(X), before.predict(X)),
+        (after.predict_proba(X), before.predict_proba(X)),
+        (after.predict_proba(X, y), before.predict_proba(X, y)),
+        (after.score_samples(X, y), before.score_samples(X, y)),
+        (after.sample(X)[0], before.sample(X)[0]),
+    ):
+        assert np.array_equal(found, expected)
+        assert found.dtype == expected.dtype
+    assert after.bic(X, y) == before.bic(X, y)
+    assert vars(before).keys() == vars(after).keys()
 
 
 def test_goes_on_where_it_was(X, path):
@@ -332,3 +378,21 @@ def test_foreign_files(tmp_path):
 
 def test_the_registry_names_its_classes():
     assert all(kind.__name__ == name for name, kind in persistence.CLASSES.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("gate.coef", np.zeros((2, 3)), "gate.coef is float64"),
+        ("gate.shares", np.array([0.5, -0.5]), "gate.shares are negative"),
+        ("noise_variances", np.array([1.0, 0.0]), "noise_variances are not positive"),
+        ("centre", np.zeros(2), "centre is float64"),
+        ("coef", np.full((2, 2), np.nan), "coef is not finite"),
+    ],
+)
+def test_arrays_of_experts_that_do_not_fit_are_refused(X, path, name, values, message):
+    experts = MixtureOfExperts(2, random_state=0, tol=1e-2, max_iter=500).fit(X[:, :2], X[:, 2])
+    save(experts, path)
+    rewritten(path, lambda header: None, **{name: values})
+    with pytest.raises(ValueError, match=message):
+        load(path)

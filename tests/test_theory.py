@@ -26,7 +26,7 @@ from families import (
     allowed_of,
     another_model,
     fit,
-    over_families,
+    over_densities,
     random_labels,
     setting,
     shapes,
@@ -71,7 +71,7 @@ def true_parts(family, case, q, weights, allowed):
 @pytest.mark.filterwarnings("ignore::emfast.exceptions.StarvedComponentWarning")
 @pytest.mark.filterwarnings("ignore::emfast.exceptions.DegenerateComponentWarning")
 @pytest.mark.parametrize("kind", LABELS)
-@over_families
+@over_densities
 @given(shape=shapes(rows=(130, 511)))
 def test_parts_are_what_the_formulas_say(family, precision, kind, shape):
     case = setting(family, precision, shape)
@@ -93,7 +93,7 @@ def test_parts_are_what_the_formulas_say(family, precision, kind, shape):
 
 
 @pytest.mark.parametrize("kind", LABELS)
-@over_families
+@over_densities
 def test_own_responsibilities_touch_the_log_likelihood_and_no_others(family, precision, kind):
     case, rng = setting(family, precision, Shape(801, 4, 3, 0)), np.random.default_rng(0)
     allowed = allowed_of(random_labels(kind, rng, 801, 3), 3)
@@ -114,7 +114,7 @@ def test_own_responsibilities_touch_the_log_likelihood_and_no_others(family, pre
         assert beside.kl_divergence > found.kl_divergence
 
 
-@over_families
+@over_densities
 def test_both_steps_raise_the_bound(family, precision):
     case = setting(family, precision, Shape(801, 3, 3, 1))
     before = fit(family, case.X, another_model(family, Shape(801, 3, 3, 1)), max_iter=0)
@@ -378,7 +378,7 @@ def test_bad_arguments():
 
 
 @pytest.mark.parametrize("kind", LABELS)
-@over_families
+@over_densities
 def test_a_staircase_goes_up(family, precision, kind):
     shape = Shape(801, 3, 3, 2)
     case, other = setting(family, precision, shape), another_model(family, shape)
@@ -404,7 +404,7 @@ def test_a_staircase_goes_up(family, precision, kind):
     )  # fmt: skip
 
 
-@over_families
+@over_densities
 def test_a_staircase_with_a_prior_goes_up(family, precision):
     """Likelihood and log prior together, which is the objective of the fit."""
     shape = Shape(400, 4, 3, 2)

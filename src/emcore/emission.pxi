@@ -7,6 +7,8 @@
 #                                                                             │         │
 #                                                               Categorical, SparseForms, Counts
 #
+# LinearRegression is the density of the last column of a row given the others.
+#
 # Rows with missing entries have emissions of their own: IncompleteDiagGaussian, IncompleteTiedGaussian
 # and IncompleteFullGaussian; the latter two derive from those of complete rows.
 #

@@ -202,6 +202,7 @@ cdef Py_ssize_t pass_over_block(
     """Add the statistics of rows start..stop; return the first impossible row, or -1."""
     cdef Py_ssize_t K = latent.n_components, first, row, impossible = -1
     tile.each_row = weights != NULL or outputs.log_likelihoods != NULL
+    tile.accumulating = accumulate
     for first from start <= first < stop by step:
         tile.first = first
         tile.rows = min(step, stop - first)
@@ -274,8 +275,9 @@ cdef Py_ssize_t describe_blocks(tuple blocks, Emission emission, Rows* sources) 
 
 cdef Rows described(block, Emission emission) except *:
     """The memory of a block of columns, to which no reference is held."""
-    cdef Rows rows = Rows(NULL, NULL, 0, 0, 0, False, NULL, NULL, NULL)
+    cdef Rows rows = Rows(NULL, NULL, 0, 0, 0, False, NULL, NULL, NULL, NULL, 0)
     cdef Py_ssize_t n_rows = block.shape[0]
+    cdef const real[:] last
     cdef const real[::1] values
     cdef const int32_t[::1] columns
     cdef const int64_t[::1] starts
@@ -289,6 +291,11 @@ cdef Rows described(block, Emission emission) except *:
         if values.shape[0] > 0:
             rows.values, rows.columns = &values[0], &columns[0]
         return rows
+    if isinstance(emission, LinearRegression) and hasattr(block, "target"):
+        last, block = block.target, block.features
+        require(last.shape[0] == n_rows == block.shape[0]
+                and block.shape[1] == emission.n_features - 1)
+        rows.last, rows.last_stride = <const char*> &last[0], last.strides[0]
     PyObject_GetBuffer(block, &view, PyBUF_STRIDES | PyBUF_FORMAT)
     try:
         rows.integer_size = integer_size((<bytes> view.format).lstrip(b"@="), view.itemsize, emission.reads)
@@ -335,7 +342,8 @@ def expectation(
     latent, emission : the model
     rows : ndarray of shape (n_rows, n_features), of this build's precision or uint8
         What a `Product` reads is a tuple of blocks of columns. Codes may be uint16 or uint32, too.
-        Sparse rows are an object with `shape`, `values`, `columns` (int32) and `starts` (int64).
+        Sparse rows are an object with `shape`, `values`, `columns` (int32) and `starts` (int64); rows
+        of a regression may be one with `shape`, `features` and, for the last column, `target`.
     partial : ndarray of shape (n_blocks, `partial_size`), zeros
         Log-likelihood in nats, sum of weights, sum of responsibilities of every component, then what
         else the latent structure, and what the emission accumulates.
@@ -412,6 +420,7 @@ def expectation(
     for i in range(team):
         tiles[i] = (<Workspace> workspaces[i]).tile
         attach(&tiles[i], sources)
+    rooms = [latent.room(&tiles[i], room) for i in range(team)]
 
     impossible_rows = array("q", [-1]) * n_blocks
     cdef long long[::1] impossible = impossible_rows

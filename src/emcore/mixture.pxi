@@ -11,6 +11,10 @@ cdef class Latent:
         """Whether it knows of so many rows."""
         return True
 
+    cdef object room(self, Tile* tile, Py_ssize_t rows):
+        """Memory for tiles of so many rows, which `tile` is told of and which the caller keeps."""
+        return None
+
     cdef Py_ssize_t respond(
         self, Tile* tile, const Labels* labels, double* log_likelihood, double* counts,
     ) noexcept nogil:

@@ -31,6 +31,8 @@ ctypedef struct Rows:
     const real* values        # (n_entries,)
     const int32_t* columns    # (n_entries,)
     const int64_t* starts     # (n_rows + 1,)  where the entries of a row begin
+    const char* last          # the last column, if it is an array of its own; or NULL
+    Py_ssize_t last_stride
 
 
 ctypedef struct Tile
@@ -64,6 +66,8 @@ ctypedef struct Tile:
     Py_ssize_t active_stride  # from pair to pair
     vreal* densities          # (vectors, n_components)   those of one block, of several
     Tile* next                # the same rows of the next block of columns; or NULL
+    Tile* covariates          # the same rows of what a latent structure reads; or NULL
+    bint accumulating         # whether statistics are wanted
 
 
 cdef Py_ssize_t odd_stride(Py_ssize_t n) noexcept nogil:

@@ -6,12 +6,14 @@ from emfast import em
 from emfast.bayes import BayesianLinearRegression
 from emfast.categorical import CategoricalMixture
 from emfast.classifier import MixtureClassifier
+from emfast.experts import MixtureOfExperts
 from emfast.factor_analysis import FactorAnalysis
 from emfast.hmm import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
 from emfast.probabilities import BernoulliMixture, BinomialMixture
 from emfast.rates import ExponentialMixture, PoissonMixture
+from emfast.regression import LinearRegressionMixture
 from emfast.theory import Elbo, elbo
 from emfast.versions import show_versions
 
@@ -28,8 +30,10 @@ __all__ = [
     "FactorAnalysis",
     "GaussianHMM",
     "GaussianMixture",
+    "LinearRegressionMixture",
     "Mixture",
     "MixtureClassifier",
+    "MixtureOfExperts",
     "PoissonHMM",
     "PoissonMixture",
     "elbo",

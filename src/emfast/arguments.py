@@ -43,6 +43,17 @@ def check_sample_weight(sample_weight: Any, n_rows: int, unit: str = "row") -> n
     return weights
 
 
+def check_enough_rows(n_rows: int, weights: np.ndarray | None, n_components: int) -> None:
+    """Raise where there are fewer rows of positive weight than components."""
+    usable = n_rows if weights is None else int(np.count_nonzero(weights))
+    if usable < n_components:
+        raise ValueError(
+            "X: Expected n_samples >= n_components but got "
+            f"n_components = {n_components}, n_samples = {usable}"
+            + (" of positive weight" if usable < n_rows else "")
+        )
+
+
 def check_lengths(lengths: Any, n_rows: int) -> np.ndarray:
     """Where sequences of these lengths begin, and where the last one ends, int64.
 

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
 from emfast import em
-from emfast.arguments import check_mixture_weights, check_sample_weight
+from emfast.arguments import check_enough_rows, check_mixture_weights, check_sample_weight
 from emfast.data import ArraySource, Batch
 from emfast.emissions.base import Emission
 from emfast.estimator import EMEstimator
@@ -95,13 +95,7 @@ class BaseMixture(EMEstimator, MixtureOfFeatures):
     def _observed(self, X: Any, labels: Any, sample_weight: Any) -> Batch:
         batch = self._validate_rows(X, reset=True)
         weights = check_sample_weight(sample_weight, batch.n_rows)
-        usable = batch.n_rows if weights is None else int(np.count_nonzero(weights))
-        if usable < int(self.n_components):
-            raise ValueError(
-                "X: Expected n_samples >= n_components but got "
-                f"n_components = {self.n_components}, n_samples = {usable}"
-                + (" of positive weight" if usable < batch.n_rows else "")
-            )
+        check_enough_rows(batch.n_rows, weights, int(self.n_components))
         known = encode_labels(labels, batch.n_rows, int(self.n_components), noise=self._has_noise)
         if self._has_noise:
             self.noise_bounds_ = noise_bounds(self.noise, batch.X, weights)

@@ -35,6 +35,8 @@ class Batch:
     numbers : ndarray of shape (n_rows,) or None, what messages call the rows, if not by their place
     sequences : ndarray of shape (n_sequences + 1,), int64, or None where rows are independent
         Sequence s has the rows from ``sequences[s]`` to ``sequences[s + 1]``.
+    covariates : ndarray of shape (n_rows, n_covariates) or None
+        What the latent variable depends on, in the precision the batch is computed in.
     """
 
     X: Any
@@ -43,6 +45,7 @@ class Batch:
     missing: bool | tuple[bool, ...] = False
     numbers: np.ndarray | None = None
     sequences: np.ndarray | None = None
+    covariates: np.ndarray | None = None
 
     @property
     def n_rows(self) -> int:
@@ -78,7 +81,9 @@ class Batch:
         """A copy of the given rows, which are independent."""
         weights = None if self.row_weights is None else self.row_weights[rows]
         numbers = None if self.numbers is None else self.numbers[rows]
-        return Batch(take(self.X, rows), weights, self.labels.take(rows), self.missing, numbers)
+        X, labels = take(self.X, rows), self.labels.take(rows)
+        covariates = covariates_of(self, rows)
+        return Batch(X, weights, labels, self.missing, numbers, covariates=covariates)
 
     def pieces(self, first: np.ndarray, lengths: np.ndarray) -> "Batch":
         """A copy of pieces of the sequences, each of which becomes a sequence.
@@ -110,6 +115,11 @@ class Batch:
     def of_block(self, block: int) -> "Batch":
         """The rows with one of their blocks of columns only."""
         return replace(self, X=self.X.parts[block], missing=self.missing[block])
+
+
+def covariates_of(batch: Batch, rows: Any) -> np.ndarray | None:
+    """The covariates of some rows, if there are any."""
+    return None if batch.covariates is None else take(batch.covariates, rows)
 
 
 def offsets(lengths: np.ndarray) -> np.ndarray:

@@ -7,7 +7,9 @@ A *problem* is anything with three methods::
     objective  = problem.objective(statistics, model)
 
 and, where its M-step is not exact, ``slack(model)`` and ``rounding``, which say how much an
-iteration may lower the objective without a warning; and, to be accelerated, the two methods of
+iteration may lower the objective without a warning; where an M-step may lead too far, as a Newton
+step does (generalised EM), ``retreat(statistics, model, proposal, attempt)``, which says what to
+try instead of a proposal that has lowered the objective; and, to be accelerated, the two methods of
 `acceleration.Space`. A model may be anything, a number or an array or a dataclass, and so may its
 statistics, which are only handed on. ``docs/write-a-model.md`` writes some.
 
@@ -19,6 +21,8 @@ References
 ----------
 Dempster, A. P., Laird, N. M. and Rubin, D. B. (1977). Maximum likelihood from incomplete data via
 the EM algorithm. Journal of the Royal Statistical Society B 39, 1-38.
+Lange, K. (1995). A gradient algorithm locally equivalent to the EM algorithm. Journal of the Royal
+Statistical Society B 57, 425-437.
 """
 
 import math
@@ -141,7 +145,8 @@ def maximize(
         Converged once the last gain of the objective and Aitken's estimate of the gain still to
         come are both below. 0 runs exactly `max_iter` iterations.
     max_iter : int, default=100
-        Most iterations, each of which is an M-step or an extrapolation; there is one E-step more.
+        Most iterations, each of which is an M-step or an extrapolation; there is one E-step more,
+        and one for every proposal that the problem retreats from.
     history : sequence of float, default=()
         Objectives of an earlier run that led to `model`, without that of `model` itself.
     observe : callable, optional
@@ -207,11 +212,26 @@ def maximize(
 
 
 def _step(problem: Problem[Model], trace: Trace[Model]) -> None:
-    """One M-step, and the E-step that measures it."""
-    model = problem.mstep(trace.statistics, trace.model)
-    statistics = problem.estep(model)
-    objective = _finite(problem.objective(statistics, model))
-    _warn_of_decrease(problem, trace, model, objective)
+    """One M-step, and the E-step that measures it; again where the problem retreats from it."""
+    model, attempt = problem.mstep(trace.statistics, trace.model), 0
+    retreat = getattr(problem, "retreat", None)
+    while True:
+        statistics = problem.estep(model)
+        objective = problem.objective(statistics, model)
+        fall, attempt = _fall(problem, trace, model, objective), attempt + 1
+        nearer = (
+            retreat(trace.statistics, trace.model, model, attempt) if retreat and fall else None
+        )
+        if nearer is None:
+            break
+        model = nearer
+    objective = _finite(objective)
+    if fall:
+        warnings.warn(
+            f"iteration {trace.n_iter + 1} lowered the objective by {fall:.3g} to {objective:.6g}",
+            ObjectiveDecreaseWarning,
+            stacklevel=3,
+        )
     trace.move(model, statistics, objective)
     trace.history = [*trace.history[-2:], objective]
 
@@ -225,15 +245,12 @@ def _finite(objective: float) -> float:
     return float(objective)
 
 
-def _warn_of_decrease(
-    problem: Problem[Model], trace: Trace[Model], model: Model, objective: float
-) -> None:
+def _fall(problem: Problem[Model], trace: Trace[Model], model: Model, objective: float) -> float:
+    """By how much the objective has fallen, if that is more than rounding and slack explain."""
+    if not math.isfinite(objective):
+        return math.inf
     slack = getattr(problem, "slack", None)
     rounding = getattr(problem, "rounding", 1e-11) * (1 + abs(objective))
     fall = trace.objective - objective
-    if fall > rounding and fall > rounding + (slack(model) if slack else 0.0):
-        warnings.warn(
-            f"iteration {trace.n_iter + 1} lowered the objective by {fall:.3g} to {objective:.6g}",
-            ObjectiveDecreaseWarning,
-            stacklevel=3,
-        )
+    explained = fall <= rounding or fall <= rounding + (slack(model) if slack else 0.0)
+    return 0.0 if explained else fall

@@ -195,8 +195,9 @@ class EMEstimator(FittedModel):
 
     def _given_model(self, problem: GridProblem, given: dict) -> Model:
         """The model whose emission is given as a whole, with equal weights unless they are too."""
-        K = int(self.n_components)
-        flat = problem.emission.flat_start(problem.source.batch.X[:1], K)
+        K, batch = int(self.n_components), problem.source.batch
+        first = 0 if batch.row_weights is None else int((batch.row_weights > 0).argmax())
+        flat = problem.emission.flat_start(batch.X[first : first + 1], K)
         return problem.with_groups(Model(problem.latent.flat_start(K), flat), given)
 
     def _run_starts(self, problem: GridProblem, given: dict) -> tuple[em.Trace, list[Restart]]:

@@ -1,5 +1,6 @@
 """What people ask of a fitted mixture: scores, responsibilities, criteria, samples."""
 
+from abc import abstractmethod
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -9,14 +10,90 @@ from sklearn.base import DensityMixin
 from sklearn.utils import check_random_state
 
 from emfast.arguments import check_sample_weight
-from emfast.data import Batch
+from emfast.data import Batch, covariates_of
 from emfast.fitted import FittedModel
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.labels import Labels, encode_labels
 from emfast.latent import MixtureWeights
 
 
-class FittedMixture(DensityMixin, FittedModel):
+class RowPosteriors(FittedModel):
+    """What a fitted model says of every row, and of all of them together."""
+
+    @abstractmethod
+    def _prior_weights(self, covariates: np.ndarray | None) -> np.ndarray:
+        """How probable components are before a row is seen: (n_components,), or for every row."""
+
+    def _posterior(self, batch: Batch, *wanted: str) -> list[np.ndarray]:
+        """The outputs of `problem.posterior` that are named, for every row.
+
+        Kernels keep log-probabilities finite, so a component that cannot have produced a row is
+        excluded here; a row that none can have produced has likelihood 0, and as responsibilities
+        the probabilities that components have without it.
+        """
+        emission, model = self._emission(), self._model()
+        needed = wanted if batch.labels.nothing_known else {*wanted, "log_likelihoods"}
+        out = self._pass(batch, needed)
+        for chunk, rows in self._chunks(batch.X):
+            zero = emission.impossible_rows(rows, model.emission)
+            if zero is None:
+                break
+            weights = self._prior_weights(covariates_of(batch, chunk))
+            possible = ~zero & (weights > 0) & batch.labels.allows(chunk, zero.shape)
+            affected = np.flatnonzero(zero.any(axis=1) & possible.any(axis=1))
+            if affected.size:
+                allowed = np.ascontiguousarray(possible[affected]).view(np.uint8)
+                part = replace(
+                    batch,
+                    X=rows[affected],
+                    labels=Labels(allowed=allowed),
+                    covariates=covariates_of(batch, chunk.start + affected),
+                )
+                for name, values in self._pass(part, needed).items():
+                    out[name][chunk][affected] = values
+            self._no_component(out, batch, chunk.start + np.flatnonzero(~possible.any(axis=1)))
+        if "log_likelihoods" in needed:
+            nowhere = out["log_likelihoods"] == -np.inf
+            self._no_component(out, batch, np.flatnonzero(nowhere))
+            _refuse_contradictions(batch, nowhere)
+        return [out[name] for name in wanted]
+
+    def _no_component(self, out: dict[str, np.ndarray], batch: Batch, rows: np.ndarray) -> None:
+        """What is said of rows that no component can have produced."""
+        if not rows.size:
+            return
+        weights = self._prior_weights(covariates_of(batch, rows))
+        for name, value in (
+            ("responsibilities", weights),
+            ("assignments", weights.argmax(axis=-1)),
+            ("log_likelihoods", -np.inf),
+        ):
+            if name in out:
+                out[name][rows] = value
+
+    def _responsibilities(self, batch: Batch) -> np.ndarray:
+        # With the likelihoods, which tell the rows that underflow under every component.
+        return self._posterior(batch, "responsibilities", "log_likelihoods")[0]
+
+    def _total_of(self, batch: Batch, sample_weight: Any) -> tuple[float, float]:
+        """Weighted log-likelihood of the rows, and the sum of weights."""
+        weights = check_sample_weight(sample_weight, batch.n_rows)
+        scores = self._posterior(replace(batch, weights=weights), "log_likelihoods")[0]
+        if weights is None:
+            return float(scores.sum()), float(len(scores))
+        return float(scores[weights > 0] @ weights[weights > 0]), float(weights.sum())
+
+    def _bic_of(self, batch: Batch, sample_weight: Any) -> float:
+        """-2 log-likelihood + p log n with p free parameters and n the sum of weights."""
+        total, weight = self._total_of(batch, sample_weight)
+        return -2 * total + self._n_parameters() * np.log(weight)
+
+    def _aic_of(self, batch: Batch, sample_weight: Any) -> float:
+        """-2 log-likelihood + 2 p."""
+        return -2 * self._total_of(batch, sample_weight)[0] + 2 * self._n_parameters()
+
+
+class FittedMixture(DensityMixin, RowPosteriors):
     """The methods of a mixture that need no fitting, once it has its parameters."""
 
     # Whether there is a component more, which is uniform; some mixtures take it as an argument.
@@ -32,6 +109,9 @@ class FittedMixture(DensityMixin, FittedModel):
 
     def _kind(self) -> str:
         return super()._kind() + (" with noise" if self._has_noise else "")
+
+    def _prior_weights(self, covariates: np.ndarray | None) -> np.ndarray:
+        return self._model().latent
 
     def _latent_attributes(self, weights: np.ndarray) -> dict[str, Any]:
         if not self._has_noise:
@@ -56,34 +136,6 @@ class FittedMixture(DensityMixin, FittedModel):
         K = len(self.weights_)
         known = encode_labels(labels, batch.n_rows, K, classes, self._has_noise)
         return replace(batch, labels=known)
-
-    def _posterior(self, batch: Batch, *wanted: str) -> list[np.ndarray]:
-        """The outputs of `problem.posterior` that are named, for every row.
-
-        Kernels keep log-probabilities finite, so a component that cannot have produced a row is
-        excluded here; a row that none can have produced has likelihood 0 and the weights as
-        responsibilities.
-        """
-        emission, model = self._emission(), self._model()
-        needed = wanted if batch.labels.nothing_known else {*wanted, "log_likelihoods"}
-        out = self._pass(batch, needed)
-        for chunk, rows in self._chunks(batch.X):
-            zero = emission.impossible_rows(rows, model.emission)
-            if zero is None:
-                break
-            possible = ~zero & (model.latent > 0) & batch.labels.allows(chunk, zero.shape)
-            affected = np.flatnonzero(zero.any(axis=1) & possible.any(axis=1))
-            if affected.size:
-                allowed = np.ascontiguousarray(possible[affected]).view(np.uint8)
-                part = replace(batch, X=rows[affected], labels=Labels(allowed=allowed))
-                for name, values in self._pass(part, needed).items():
-                    out[name][chunk][affected] = values
-            _no_component(out, chunk.start + np.flatnonzero(~possible.any(axis=1)), model.latent)
-        if "log_likelihoods" in needed:
-            nowhere = out["log_likelihoods"] == -np.inf
-            _no_component(out, np.flatnonzero(nowhere), model.latent)
-            _refuse_contradictions(batch, nowhere)
-        return [out[name] for name in wanted]
 
     def _with_noise_as_none(self, assignments: np.ndarray) -> np.ndarray:
         """Components of rows, with -1 for those of noise."""
@@ -130,17 +182,8 @@ class FittedMixture(DensityMixin, FittedModel):
         -------
         float
         """
-        total, weight = self._total(X, sample_weight, labels)
+        total, weight = self._total_of(self._batch(X, labels), sample_weight)
         return total / weight
-
-    def _total(self, X, sample_weight, labels=None) -> tuple[float, float]:
-        """Weighted log-likelihood of the rows, and the sum of weights."""
-        batch = self._batch(X, labels)
-        weights = check_sample_weight(sample_weight, batch.n_rows)
-        scores = self._posterior(replace(batch, weights=weights), "log_likelihoods")[0]
-        if weights is None:
-            return float(scores.sum()), float(len(scores))
-        return float(scores[weights > 0] @ weights[weights > 0]), float(weights.sum())
 
     def predict_proba(self, X, *, labels=None):
         """Responsibilities: the probability of every component given the row, and its label.
@@ -162,10 +205,6 @@ class FittedMixture(DensityMixin, FittedModel):
             A row has zero likelihood under every component that its label allows.
         """
         return self._responsibilities(self._batch(X, labels))
-
-    def _responsibilities(self, batch: Batch) -> np.ndarray:
-        # With the likelihoods, which tell the rows that underflow under every component.
-        return self._posterior(batch, "responsibilities", "log_likelihoods")[0]
 
     def predict(self, X):
         """The most probable component of every row.
@@ -224,8 +263,7 @@ class FittedMixture(DensityMixin, FittedModel):
         -------
         float
         """
-        total, weight = self._total(X, sample_weight)
-        return -2 * total + self._n_parameters() * np.log(weight)
+        return self._bic_of(self._rows(X), sample_weight)
 
     def aic(self, X, *, sample_weight=None):
         """Akaike information criterion, the lower the better: -2 log-likelihood + 2 p.
@@ -239,7 +277,7 @@ class FittedMixture(DensityMixin, FittedModel):
         -------
         float
         """
-        return -2 * self._total(X, sample_weight)[0] + 2 * self._n_parameters()
+        return self._aic_of(self._rows(X), sample_weight)
 
     def icl(self, X, *, sample_weight=None):
         """Integrated completed likelihood, the lower the better.
@@ -278,14 +316,3 @@ def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:
         raise ValueError(
             f"labels: row {row} has zero likelihood under every component that its label allows"
         )
-
-
-def _no_component(out: dict[str, np.ndarray], rows: np.ndarray, weights: np.ndarray) -> None:
-    """What is said of rows that no component can have produced."""
-    for name, value in (
-        ("responsibilities", weights),
-        ("assignments", weights.argmax()),
-        ("log_likelihoods", -np.inf),
-    ):
-        if name in out:
-            out[name][rows] = value

@@ -216,7 +216,12 @@ def _assign(
     batch = problem.source.batch
     # Rows of noise say nothing of the others.
     labels = batch.labels.without_noise(n_components)
-    if not located and init_params == "random":
+    distances = problem.emission.start_distances(
+        batch.X, batch.weights, labels, located, n_components, init_params, random_state
+    )
+    if distances is not None:
+        assigned = _least_allowed(distances, labels)
+    elif not located and init_params == "random":
         scores = random_state.random_sample((batch.n_rows, n_components))
         assigned = _least_allowed(scores, labels)
     else:

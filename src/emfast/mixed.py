@@ -125,14 +125,6 @@ feature_names_in_ : see `GaussianMixture`
     def _settable(self, X: Any, batch: Batch) -> Any:
         return check_columns(self, X, reset=False, accept_sparse=True)
 
-    def _decoded(self, column: int, values: np.ndarray) -> np.ndarray:
-        ends = np.cumsum([len(columns) for _, _, columns in self._parts()])
-        block = int(np.searchsorted(ends, column, side="right"))
-        name = self._parts()[block][0]
-        if name not in self.categories_:
-            return values
-        return self.categories_[name][column - ends[block]][values]
-
     def _tell_of_columns(self, mixture: "Mixture", own: np.ndarray) -> None:
         """The parts that have any of these columns, which keep their order there."""
         given = {name: emission for name, emission, _ in self._checked_emissions()}

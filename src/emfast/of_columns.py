@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils._indexing import _get_column_indices
 
@@ -26,6 +27,13 @@ class OfColumns(FittedModel):
     # The argument that says which emission describes which columns, (name, emission, columns). With
     # `_init` it has starting values, and with `_` the fitted parameters.
     _emissions_argument = "emissions"
+    # Whether it says so.
+    _has_parts = True
+
+    @property
+    def _table(self) -> BaseEstimator:
+        """What knows names and number of the columns."""
+        return self
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Product:
         parts = {name: copy(emission) for name, emission, _ in self._parts()}
@@ -47,7 +55,7 @@ class OfColumns(FittedModel):
         return Known({**own, **super()._known()})
 
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
-        X = check_columns(self, X, reset=reset, accept_sparse=True)
+        X = check_columns(self._table, X, reset=reset, accept_sparse=True)
         if reset:
             self._bound_parts = self._bind(X)
         return self._validated_rows(X)
@@ -55,14 +63,14 @@ class OfColumns(FittedModel):
     def _validated_rows(self, X: Any) -> Batch:
         rows, missing = [], []
         for _, emission, columns in self._parts():
-            block = Block(self, columns)
+            block = Block(self._table, columns)
             of_block = emission.validated(block, _block(X, emission, columns), reset=True)
             rows.append(of_block[0])
             missing.append(of_block[1])
         return Batch(in_one_precision(rows), missing=tuple(missing))
 
     def _called(self, column: int) -> str:
-        return super()._called(self._described_columns()[column])
+        return column_called(self._table, self._described_columns()[column])
 
     def _described_columns(self) -> np.ndarray:
         return np.array([at for _, _, columns in self._parts() for at in columns])
@@ -81,14 +89,17 @@ class OfColumns(FittedModel):
             columns = selected
             for column in columns:
                 if column in taken:
+                    called = column_called(self._table, column)
                     raise ValueError(
-                        f"{argument}: found {column_called(self, column)} in {taken[column]!r} and "
-                        f"in {name!r}; expected each column in one emission"
+                        f"{argument}: found {called} in {taken[column]!r} and in {name!r}; "
+                        "expected each column in one emission"
                     )
                 taken[column] = name
             if isinstance(emission, Categorical):
                 block = _block(X, emission, columns)
-                emission = emission.learn(block, partial(column_called, Block(self, columns)))[2]
+                emission = emission.learn(
+                    block, partial(column_called, Block(self._table, columns))
+                )[2]
             parts.append((name, emission, columns))
         if not parts:
             raise ValueError(f"{argument}: found no columns for any of them; expected some")
@@ -165,12 +176,25 @@ class OfColumns(FittedModel):
             if name in self.categories_:
                 rows = decode_levels(rows, self.categories_[name])
             blocks.append((rows, columns))
+        return self._assembled(blocks)
+
+    def _assembled(self, blocks: list[tuple[np.ndarray, list[int]]]) -> np.ndarray:
+        """A table of blocks of columns, each at its positions; nothing in others."""
         numbers = all(rows.dtype.kind in "biuf" for rows, _ in blocks)
-        shape = (len(blocks[0][0]), self.n_features_in_)
+        shape = (len(blocks[0][0]), self._table.n_features_in_)
         X = np.full(shape, np.nan if numbers else None, float if numbers else object)
         for rows, columns in blocks:
             X[:, columns] = rows
         return X
+
+    def _decoded(self, column: int, values: np.ndarray) -> np.ndarray:
+        """Values of a column of the emission, as the table has them."""
+        ends = np.cumsum([len(columns) for _, _, columns in self._parts()])
+        block = int(np.searchsorted(ends, column, side="right"))
+        name = self._parts()[block][0]
+        if name not in self.categories_:
+            return values
+        return self.categories_[name][column - ends[block]][values]
 
     def _attributes(self, parameters: ProductParameters) -> dict[str, Any]:
         by_name = dict(zip(self._emission().names, parameters, strict=True))
@@ -185,6 +209,53 @@ class OfColumns(FittedModel):
         tags.input_tags.string = True
         tags.input_tags.sparse = True
         return tags
+
+
+class OfOneOrSeveral(OfColumns):
+    """The same, where one emission by itself describes all columns."""
+
+    @property
+    def _is_single(self) -> bool:
+        """Whether one emission describes all columns."""
+        return isinstance(getattr(self, self._emissions_argument), Emission)
+
+    def _checked_emissions(self) -> list[tuple[str, Emission, Any]]:
+        if not self._is_single:
+            return super()._checked_emissions()
+        argument, given = self._emissions_argument, getattr(self, self._emissions_argument)
+        if isinstance(given, Product):
+            raise ValueError(
+                f"{argument}: found {given!r}; expected one of emfast.emissions but Product, or a "
+                "list of (name, emission, columns)"
+            )
+        return [(argument, given, slice(None))]
+
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
+        if not self._is_single:
+            return super()._emission(fixed)
+        emission = copy(self._parts()[0][1])
+        emission.fixed = fixed
+        return emission
+
+    def _known(self) -> Known:
+        if not self._is_single:
+            return super()._known()
+        own, told = self._parts()[0][1].fixed, super(OfColumns, self)._known()
+        return Known({**own, **told})
+
+    def _validated_rows(self, X: Any) -> Batch:
+        batch = super()._validated_rows(X)
+        if not self._is_single:
+            return batch
+        return Batch(batch.X.parts[0], missing=batch.missing[0])
+
+    def _as_columns(self, drawn: list[Any]) -> np.ndarray:
+        return super()._as_columns([[rows] for rows in drawn] if self._is_single else drawn)
+
+    def _attributes(self, parameters: Any) -> dict[str, Any]:
+        if not self._is_single:
+            return super()._attributes(parameters)
+        return {f"{self._emissions_argument}_": parameters}
 
 
 def _block(X: Any, emission: Emission, columns: list[int]) -> Any:

@@ -28,6 +28,7 @@ from emfast.emissions import (
     Categorical,
     Exponential,
     Gaussian,
+    LinearRegression,
     Poisson,
     Product,
 )
@@ -39,8 +40,11 @@ from emfast.emissions.exponential import ExponentialParameters
 from emfast.emissions.gaussian import GaussianParameters
 from emfast.emissions.linear import RateEmission
 from emfast.emissions.product import ProductParameters
+from emfast.emissions.regression import RegressionParameters
 from emfast.estimator import EMEstimator
+from emfast.experts import MixtureOfExperts
 from emfast.hmm import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
+from emfast.latent.gate import GateParameters
 from emfast.latent.markov import ChainParameters
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
@@ -48,6 +52,7 @@ from emfast.of_columns import OfColumns
 from emfast.probabilities import BernoulliMixture, BinomialMixture
 from emfast.problem import Model
 from emfast.rates import ExponentialMixture, PoissonMixture
+from emfast.regression import LinearRegressionMixture
 from emfast.restarts import Restart
 
 FORMAT = "emfast"
@@ -63,6 +68,8 @@ CLASSES: dict[str, type[EMEstimator]] = {
         BinomialMixture,
         ExponentialMixture,
         Mixture,
+        LinearRegressionMixture,
+        MixtureOfExperts,
         GaussianHMM,
         BernoulliHMM,
         CategoricalHMM,
@@ -78,6 +85,7 @@ EMISSIONS: dict[type[Emission], tuple[type, tuple[str, ...]]] = {
     Poisson: (PoissonParameters, ("fixed",)),
     Binomial: (BinomialParameters, ("n_trials", "fixed")),
     Exponential: (ExponentialParameters, ("fixed",)),
+    LinearRegression: (RegressionParameters, ("reg_covar", "fixed")),
 }
 
 # Fitted attributes that are plain values.
@@ -91,7 +99,7 @@ def save(estimator: EMEstimator, path: str | os.PathLike) -> None:
 
     Parameters
     ----------
-    estimator : one of the mixtures or hidden Markov models of the package
+    estimator : one of the mixtures, hidden Markov models or regressions of the package
     path : str or path-like
         Taken as it is: no extension is added.
 
@@ -183,7 +191,7 @@ def _entries(estimator: EMEstimator) -> dict[str, np.ndarray]:
     arrays = _arrays(estimator)
     parameters = {}
     for key, value in estimator.get_params(deep=False).items():
-        if isinstance(estimator, OfColumns) and key == estimator._emissions_argument:
+        if _has_parts(estimator) and key == estimator._emissions_argument:
             parameters[key] = _described_emissions(estimator)
         elif hasattr(value, "__array__") and np.ndim(value) > 0:
             arrays[f"parameter.{key}"] = _numbers(key, value)
@@ -210,10 +218,17 @@ def _arrays(estimator: EMEstimator) -> dict[str, np.ndarray]:
             f"cannot store a model that was fitted as {estimator._fitted_kind} and whose arguments "
             f"have been changed to {kind} since"
         )
-    of_latent = vars(model.latent) if _is_chain(estimator) else {"weights": model.latent}
-    arrays = {**of_latent, **_named(estimator._emission(), model.emission)}
+    arrays = {**_named_latent(model.latent), **_named(estimator._emission(), model.emission)}
     _checked_model(estimator, arrays)
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _named_latent(parameters: np.ndarray | ChainParameters | GateParameters) -> dict[str, Any]:
+    """The arrays of the parameters of a latent structure."""
+    if isinstance(parameters, np.ndarray):
+        return {"weights": parameters}
+    prefix = "gate." if isinstance(parameters, GateParameters) else ""
+    return {f"{prefix}{name}": array for name, array in vars(parameters).items()}
 
 
 def _named(emission: Emission, parameters: Any, prefix: str = "") -> dict[str, np.ndarray]:
@@ -232,7 +247,14 @@ def _is_chain(estimator: EMEstimator) -> bool:
     return isinstance(estimator, FittedHMM)
 
 
+def _has_parts(estimator: EMEstimator) -> bool:
+    """Whether an argument says which emission describes which columns."""
+    return isinstance(estimator, OfColumns) and estimator._has_parts
+
+
 def _main_attribute(estimator: EMEstimator) -> np.ndarray:
+    if isinstance(estimator, MixtureOfExperts):
+        return estimator.gate_coef_
     return estimator.startprob_ if _is_chain(estimator) else estimator.weights_
 
 
@@ -290,7 +312,12 @@ def _described(estimator: EMEstimator) -> dict[str, Any]:
         attributes["classes_"] = _described_values(estimator.classes_)
     if isinstance(estimator, OfCategories):
         attributes["categories_"] = [_described_values(each) for each in estimator.categories_]
-    if isinstance(estimator, OfColumns):
+    if isinstance(estimator, MixtureOfExperts):
+        for name in ("gate_location_", "gate_scale_"):
+            attributes[name] = getattr(estimator, name).tolist()
+        if _has_parts(estimator):
+            attributes["targets"] = estimator._described_targets()
+    if _has_parts(estimator):
         attributes["columns"] = [columns for _, _, columns in estimator._parts()]
         attributes["categories_"] = {
             name: [_described_values(each) for each in categories]
@@ -413,6 +440,8 @@ def _estimator(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> EMEstim
 
 def _emissions(described: Any) -> Any:
     """What says which emission describes which columns."""
+    if isinstance(described, str):
+        return described
     if isinstance(described, dict):
         return _emission(**described)[1]
     return [_emission(**each) for each in described]
@@ -432,14 +461,31 @@ def _checked_model(estimator: EMEstimator, arrays: dict[str, np.ndarray]) -> Mod
     """The model, of parameters whose shapes agree, for the kernels trust them."""
     if _is_chain(estimator):
         return _checked_chain(estimator, arrays)
-    weights = arrays["weights"]
-    if weights.ndim != 1:
-        raise ValueError(f"weights of {weights.shape}")
-    weights = _checked("weights", weights, (len(weights),))
-    if np.any(weights < 0):
-        raise ValueError("weights are negative")
-    K = len(weights) - estimator._has_noise
+    if isinstance(estimator, MixtureOfExperts):
+        gate = _checked_gate(estimator, arrays)
+        return Model(gate, _parameters(estimator._emission(), arrays, "", len(gate.shares)))
+    weights = _checked_weights("weights", arrays)
+    K = len(weights) - getattr(estimator, "_has_noise", False)
     return Model(weights, _parameters(estimator._emission(), arrays, "", K))
+
+
+def _checked_weights(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    weights = arrays[name]
+    if weights.ndim != 1:
+        raise ValueError(f"{name} of {weights.shape}")
+    weights = _checked(name, weights, (len(weights),))
+    if np.any(weights < 0):
+        raise ValueError(f"{name} are negative")
+    return weights
+
+
+def _checked_gate(estimator: MixtureOfExperts, arrays: dict[str, np.ndarray]) -> GateParameters:
+    shares = _checked_weights("gate.shares", arrays)
+    K, C = len(shares), estimator.n_features_in_
+    if estimator.gate_location_.shape != (C,) or estimator.gate_scale_.shape != (C,):
+        raise ValueError(f"gate_location_ or gate_scale_ is not of {C} features")
+    coef = _checked("gate.coef", arrays["gate.coef"], (K, C))
+    return GateParameters(coef, _checked("gate.intercept", arrays["gate.intercept"], (K,)), shares)
 
 
 def _checked_chain(estimator: EMEstimator, arrays: dict[str, np.ndarray]) -> Model:
@@ -469,6 +515,8 @@ def _parameters(emission: Emission, arrays: dict[str, np.ndarray], prefix: str, 
     }
     if "factors" in values and not np.all(_scales(values["factors"], emission) > 0):
         raise ValueError("factors of the precisions are not positive")
+    if "noise_variances" in values and not np.all(values["noise_variances"] > 0):
+        raise ValueError(f"{prefix}noise_variances are not positive")
     if "probabilities" in values and np.any(abs(values["probabilities"] - 0.5) > 0.5):
         raise ValueError("probabilities are not between 0 and 1")
     if isinstance(emission, RateEmission):
@@ -501,6 +549,9 @@ def _shapes(emission: Emission, K: int, D: int) -> dict[str, tuple[int, ...]]:
         shapes = {"full": (K, D, D), "tied": (D, D), "diag": (K, D), "spherical": (K,)}
         shape = shapes[emission.covariance_type]
         return {"means": (K, D), "covariances": shape, "factors": shape}
+    if isinstance(emission, LinearRegression):
+        noise = {"intercept": (K,), "noise_variances": (K,)}
+        return {"coef": (K, D), **noise, "centre": (D + 1,), "spread": (D,)}
     if isinstance(emission, Categorical):
         return {"probabilities": (K, int(emission.levels.sum()))}
     return {emission.groups[0]: (K, D)}
@@ -525,7 +576,12 @@ def _set_described(estimator: EMEstimator, attributes: dict[str, Any]) -> None:
         estimator.classes_ = _classes(**attributes["classes_"])
     if isinstance(estimator, OfCategories):
         estimator.categories_ = [_classes(**each) for each in attributes["categories_"]]
-    if isinstance(estimator, OfColumns):
+    if isinstance(estimator, MixtureOfExperts):
+        for name in ("gate_location_", "gate_scale_"):
+            setattr(estimator, name, np.array(attributes[name], np.float64))
+        if _has_parts(estimator):
+            estimator._set_targets(**attributes["targets"])
+    if _has_parts(estimator):
         estimator.categories_ = {
             name: [_classes(**each) for each in categories]
             for name, categories in attributes["categories_"].items()

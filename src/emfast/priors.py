@@ -8,6 +8,7 @@ count, so that beside a part of the data the prior counts as that part of it doe
 Dirichlet(alpha)                   alpha - 1 rows of every component, or of every level
 Beta(a, b)                         a - 1 successes and b - 1 failures
 Gamma(a, b)                        a - 1 events in b rows
+regression(k, S, v)                k rows along every coefficient at 0; the squares S of v + 2 more
 normal-inverse-Wishart(m, k, S, v) k rows at m; the scatter S, of v + D + 1 rows more
 =================================  ================================================================
 
@@ -128,6 +129,31 @@ class NormalInverseWishart(Prior):
         return 0.5 * (float((self.counts * determinants).sum()) - traces)
 
 
+@dataclass(frozen=True, eq=False)
+class RegressionPrior(Prior):
+    """Rows of noise that say that coefficients are 0, and squares of residuals.
+
+    Attributes
+    ----------
+    strengths : ndarray of shape (K,), precisions of coefficients in units of that of the noise
+    scale : ndarray of shape (K,), sums of squares of residuals that nobody has seen
+    counts : ndarray of shape (K,), what is added to the counts that sums of squares are divided by
+    """
+
+    strengths: np.ndarray
+    scale: np.ndarray
+    counts: np.ndarray
+
+    def squares(self, coef: np.ndarray) -> np.ndarray:
+        """What is added to the sums of squares of residuals, (K,)."""
+        return self.scale + self.strengths * (coef**2).sum(axis=1)
+
+    def log_density(self, coef: np.ndarray, variances: np.ndarray) -> float:
+        return -0.5 * float(
+            (self.counts * np.log(variances) + self.squares(coef) / variances).sum()
+        )
+
+
 def _weighted_logs(counts: np.ndarray, values: np.ndarray) -> float:
     return float((counts * log_above_floor(values)).sum())
 
@@ -206,6 +232,28 @@ def check_normal_inverse_wishart(
             raise ValueError(f"{names[3]}: found {degrees:g}; expected more than {least}")
         counts = counts + structure.counts_of_degrees(degrees, K, D)
     return NormalInverseWishart(strengths, strengths[:, None] * point, scatter, counts)
+
+
+def check_regression_prior(
+    prior: dict[str, Any], names: tuple[str, ...], K: int, D: int
+) -> RegressionPrior | None:
+    """The prior of linear regressions by three names; what is not there is flat.
+
+    They are the precision of coefficients, the scale of noise variances, and degrees of freedom.
+    """
+    given = {name: prior[name] for name in names if name in prior}
+    if not given:
+        return None
+    precision, scale, degrees = (f"prior[{name!r}]" for name in names)
+    strengths, scales, counts = np.zeros(K), np.zeros(K), np.zeros(K)
+    if names[0] in given:
+        strengths = np.broadcast_to(_positive(precision, given[names[0]], (), (K,)), K)
+        counts = counts + D
+    if names[1] in given:
+        scales = np.broadcast_to(_positive(scale, given[names[1]], (), (K,)), K)
+    if names[2] in given:
+        counts = counts + 2 + np.broadcast_to(_positive(degrees, given[names[2]], (), (K,)), K)
+    return RegressionPrior(strengths, scales, counts)
 
 
 def _check_scatter(name: str, values: Any, covariance_type: str, D: int) -> np.ndarray:

@@ -269,6 +269,13 @@ class GridProblem:
             model.iteration + 1,
         )
 
+    def retreat(
+        self, statistics: Statistics, model: Model, proposal: Model, attempt: int
+    ) -> Model | None:
+        """What to try in place of a proposal that has lowered the objective; None for nothing."""
+        latent = self.latent.retreat(statistics.latent, model.latent, proposal.latent, attempt)
+        return None if latent is None else proposal._replace(latent=latent)
+
     def displacement(self, model: Model, reference: Model) -> np.ndarray:
         """Unconstrained coordinates of a model, 0 for `reference`; what is known has none."""
         return np.concatenate(

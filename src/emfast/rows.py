@@ -87,6 +87,34 @@ class RowsWithTrials:
         return self.both[:, self.shape[1] :]
 
 
+class RowsWithTargets:
+    """Features, and as the last column a target in an array of its own: neither is copied.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n_rows, n_features - 1), float32 or float64
+    target : ndarray of shape (n_rows,), of the same type
+    """
+
+    storage = "with targets"
+
+    def __init__(self, features: np.ndarray, target: np.ndarray):
+        self.features, self.target = features, target
+        self.shape, self.dtype = (len(features), features.shape[1] + 1), features.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> "RowsWithTargets":
+        return RowsWithTargets(take(self.features, rows), take(self.target, rows))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.column_stack([self.features, self.target]).astype(dtype or self.dtype)
+
+    def astype(self, dtype: Any) -> "RowsWithTargets":
+        return RowsWithTargets(self.features.astype(dtype), self.target.astype(dtype))
+
+
 class Blocks:
     """The same rows in several blocks of columns, each as its emission takes them.
 
@@ -115,18 +143,18 @@ class Blocks:
 def in_one_precision(parts: Sequence[Any]) -> Blocks:
     """Blocks of columns of which all that are real have the same precision."""
     blocks = Blocks(tuple(parts))
-    return Blocks(
-        tuple(
-            part.astype(blocks.dtype)
-            if part.dtype.kind == "f" and part.dtype != blocks.dtype
-            else part
-            for part in parts
-        )
-    )
+    return in_precision(blocks, blocks.dtype)
+
+
+def in_precision(rows: Any, dtype: np.dtype) -> Any:
+    """Rows whose reals are of this type; integers stay what they are."""
+    if isinstance(rows, Blocks):
+        return Blocks(tuple(in_precision(part, dtype) for part in rows.parts))
+    return rows.astype(dtype) if rows.dtype.kind == "f" and rows.dtype != dtype else rows
 
 
 def storage(rows: Any) -> Any:
-    """How rows are stored: "dense", "sparse", "with trials", or a tuple of these for `Blocks`."""
+    """How rows are stored: "dense", "sparse", "with trials" or "targets"; a tuple for `Blocks`."""
     return getattr(rows, "storage", "dense")
 
 

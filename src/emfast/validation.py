@@ -91,7 +91,7 @@ def _dtypes(X: Any) -> list:
     return [getattr(X, "dtype", None)] if dtypes is None else list(dtypes)
 
 
-def check_squares(X: np.ndarray, weights: np.ndarray | None) -> None:
+def check_squares(X: np.ndarray, weights: np.ndarray | None, name: str = "X") -> None:
     """Raise where rows of positive weight are so large that sums of their squares overflow."""
     if _squares_are_finite(X):
         return
@@ -100,7 +100,7 @@ def check_squares(X: np.ndarray, weights: np.ndarray | None) -> None:
     largest = max(largest.max(), -least.min())
     if largest > limit:
         raise ValueError(
-            f"X: found {largest:.3g}; expected numbers below {limit:g}, so that sums of their "
+            f"{name}: found {largest:.3g}; expected numbers below {limit:g}, so that sums of their "
             f"squares do not overflow in {X.dtype}: rescale the columns"
         )
 
@@ -114,6 +114,28 @@ def _squares_are_finite(X: np.ndarray) -> bool:
     flat = X.ravel("K")
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(np.dot(flat, flat)))
+
+
+def location_and_scale(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Means of the columns, as numbers of their precision, and standard deviations from there.
+
+    Over the rows of positive weight, float64; a deviation of 0 becomes 1.
+    """
+    counts = np.ones(len(X)) if weights is None else weights / weights.max()
+    counted = counts[counts > 0]
+
+    def mean(of_rows: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        total, first = np.zeros(X.shape[1]), 0
+        for rows in _counted_chunks(X, weights):
+            total += counted[first : first + len(rows)] @ of_rows(rows)
+            first += len(rows)
+        return total / counted.sum()
+
+    origin = X[int(counts.argmax())].astype(np.float64)
+    shift = mean(lambda rows: rows - origin)
+    location = (origin + shift).astype(X.dtype).astype(np.float64)
+    squares = mean(lambda rows: (rows - location) ** 2)
+    return location, np.sqrt(np.where(squares > 0, squares, 1.0))
 
 
 def column_ranges(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

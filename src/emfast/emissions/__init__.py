@@ -6,6 +6,7 @@ from emfast.emissions.counts import Binomial, Poisson
 from emfast.emissions.exponential import Exponential
 from emfast.emissions.gaussian import Gaussian
 from emfast.emissions.product import Product
+from emfast.emissions.regression import LinearRegression
 
 __all__ = [
     "Bernoulli",
@@ -13,6 +14,7 @@ __all__ = [
     "Categorical",
     "Exponential",
     "Gaussian",
+    "LinearRegression",
     "Poisson",
     "Product",
 ]

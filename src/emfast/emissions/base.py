@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from emfast.known import NOTHING_KNOWN
+from emfast.labels import Labels
 from emfast.part import Part
 from emfast.rows import SparseRows, as_points
 from emfast.statistics import Statistics
@@ -172,6 +173,33 @@ class Emission(Part):
             Where rows of the components that are `located` lie among them.
         """
         return as_points(X), located.get(self.groups[0])
+
+    def start_distances(
+        self,
+        X: Any,
+        weights: np.ndarray | None,
+        labels: Labels,
+        located: dict[str, np.ndarray],
+        n_components: int,
+        init_params: str,
+        random_state: np.random.RandomState,
+    ) -> np.ndarray | None:
+        """How far rows are from components that a start draws, where points do not tell.
+
+        Parameters
+        ----------
+        X, weights : the rows
+        labels : Labels, what is known of the components of rows
+        located : dict of ndarray, given values that say where components are, NaN where none
+        n_components : int
+        init_params : how components are drawn
+        random_state : RandomState
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_components), or None for distances between embedded points
+        """
+        return None
 
     @abstractmethod
     def reseed(

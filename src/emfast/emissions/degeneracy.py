@@ -38,6 +38,7 @@ def degenerate_components(
     rounding: np.ndarray,
     n_rows: int,
     reg_covar: float,
+    regular: int | None = None,
 ) -> list[int]:
     """Components that are thin, and few or flat.
 
@@ -51,6 +52,8 @@ def degenerate_components(
     rounding : ndarray of shape (K, D), variances that are nothing but rounding of the rows
     n_rows : int
     reg_covar : float
+    regular : int, optional
+        How many rows leave a variance regular; D + 1, or 2 for diagonals, by default.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def degenerate_components(
     K, full = len(shares), covariances.ndim == 3
     if not full and not np.any(covariances < THIN * covariances.max(axis=0)):
         return []
-    few = n_rows * known < FEW * (covariances.shape[1] + 1 if full else 2)
+    few = n_rows * known < FEW * (regular or (covariances.shape[1] + 1 if full else 2))
     alive = ~starved(shares)
     # Row k: the shares of the components other than k.
     others = np.where(alive, shares, 0.0) * (1.0 - np.eye(K))

@@ -1,7 +1,8 @@
 """Latent structures: how the component of a row is distributed."""
 
 from emfast.latent.base import Latent
+from emfast.latent.gate import Gate
 from emfast.latent.markov import MarkovChain
 from emfast.latent.mixture import MixtureWeights
 
-__all__ = ["Latent", "MarkovChain", "MixtureWeights"]
+__all__ = ["Gate", "Latent", "MarkovChain", "MixtureWeights"]

@@ -1,12 +1,14 @@
 """The contract of a latent structure."""
 
 from abc import abstractmethod
+from copy import copy
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from emfast.data import Batch
+from emfast.known import Known
 from emfast.part import Part
 
 
@@ -84,6 +86,24 @@ class Latent(Part):
         Known ones stay as they are.
         """
 
+    def retreat(self, statistics: Any, parameters: Any, proposal: Any, attempt: int) -> Any | None:
+        """What to try where an M-step from `parameters` has lowered the objective.
+
+        Only asked of a structure whose M-step is no exact maximum; there, the last of some attempts
+        must be one that cannot lower the expected log p(z).
+
+        Parameters
+        ----------
+        statistics, parameters : what the M-step was made of
+        proposal : what has been tried last
+        attempt : int, from 1 on
+
+        Returns
+        -------
+        parameters, or None where there is nothing else to try
+        """
+        return None
+
     def carried_over(self, statistics: Any, parameters: Any) -> Any:
         """Where EM goes on with more rows than those that the statistics are of."""
         return self.mstep(statistics, parameters)
@@ -95,3 +115,34 @@ class Latent(Part):
     @abstractmethod
     def n_parameters(self, n_components: int) -> int:
         """How many free parameters there are."""
+
+
+class Independent(Latent):
+    """Latent variables that are independent of each other.
+
+    Parameters
+    ----------
+    fixed : collection or mapping of the groups, see `known.Known`
+    assignment : {"soft", "hard", "stochastic"}, default="soft"
+        Whether the E-step gives rows to components by their responsibilities, as a whole to the
+        most probable one, or as a whole to one that is drawn.
+    seed : int, default=0
+        Of the draws.
+    """
+
+    def __init__(self, *, fixed=(), assignment="soft", seed=0):
+        self.fixed = Known(fixed)
+        self.assignment = assignment
+        self.seed = seed
+
+    @property
+    def draws(self) -> bool:
+        return self.assignment == "stochastic"
+
+    def with_draws(self, seed: int | None) -> "Independent":
+        if not self.draws:
+            return self
+        changed = copy(self)
+        changed.assignment = "soft" if seed is None else "stochastic"
+        changed.seed = seed or 0
+        return changed

@@ -6,15 +6,14 @@ Celeux, G. and Govaert, G. (1992). A classification EM algorithm for clustering 
 versions. Computational Statistics & Data Analysis 14, 315-332.
 """
 
-from copy import copy
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from emfast.data import Batch
-from emfast.known import Known, components_given
-from emfast.latent.base import Latent
+from emfast.known import components_given
+from emfast.latent.base import Independent
 from emfast.logarithms import log_ratios
 from emfast.priors import Dirichlet, check_concentrations
 from emfast.statistics import starved
@@ -27,7 +26,7 @@ NOISE_AT_START = 0.05
 LARGEST_ERROR = 1e-6
 
 
-class MixtureWeights(Latent):
+class MixtureWeights(Independent):
     """p(z = k) = weights[k], the same for every row; the last is the weight of noise, if any.
 
     Parameters
@@ -49,22 +48,8 @@ class MixtureWeights(Latent):
     prior_names = ("weight_concentration_prior",)
 
     def __init__(self, *, fixed=(), assignment="soft", seed=0, noise=None):
-        self.fixed = Known(fixed)
-        self.assignment = assignment
-        self.seed = seed
+        super().__init__(fixed=fixed, assignment=assignment, seed=seed)
         self.noise = noise
-
-    @property
-    def draws(self) -> bool:
-        return self.assignment == "stochastic"
-
-    def with_draws(self, seed: int | None) -> "MixtureWeights":
-        if not self.draws:
-            return self
-        changed = copy(self)
-        changed.assignment = "soft" if seed is None else "stochastic"
-        changed.seed = seed or 0
-        return changed
 
     def kernel(
         self,
