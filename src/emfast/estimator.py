@@ -368,7 +368,7 @@ class EMEstimator(FittedModel):
                 ConvergenceWarning,
                 stacklevel=4,
             )
-        if winner.starved:
+        if winner.starved and self.n_iter_ > 0:
             warnings.warn(
                 f"component(s) {winner.starved} lost all their rows; their parameters are where "
                 "they last were, and their weight is 0, unless these are fixed or have a prior",
