@@ -563,3 +563,24 @@ def test_other_numbers_of_targets_and_features_are_refused():
 def test_unconverged_fits_warn():
     with pytest.warns(ConvergenceWarning):
         MixtureOfExperts(2, random_state=0, max_iter=1, tol=1e-9).fit(X, Y)
+
+
+@pytest.mark.parametrize("expert", ["linear", Gaussian("diag")])
+def test_what_is_said_of_a_row_does_not_depend_on_others(expert):
+    """As scikit-learn's checks have it, which know of no method that takes y."""
+    X, y, _ = regimes(0, n=200)
+    experts = MixtureOfExperts(2, expert=expert, random_state=0, max_iter=500).fit(X, y)
+    order = np.random.default_rng(0).permutation(200)
+
+    def said(rows):
+        return [
+            experts.predict(X[rows]),
+            experts.predict_components(X[rows]),
+            experts.predict_proba(X[rows]),
+            experts.predict_proba(X[rows], y[rows]),
+            experts.score_samples(X[rows], y[rows]),
+        ]
+
+    parts = [said(rows) for rows in np.array_split(order, [1, 70, 130])]
+    for expected, *others in zip(said(np.arange(200)), *parts, strict=True):
+        assert_allclose(np.concatenate(others), expected[order], rtol=1e-12, atol=1e-12)
