@@ -16,10 +16,10 @@ from collections.abc import Callable
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from dependent import DEPENDENT
 from measure import PeakMemory, environment, pin, print_environment, write_json
 from peers import PEERS, Outcome, PeerFailure
 from progress import progress
-from sequences import CHAINS
 from workloads import WORKLOADS, Workload, add_options, chosen
 
 # Relative, between log-likelihoods of the same rows; peers sum float32 rows in single precision.
@@ -167,7 +167,7 @@ def main() -> int:
     arguments = parse()
     peers = [peer for peer in arguments.peers if PEERS[peer].installed]
     missing = [peer for peer in arguments.peers if peer not in peers]
-    workloads = chosen(arguments.rows, arguments.scale, arguments.separation, WORKLOADS + CHAINS)
+    workloads = chosen(arguments.rows, arguments.scale, arguments.separation, WORKLOADS + DEPENDENT)
     threads = pin(arguments.threads)
     options = {name: value for name, value in vars(arguments).items() if name != "json"}
     n_iter, repeats, dtype = arguments.iterations, arguments.repeats, arguments.dtype

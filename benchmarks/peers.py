@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
+from dependent import ChainWorkload
 from emfast import em
-from emfast.baseline import numpy_em, numpy_em_bernoulli
+from emfast.baseline import numpy_em, numpy_em_bernoulli, numpy_em_regression
 from emfast.threads import SingleThreadedBlas
 from iterations import problem_of
-from sequences import ChainWorkload
 from workloads import FAMILIES, REG_COVAR
 
 GAUSSIANS = ("diag", "full", "tied", "spherical")
@@ -78,7 +78,7 @@ def emfast(workload, X, start, n_iter, n_threads):
 
 
 def numpy(workload, X, start, n_iter, n_threads):
-    if workload.family not in FAMILIES:
+    if workload.family not in (*FAMILIES, "regression"):
         return None
     moments = []
 
@@ -90,6 +90,10 @@ def numpy(workload, X, start, n_iter, n_threads):
 
 
 def _numpy_em(workload, X, start, n_iter, on_iteration=None) -> float:
+    if workload.family == "regression":
+        return numpy_em_regression(
+            X.features, X.target, *start, n_iter, reg_covar=REG_COVAR, on_iteration=on_iteration
+        )[1]
     if workload.family == "bernoulli":
         return numpy_em_bernoulli(X, *start, n_iter, on_iteration=on_iteration)[1]
     return numpy_em(

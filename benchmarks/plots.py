@@ -22,6 +22,8 @@ COLOURS = {
     "numpy": "#0072B2",
     "sklearn": "#E69F00",
     "daal4py": "#009E73",
+    "hmmlearn": "#CC79A7",
+    "hmmlearn-log": "#56B4E9",
     "diag": "#0072B2",
     "full": "#D55E00",
     "tied": "#009E73",
@@ -31,7 +33,13 @@ COLOURS = {
     "float32": "#D55E00",
 }
 MARKERS = {"diag": "o", "full": "s", "tied": "^", "spherical": "D", "bernoulli": "v"}
-NAMES = {"numpy": "NumPy", "sklearn": "scikit-learn", "daal4py": "oneDAL"}
+NAMES = {
+    "numpy": "NumPy",
+    "sklearn": "scikit-learn",
+    "daal4py": "oneDAL",
+    "hmmlearn": "hmmlearn, scaled",
+    "hmmlearn-log": "hmmlearn, logarithms",
+}
 # What is hoped for; `benchmarks/README.md` tells the targets.
 TARGETS = {"x86_64_v3 speed": 0.4, "float32 speed": 1.6, "threads float64": 1.85}
 
@@ -61,21 +69,24 @@ def compare(results: dict) -> Figure:
     """Bars: how many times as long every peer takes as emfast."""
     rows = [row for row in results["rows"] if "ratio" in row["results"].get("emfast", {})]
     peers = [peer for peer in NAMES if any(peer in row["results"] for row in rows)]
+    of_rows = [[peer for peer in peers if peer in row["results"]] for row in rows]
+    most = max(map(len, of_rows), default=0)
     options = results["options"]
     figure = new_figure(
         results,
         "Time of an EM iteration relative to emfast "
         f"({options['dtype']}, separation {options['separation']:g})",
         8.5,
-        1.4 + 0.24 * len(rows) * (len(peers) + 0.5),
+        1.6 + 0.24 * len(rows) * (most + 0.5),
     )
     ax = figure.subplots()
-    height = 0.84 / max(1, len(peers))
-    for index, peer in enumerate(peers):
+    height = 0.84 / max(1, most)
+    for peer in peers:
         ax.barh(0, 0, color=COLOURS[peer], label=NAMES[peer])
-        for y, row in enumerate(rows, start=1):
-            at = y + (index - (len(peers) - 1) / 2) * height
-            _bar(ax, at, 0.9 * height, row["results"].get(peer), COLOURS[peer])
+    for y, (row, here) in enumerate(zip(rows, of_rows, strict=True), start=1):
+        for index, peer in enumerate(here):
+            at = y + (index - (len(here) - 1) / 2) * height
+            _bar(ax, at, 0.9 * height, row["results"][peer], COLOURS[peer])
     ax.axvline(1, color=COLOURS["emfast"], linewidth=1.2)
     ratios = [
         result["ratio"] for row in rows for result in row["results"].values() if "ratio" in result
@@ -92,14 +103,12 @@ def compare(results: dict) -> Figure:
     ]
     ax.set_yticks(range(1, len(rows) + 1), names, fontsize=8)
     ax.set_xlabel("times as long as emfast, least times (in brackets: ms of the peer)")
-    figure.legend(loc="outside upper right", ncols=len(peers), fontsize=8)
+    figure.legend(loc="outside lower center", ncols=len(peers), fontsize=8)
     _clean(ax, "x")
     return figure
 
 
-def _bar(ax: Axes, at: float, height: float, result: dict | None, colour: str) -> None:
-    if result is None:
-        return
+def _bar(ax: Axes, at: float, height: float, result: dict, colour: str) -> None:
     if "failure" in result:
         ax.text(1.02, at, "failed", va="center", fontsize=8, color=colour)
         return

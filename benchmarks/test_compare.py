@@ -9,6 +9,7 @@ import pytest
 
 import compare
 import peers
+from dependent import ChainWorkload, RegressionWorkload
 from peers import PEERS, Outcome, Peer, PeerFailure
 from workloads import FAMILIES, Workload
 
@@ -48,6 +49,23 @@ def test_exact_peers_agree_for_every_family(family, dtype):
     assert row["spread"] <= compare.AGREEMENT[dtype]
     expected = {"emfast", "numpy"} if family == "bernoulli" else {"emfast", "numpy", "sklearn"}
     assert set(row["results"]) == expected
+
+
+def test_regressions_agree_with_numpy():
+    workload = RegressionWorkload("regression", 3000, 4, 3)
+    row = row_of(workload, ["emfast", "numpy", "sklearn"])
+    assert not row["void"]
+    assert set(row["results"]) == {"emfast", "numpy"}
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+def test_sequences_are_scaled_and_run(covariance_type):
+    workload = ChainWorkload("hmm", 1000, 2, 3, covariance_type=covariance_type, n_sequences=10)
+    smaller = workload.scaled(0.2)
+    assert (smaller.n_samples, smaller.n_sequences) == (200, 2)
+    results = row_of(smaller, ["emfast", "numpy", "sklearn"])["results"]
+    assert set(results) == {"emfast"}
+    assert np.isfinite(results["emfast"]["log_likelihood"])
 
 
 def test_times_are_of_single_iterations():

@@ -1,17 +1,17 @@
-"""Rows of the table whose rows are sequences, or have targets."""
+"""Rows of the table that depend on more than their component: on the row before, or on features."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from emfast.data import ArraySource, Batch, SequenceSource
-from emfast.emissions import Gaussian
+from emfast.emissions import Gaussian, LinearRegression
 from emfast.emissions.base import Emission
-from emfast.latent import MarkovChain
-from emfast.latent.base import Latent
+from emfast.latent import Latent, MarkovChain, MixtureWeights
 from emfast.latent.markov import ChainParameters
 from emfast.problem import Model
-from workloads import Workload
+from emfast.rows import RowsWithTargets
+from workloads import REG_COVAR, Workload
 
 # How likely a state is to stay, besides what chance gives it.
 PERSISTENCE = 0.7
@@ -64,7 +64,35 @@ class ChainWorkload(Workload):
         return SequenceSource(Batch(X, sequences=bounds))
 
 
-CHAINS = (
+@dataclass(frozen=True)
+class RegressionWorkload(Workload):
+    """A target that is one of several linear functions of the features, and noise."""
+
+    def rows(self, dtype: str = "float64") -> RowsWithTargets:
+        generator = np.random.default_rng(0)
+        X = generator.normal(size=(self.n_samples, self.n_features))
+        coef = generator.normal(size=(self.n_components, self.n_features))
+        component = generator.integers(self.n_components, size=self.n_samples)
+        y = np.einsum("nd,nd->n", X, coef[component]) + generator.normal(size=self.n_samples)
+        return RowsWithTargets(X.astype(dtype), y.astype(dtype))
+
+    def start(self, X: RowsWithTargets) -> tuple[np.ndarray, ...]:
+        """Equal weights, coefficients at random, and the variance of the target."""
+        K = self.n_components
+        coef = np.random.default_rng(1).normal(size=(K, self.n_features))
+        return np.full(K, 1 / K), coef, np.zeros(K), np.full(K, float(X.target[:10_000].var()))
+
+    def parts(self, start: tuple[np.ndarray, ...]) -> tuple[Latent, Emission, Model]:
+        weights, coef, intercept, noise_variances = start
+        emission = LinearRegression(reg_covar=REG_COVAR)
+        given = {"coef": coef, "intercept": intercept, "noise_variances": noise_variances}
+        # Rows and target are about 0 already.
+        flat = emission.flat_start(np.zeros((2, self.n_features + 1)), self.n_components)
+        return MixtureWeights(), emission, Model(weights, emission.with_groups(flat, given))
+
+
+DEPENDENT = (
     ChainWorkload("hmm diag", 1_000_000, 4, 8, covariance_type="diag", n_sequences=1000),
     ChainWorkload("hmm full", 200_000, 8, 32, covariance_type="full", n_sequences=200),
+    RegressionWorkload("regression", 1_000_000, 8, 8),
 )
