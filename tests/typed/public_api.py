@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 import emcore
 import emfast
 from emfast import (
+    HMM,
     BernoulliMixture,
     BinomialMixture,
     CategoricalMixture,
     Elbo,
     ExponentialMixture,
+    GaussianHMM,
     GaussianMixture,
     Mixture,
     MixtureClassifier,
@@ -26,7 +28,7 @@ from emfast import (
     theory,
 )
 from emfast.datasets import load_faithful, make_cars_and_trucks, make_gaussian_mixture
-from emfast.emissions import Categorical, Gaussian
+from emfast.emissions import Categorical, Exponential, Gaussian
 
 Array = NDArray[Any]
 
@@ -82,6 +84,19 @@ def columns_of_several_kinds() -> None:
     assert_type(mixture.emissions_, dict[str, Any])
 
 
+def sequences() -> None:
+    X = load_faithful().data[:, :1]
+    chain = GaussianHMM(2, means_init=[[2.0], [4.5]], random_state=0)
+    chain = assert_type(chain.fit(X, lengths=[100, 172]), GaussianHMM)
+    assert_type(chain.transmat_, Array)
+    assert_type(chain.predict(X, lengths=[100, 172]), Array)
+    assert_type(chain.score_samples(X), tuple[float, Array])
+    assert_type(chain.decode(X, algorithm="map"), tuple[float, Array])
+    assert_type(chain.score(X), float)
+    waits = HMM(2, emission=Exponential(), random_state=0, max_iter=5, tol=0).fit(X)
+    assert_type(waits.sample(3), tuple[Array, Array])
+
+
 def what_em_does(model: GaussianMixture) -> None:
     X = load_faithful().data
     assert_type(elbo(model, X, model.predict_proba(X)), Elbo)
@@ -132,6 +147,7 @@ def main() -> None:
     labels_and_known_parameters()
     discrete_mixtures()
     columns_of_several_kinds()
+    sequences()
     what_em_does(model)
     driver()
     files(model)
