@@ -15,7 +15,7 @@ from emfast import GaussianMixture, annotations
 from emfast.initialize import INIT_PARAMS
 
 # Classes that no caller needs, and what Cython imports.
-INTERNAL = {"Buffer", "PatternMemory", "SequenceWorkspace", "Workspace", "array"}
+INTERNAL = {"Buffer", "GateRoom", "PatternMemory", "SequenceWorkspace", "Workspace", "array"}
 
 BUILDS = [
     f"emcore._{name}_{precision}"

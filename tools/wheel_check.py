@@ -27,7 +27,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST_WHEEL = 10_000_000  # bytes
-COMPILERS = ("cc", "gcc", "c99", "clang", "c++", "g++", "clang++", "icx", "tcc")
+COMPILER = re.compile(
+    r"(.*-)?(c89|c99|cc|gcc|c\+\+|g\+\+|cpp|clang|clang\+\+|icx|icpx|tcc|nvcc)(-[\d.]+)?"
+)
 FEW_TESTS = ("tests/emcore", "tests/laws")
 
 # What a wheel must hold, and must not.
@@ -106,7 +108,7 @@ def main() -> None:
 
         say("installed where there is no compiler")
         without = environment_without_compiler(folder / "installed")
-        without.install("--only-binary", ":all:", with_extras(wheel), cwd=folder)
+        without.install("--only-binary", ":all:", *with_extras(wheel), cwd=folder)
         best, *others = check_installed(without, folder)
         run_tests(without, tests, best, ("tests",) if arguments.all_tests else FEW_TESTS)
         for name in others:
@@ -115,7 +117,7 @@ def main() -> None:
         if arguments.full:
             say("what pip builds of the source distribution")
             built = environment_with_compiler(folder / "from_sdist")
-            built.install(with_extras(sdist), cwd=folder)
+            built.install(*with_extras(sdist), cwd=folder)
             run_tests(built, tests, best, ("tests",))
         say(f"{wheel.name} is good: {wheel.stat().st_size / 1e6:.2f} MB")
 
@@ -161,16 +163,23 @@ def environment_with_compiler(folder: Path) -> Environment:
 
 
 def environment_without_compiler(folder: Path) -> Environment:
-    """An environment that sees its own programs, and no others."""
-    environment = Environment(folder, path=str(folder / "bin"))
-    for name in COMPILERS:
+    """An environment that sees its own programs, and the others of this machine but compilers."""
+    programs = folder.with_name("programs")
+    programs.mkdir()
+    for directory in map(Path, os.environ["PATH"].split(os.pathsep)):
+        for program in directory.iterdir() if directory.is_dir() else ():
+            link = programs / program.name
+            if not COMPILER.fullmatch(program.name) and not link.is_symlink():
+                link.symlink_to(program.absolute())
+    environment = Environment(folder, path=f"{folder / 'bin'}{os.pathsep}{programs}")
+    for name in ("cc", "gcc", "g++", "c++", "clang"):
         if found := shutil.which(name, path=environment.variables["PATH"]):
             raise SystemExit(f"PATH: found the compiler {found}; expected none")
     return environment
 
 
-def with_extras(file: Path) -> str:
-    return f"emfast[test] @ {file.as_uri()}"
+def with_extras(file: Path) -> tuple[str, str]:
+    return f"emfast[test] @ {file.as_uri()}", "pytest-xdist"
 
 
 def source_distribution(tools: Environment, folder: Path) -> tuple[Path, Path]:
@@ -228,8 +237,10 @@ def check_installed(environment: Environment, folder: Path) -> list[str]:
 
 
 def run_tests(environment: Environment, folder: Path, name: str, tests: tuple[str, ...]) -> None:
+    """Run tests with an instruction set, on every CPU; benchmarks are none, and want it quiet."""
     say(f"{' '.join(tests)}, {name}")
-    environment.run("-m", "pytest", "-q", *tests, cwd=folder, EMFAST_INSTRUCTION_SET=name)
+    options = ("-q", "-n", len(os.sched_getaffinity(0)), "-p", "no:benchmark")
+    environment.run("-m", "pytest", *options, *tests, cwd=folder, EMFAST_INSTRUCTION_SET=name)
 
 
 if __name__ == "__main__":

@@ -136,6 +136,16 @@ class IncompleteTiedGaussian(TiedGaussian):
         forms: Doubles,
     ) -> None: ...
 
+class LinearRegression(Emission):
+    def __init__(
+        self,
+        centre: Doubles,
+        coef: Doubles,
+        levels: Doubles,
+        scales: Doubles,
+        constants: Doubles,
+    ) -> None: ...
+
 class Latent:
     @property
     def n_components(self) -> int: ...
@@ -155,6 +165,20 @@ class MixtureWeights(Latent):
         first_row: int = 0,
         background: float | None = None,
         background_of_rows: Doubles | None = None,
+    ) -> None: ...
+
+class Gate(MixtureWeights):
+    def __init__(
+        self,
+        covariates: Real,
+        centre: Doubles,
+        coef: Doubles,
+        levels: Doubles,
+        *,
+        assignment: Literal["soft", "hard", "stochastic"] = "soft",
+        seed: int = 0,
+        iteration: int = 0,
+        first_row: int = 0,
     ) -> None: ...
 
 class Responsibilities(Latent):
@@ -203,8 +227,10 @@ class Kernels(Protocol):
     IncompleteDiagGaussian: type[build.IncompleteDiagGaussian]
     IncompleteFullGaussian: type[build.IncompleteFullGaussian]
     IncompleteTiedGaussian: type[build.IncompleteTiedGaussian]
+    LinearRegression: type[build.LinearRegression]
     Latent: type[build.Latent]
     MixtureWeights: type[build.MixtureWeights]
+    Gate: type[build.Gate]
     Responsibilities: type[build.Responsibilities]
     MarkovChain: type[build.MarkovChain]
     SequencePlan: type[build.SequencePlan]

@@ -11,15 +11,19 @@ import emcore
 import emfast
 from emfast import (
     HMM,
+    BayesianLinearRegression,
     BernoulliMixture,
     BinomialMixture,
     CategoricalMixture,
     Elbo,
     ExponentialMixture,
+    FactorAnalysis,
     GaussianHMM,
     GaussianMixture,
+    LinearRegressionMixture,
     Mixture,
     MixtureClassifier,
+    MixtureOfExperts,
     PoissonMixture,
     elbo,
     em,
@@ -97,6 +101,21 @@ def sequences() -> None:
     assert_type(waits.sample(3), tuple[Array, Array])
 
 
+def regressions() -> None:
+    X, y = load_faithful().data[:, :1], load_faithful().data[:, 1]
+    lines = LinearRegressionMixture(2, random_state=0)
+    lines = assert_type(lines.fit(X, y), LinearRegressionMixture)
+    assert_type(lines.coef_, Array)
+    assert_type(lines.predict(X), Array)
+    assert_type(lines.standard_errors(X, y), dict[str, Array])
+    experts = assert_type(MixtureOfExperts(1).fit(X, y), MixtureOfExperts)
+    assert_type(experts.predict_components(X), Array)
+    ridge = assert_type(BayesianLinearRegression().fit(X, y), BayesianLinearRegression)
+    assert_type(ridge.intercept_, float)
+    factors = assert_type(FactorAnalysis(1).fit(load_faithful().data), FactorAnalysis)
+    assert_type(factors.transform(load_faithful().data), Array)
+
+
 def what_em_does(model: GaussianMixture) -> None:
     X = load_faithful().data
     assert_type(elbo(model, X, model.predict_proba(X)), Elbo)
@@ -148,6 +167,7 @@ def main() -> None:
     discrete_mixtures()
     columns_of_several_kinds()
     sequences()
+    regressions()
     what_em_does(model)
     driver()
     files(model)
