@@ -27,9 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST_WHEEL = 10_000_000  # bytes
-COMPILER = re.compile(
-    r"(.*-)?(c89|c99|cc|gcc|c\+\+|g\+\+|cpp|clang|clang\+\+|icx|icpx|tcc|nvcc)(-[\d.]+)?"
-)
+COMPILER = re.compile(r"(.*-)?(c89|c99|cc|gcc|cpp|[cg]\+\+|clang(\+\+)?|icp?x|tcc)(-[\d.]+)?")
 FEW_TESTS = ("tests/emcore", "tests/laws")
 
 # What a wheel must hold, and must not.
