@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from emfast.annotations import Rows
 from emfast.base_mixture import BaseMixture
 from emfast.landscape import Landscape, Paths
 from emfast.mixture import GaussianMixture
@@ -35,7 +36,7 @@ TOP, BOUND, GAP = "#1B1F24", COLOURS[0], COLOURS[1]
 LOWEST_SHOWN = 0.02
 
 
-def mixture(model: GaussianMixture, X, ax: "Axes | None" = None) -> "Axes":
+def mixture(model: GaussianMixture, X: Rows, ax: "Axes | None" = None) -> "Axes":
     """Draw two-dimensional data and the Gaussians fitted to it.
 
     Points have the colours of the components, mixed by their responsibilities. The ellipses are 1
