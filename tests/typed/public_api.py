@@ -147,8 +147,8 @@ def driver() -> None:
 
 def files(model: GaussianMixture) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        persistence.save(model, Path(folder, "model.npz"))
-        persistence.load(Path(folder, "model.npz")).predict(load_faithful().data)
+        model.save(Path(folder, "model.npz"))
+        emfast.load(Path(folder, "model.npz")).predict(load_faithful().data)
 
 
 def compiled_core() -> None:
