@@ -539,8 +539,8 @@ cdef void backward_logarithmic(
                 weight * <real> exp(<double> (a[j] + u[j] - log_sum)) if j < K else 0)
         if not at_end:
             for i in range(K):
-                if a[i] > NEARLY_LOG_ZERO:
-                    add_log_transitions(chain, steps, i, a[i] - log_sum, weight)
+                if steps.posterior[t * stride + i] > 0:
+                    add_log_transitions(chain, steps, i, steps.posterior[t * stride + i], u[i])
         largest = largest_of(u, stride)
         for j in range(stride):
             steps.after[j] = max(u[j] - largest + steps.density[t * stride + j], LOG_ZERO)
@@ -551,16 +551,26 @@ cdef void backward_logarithmic(
 
 
 cdef void add_log_transitions(
-    MarkovChain chain, Steps* steps, Py_ssize_t i, real of_state, real weight,
+    MarkovChain chain, Steps* steps, Py_ssize_t i, real posterior, real u,
 ) noexcept nogil:
-    """transitions[i, j] += weight exp(of_state + log A_ij + log w_j)."""
+    """transitions[i, j] += posterior A_ij w_j / sum_l A_il w_l, where u is about the log of that sum.
+
+    Logarithms far from 0 are rounded to multiples of more than 1. Terms beside each other are rounded
+    alike, and the sum of them makes up for what is lost of u: so transitions add up to the posterior.
+    """
     cdef Py_ssize_t j, lane, stride = chain.stride, K = chain.n_components
-    cdef vreal x
+    cdef const real* log_transitions = chain.log_transitions.data + i * stride
+    cdef vreal x, total = splat(0)
+    cdef real share
     for j from 0 <= j < stride by LANES:
-        x = vload(chain.log_transitions.data + i * stride + j) + vload(steps.after + j) + of_state
-        x = vexp_above(x, LEAST_EXPONENT)
+        x = vload(log_transitions + j) + vload(steps.after + j) - u
+        total = total + vexp_above(x, LEAST_EXPONENT)
+    share = posterior / <real> vsum(total)
+    for j from 0 <= j < stride by LANES:
+        x = vload(log_transitions + j) + vload(steps.after + j) - u
+        x = vexp_above(x, LEAST_EXPONENT) * share
         for lane in range(min(<Py_ssize_t> LANES, K - j)):
-            steps.transitions[i * K + j + lane] += weight * (<real*> &x)[lane]
+            steps.transitions[i * K + j + lane] += (<real*> &x)[lane]
 
 
 cdef Py_ssize_t along_best_path(
