@@ -52,11 +52,13 @@ typedef uint64_t ubits;
 #if EMCORE_HAS_VECTORS
 typedef real vreal __attribute__((vector_size(EMCORE_VECTOR), may_alias));
 typedef bits vbits __attribute__((vector_size(EMCORE_VECTOR)));
+typedef ubits vubits __attribute__((vector_size(EMCORE_VECTOR)));
 enum { LANES = EMCORE_VECTOR / sizeof(real) };
 EMCORE_INLINE vreal splat(real a) { return a - (vreal){0}; }
 #else
 typedef real vreal;
 typedef bits vbits;
+typedef ubits vubits;
 enum { LANES = 1 };
 EMCORE_INLINE vreal splat(real a) { return a; }
 #endif
@@ -210,7 +212,8 @@ EMCORE_INLINE int64_t vcount_sum(vbits count)
 }
 
 /* exp(x) where x > threshold, else 0; for threshold >= -708 (-87 in single precision), x <= 709 (88).
- * What is computed for lanes below the threshold, be it no number, is not looked at.
+ * What is computed for lanes below the threshold, be it no number, is not looked at: sums of bits are
+ * unsigned, which may overflow.
  *
  *   exp(x) = 2^n exp(r),  n = round(x / ln 2),  |r| <= ln(2) / 2
  *
@@ -238,9 +241,9 @@ EMCORE_INLINE vreal vexp_above(vreal x, real threshold)
     vreal q01 = r * 0.1666666666530169 + 0.5;
     vreal q23 = r * 0.008333449701253456 + 0.04166666666496045;
     vreal p = r2 * (q01 + r2 * (q23 + r2 * 0.0013889034348599464)) + r;
-    vbits power = (vbits)_mm512_permutex2var_epi64(
+    vubits power = (vubits)_mm512_permutex2var_epi64(
         _mm512_load_epi64(POWERS), (__m512i)vreal_bits(shifted), _mm512_load_epi64(POWERS + 8));
-    vreal scale = bits_vreal(power + (vreal_bits(shifted) << 48));
+    vreal scale = bits_vreal((vbits)(power + ((vubits)vreal_bits(shifted) << 48)));
     return _mm512_maskz_mov_pd(VGREATER(x, splat(threshold)), scale * p + scale);
 }
 #else
@@ -266,8 +269,8 @@ EMCORE_INLINE vreal vexp_above(vreal x, real threshold)
     vreal q = (q01 + r2 * q23) + r4 * ((q45 + r2 * q67) + r4 * q89);
 #endif
     vreal p = (r2 * q + r) + REAL(1.0);
-    vbits scaled = vreal_bits(p) + (vbits)(vreal_bits(shifted) << MANTISSA_BITS);
-    return vselect(VGREATER(x, splat(threshold)), bits_vreal(scaled), splat(REAL(0.0)));
+    vubits scaled = (vubits)vreal_bits(p) + ((vubits)vreal_bits(shifted) << MANTISSA_BITS);
+    return vselect(VGREATER(x, splat(threshold)), bits_vreal((vbits)scaled), splat(REAL(0.0)));
 }
 #endif
 

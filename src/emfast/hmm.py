@@ -46,8 +46,9 @@ class GaussianHMM(BaseHMM):
     max_iter : int, default=200
     n_init, init_params, restarts, random_state, n_threads : see `GaussianMixture`
         Rows are assigned to states as if they were independent, and how often one state follows
-        another is counted among the rows that have been assigned. Subsamples have whole sequences,
-        and pieces of long ones.
+        another is counted among the rows that have been assigned. Where some starts or transitions
+        are impossible, states then get the numbers that these counts suit best. Subsamples have
+        whole sequences, and pieces of long ones.
     startprob_init : array-like of shape (n_components,), optional
     transmat_init : array-like of shape (n_components, n_components), optional
         The probabilities of transitions, from the state of the row to that of the column. It may be

@@ -188,6 +188,27 @@ def _assigned_start(
 ) -> Model:
     """The model of rows that are assigned to components."""
     assignment = _assign(problem, n_components, init_params, located, random_state)
+    model = _model_from(problem, n_components, assignment, random_state)
+    labels, n_rows = problem.source.batch.labels, problem.source.n_rows
+    if located or not problem.latent.ordered or labels.restricts(n_rows).any():
+        return model
+    return _numbered_start(problem, n_components, model, random_state)
+
+
+def _numbered_start(
+    problem: GridProblem,
+    n_components: int,
+    model: Model,
+    random_state: np.random.RandomState,
+) -> Model:
+    """The model of rows in components whose numbers suit the latent structure.
+
+    EM cannot exchange components: states in another order than that of a chain that only goes on
+    would keep it. A short run that knows of no order finds what follows what.
+    """
+    free = replace(problem, latent=problem.latent.unordered())
+    trace = em.maximize(free, model, tol=SHORT_RUN_TOL, max_iter=SHORT_RUN_ITER)
+    assignment = problem.latent.numbered(free.assignments(trace.model), problem.source.batch)
     return _model_from(problem, n_components, assignment, random_state)
 
 

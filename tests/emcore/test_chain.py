@@ -178,6 +178,20 @@ def test_states_far_apart_with_no_way_back(instructions, precision, spread, K):
     assert_true(case, found, case.truth(chain_oracle.forward_backward), np.ones(4), precision)
 
 
+@over_kernels
+@pytest.mark.parametrize("spread", [300.0, 1e5])
+@pytest.mark.parametrize("K", [2, 9, 24])
+def test_transitions_from_a_state_are_as_many_as_its_posteriors(instructions, precision, spread, K):
+    """Even where logarithms are so large that they are rounded to multiples of 1000."""
+    case = case_of((7, 20, 1, 12), K, spread=spread, way_back=False)
+    found = case.run(kernels_of(instructions, precision))
+    last = case.sequences[1:] - 1
+    expected = np.delete(found["responsibilities"], last, axis=0).sum(axis=0)
+    transitions = found["transitions"].reshape(K, K)
+    np.testing.assert_allclose(transitions.sum(axis=1), expected, atol=1e-4)
+    assert transitions.min() >= 0
+
+
 def test_paths_that_only_logarithms_tell_apart():
     """Rows of the second state, then of the first, which there is no way back to.
 

@@ -8,9 +8,11 @@ import pytest
 import scipy.sparse as sp
 
 import chain_oracle
+from chains import walk
 from emfast import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
 from emfast.emissions import Categorical, Gaussian, Poisson
 from emfast.exceptions import ConvergenceWarning, StarvedComponentWarning
+from emfast.latent.markov import ChainParameters
 
 EARTHQUAKES = np.loadtxt(
     Path(__file__).parents[1] / "data" / "earthquakes.csv", delimiter=",", skiprows=1
@@ -342,6 +344,30 @@ def test_many_rows_of_a_chain_that_only_goes_on():
         random_state=0,
     ).fit(X, lengths, labels=labels)
     assert np.mean(hmm.predict(X, lengths) == states) > 0.98
+
+
+@pytest.mark.parametrize(("assignment", "n_init"), [("soft", 1), ("hard", 3)])
+def test_a_chain_that_only_goes_on_finds_the_order_of_its_states(assignment, n_init):
+    """Clusters come in any order, in which EM would have to leave them."""
+    K, n_sequences = 5, 60
+    transmat = 0.85 * np.eye(K) + 0.15 * np.eye(K, k=1)
+    transmat[-1, -1] = 1
+    chain = ChainParameters(np.eye(K)[0], transmat)
+    rng = np.random.default_rng(0)
+    states = np.concatenate([walk(rng, chain, 30) for _ in range(n_sequences)])
+    means = np.array([[0.0, 0.0], [5.0, -2.0], [-2.0, 0.0], [2.0, -1.0], [0.0, 3.0]])
+    X = means[states] + rng.normal(size=(len(states), 2))
+    for seed in range(5):
+        hmm = GaussianHMM(
+            K,
+            startprob_init=chain.startprob,
+            transmat_init=chain.transmat,
+            assignment=assignment,
+            n_init=n_init,
+            random_state=seed,
+        ).fit(X, lengths=[30] * n_sequences)
+        np.testing.assert_allclose(hmm.means_, means, atol=0.4)
+        assert (hmm.predict(X, [30] * n_sequences) == states).mean() > 0.97
 
 
 def test_warm_start_goes_on_as_if_it_had_not_stopped():

@@ -1,13 +1,17 @@
 """The Markov chain as a latent structure: M-step, priors, coordinates, where it tends to."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from chains import random_chain, walk
+from emfast.data import Batch, offsets
 from emfast.latent import MarkovChain
 from emfast.latent.markov import (
     ChainParameters,
     ChainStatistics,
+    numbers,
     reachable,
     stationary_distribution,
 )
@@ -242,6 +246,41 @@ def test_stationary_distribution_of_a_nearly_reducible_chain_has_all_digits():
     p, q = 1e-14, 3e-14
     found = stationary_distribution(np.ones(2) / 2, np.array([[1 - p, p], [q, 1 - q]]))
     np.testing.assert_allclose(found, [0.75, 0.25], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "transmat"),
+    [
+        ("only goes on", np.eye(6) + np.eye(6, k=1)),
+        ("skips one", np.eye(6) + np.eye(6, k=1) + np.eye(6, k=2)),
+        ("never back", np.triu(np.ones((6, 6)))),
+        ("cycle", np.eye(6) + np.roll(np.eye(6), 1, axis=1)),
+    ],
+)
+def test_clusters_get_the_numbers_of_states_that_what_follows_what_tells(name, transmat):
+    rng = np.random.default_rng(0)
+    possible = ChainParameters(np.arange(6) == 0, transmat > 0)
+    for _ in range(10):
+        shuffled = rng.permutation(6)
+        starts, transitions = np.zeros(6), np.zeros((6, 6))
+        starts[shuffled[0]] = 20
+        transitions[np.ix_(shuffled, shuffled)] = transmat * rng.integers(3, 9, (6, 6))
+        transitions += rng.poisson(0.05, (6, 6)) * 0.1
+        states = numbers(starts, transitions, possible)
+        np.testing.assert_array_equal(states[shuffled], np.arange(6))
+
+
+def test_numbers_of_rows_in_sequences():
+    """States 0 to 2 in every sequence; what ends one and begins the next is no transition."""
+    possible = ChainParameters(np.array([True, False, False]), np.triu(np.ones((3, 3))) > 0)
+    latent = MarkovChain(possible=possible)
+    assignment = np.array([2, 2, 0, 1, 2, 0, 0, 1, 1, 1, 0], np.int32)
+    batch = Batch(np.zeros((11, 1)), sequences=offsets(np.array([4, 5, 2])))
+    weighted = replace(batch, weights=np.array([1.0, 1.0, 0.0]))
+    assert latent.ordered and not latent.unordered().ordered and not MarkovChain().ordered
+    for each in (batch, weighted):
+        found = latent.numbered(assignment, each)
+        assert found.tolist() == [0, 0, 1, 2, 0, 1, 1, 2, 2, 2, 1]
 
 
 def test_reachable_states():

@@ -78,6 +78,19 @@ class Latent(Part):
     def start(self, statistics: Any, parameters: Any) -> Any:
         """Starting values from the statistics of assigned rows."""
 
+    @property
+    def ordered(self) -> bool:
+        """Whether it matters which component has which number, before any has parameters."""
+        return False
+
+    def unordered(self) -> "Latent":
+        """The same, but for what is known of components by their numbers."""
+        return self
+
+    def numbered(self, assignment: np.ndarray, batch: Batch) -> np.ndarray:
+        """An assignment of rows, (n_rows,), with the numbers that components should have."""
+        return assignment
+
     def reseed(
         self, parameters: Any, components: np.ndarray, counts: np.ndarray, n_rows: int
     ) -> Any:

@@ -35,6 +35,9 @@ from emfast.stored import DISTRIBUTIONS, Numbers, Record
 # Rows of a sequence whose length nobody has told.
 TYPICAL_LENGTH = 1000.0
 
+# How often every state is moved to every other place, at most.
+SWEEPS = 3
+
 # How far probabilities are moved towards equal ones: those of a start, which is a guess, and those
 # that EM has found on some of the rows, where others may have transitions that these lack.
 START_SHRINKAGE = 0.05
@@ -169,6 +172,26 @@ class MarkovChain(Latent):
         K = n_components
         return ChainParameters(np.full(K, 1 / K), np.full((K, K), 1 / K))
 
+    @property
+    def ordered(self) -> bool:
+        possible = self.possible
+        return possible is not None and not (possible.startprob.all() and possible.transmat.all())
+
+    def unordered(self) -> "MarkovChain":
+        """Any transitions, of all paths: the best path stays near the start."""
+        return MarkovChain(length=self.length, anywhere=self.anywhere)
+
+    def numbered(self, assignment: np.ndarray, batch: Batch) -> np.ndarray:
+        """Numbers under which the fewest starts and transitions are impossible."""
+        K, first = len(self.possible.startprob), batch.sequences[:-1]
+        weights = np.ones(batch.n_rows) if batch.weights is None else batch.row_weights.copy()
+        starts = np.bincount(assignment[first], weights[first], K)
+        # Nothing leads to the first row of a sequence.
+        weights[first] = 0
+        pairs = assignment[:-1].astype(np.intp) * K + assignment[1:]
+        transitions = np.bincount(pairs, weights[1:], K * K).reshape(K, K)
+        return numbers(starts, transitions, self.possible)[assignment].astype(assignment.dtype)
+
     def start(self, statistics: ChainStatistics, parameters: ChainParameters) -> ChainParameters:
         """The M-step, moved towards equal probabilities: one of 0 would never move again."""
         return self._shrunk(statistics, parameters, START_SHRINKAGE)
@@ -278,6 +301,59 @@ def _normalised(counts: np.ndarray, before: np.ndarray) -> np.ndarray:
     if np.count_nonzero(totals) == len(totals):
         return counts / totals
     return np.where(totals > 0, counts / np.where(totals > 0, totals, 1.0), before)
+
+
+def numbers(starts: np.ndarray, transitions: np.ndarray, possible: ChainParameters) -> np.ndarray:
+    """The states of a chain that clusters are, (K,), by what follows what.
+
+    Of the counts, as few as possible are of what is impossible: from the best of some guesses,
+    clusters move to another place, or change places, as long as this helps.
+    """
+    K = len(starts)
+    no_start, no_way = ~possible.startprob, ~possible.transmat
+
+    def wrong(order: np.ndarray) -> float:
+        return starts[order] @ no_start + transitions[np.ix_(order, order)].sum(where=no_way)
+
+    guesses = [np.arange(K), *(_guess(starts, transitions, possible, first) for first in range(K))]
+    order = min(guesses, key=wrong)
+    best = wrong(order)
+    for _ in range(SWEEPS):
+        before = best
+        for i, j in np.ndindex(K, K) if best > 0 else ():
+            moved = np.insert(np.delete(order, i), j, order[i])
+            exchanged = order.copy()
+            exchanged[[i, j]] = order[[j, i]]
+            for other in (moved, exchanged):
+                count = wrong(other)
+                if count < best:
+                    order, best = other, count
+        if best == before:
+            break
+    return order.argsort()
+
+
+def _guess(
+    starts: np.ndarray, transitions: np.ndarray, possible: ChainParameters, first: int
+) -> np.ndarray:
+    """The cluster that every state is, (K,), if the cluster `first` is where sequences begin.
+
+    One state after the other, along the ways between them, gets what its neighbours say.
+    """
+    K = len(starts)
+    sign = np.where(possible.transmat, 1.0, -1.0)
+    of_start = np.where(possible.startprob, starts[:, None], -starts[:, None])
+    states, clusters = [int(possible.startprob.argmax())], [first]
+    while len(states) < K:
+        ways = possible.transmat[states].sum(axis=0)
+        ways[states] = -1
+        state = int(ways.argmax())
+        said = of_start[:, state] + transitions[clusters].T @ sign[states, state]
+        said += transitions[:, clusters] @ sign[state, states]
+        said[clusters] = -np.inf
+        states.append(state)
+        clusters.append(int(said.argmax()))
+    return np.array(clusters)[np.argsort(states)]
 
 
 def reachable(startprob: np.ndarray, transmat: np.ndarray) -> np.ndarray:
