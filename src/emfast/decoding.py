@@ -209,7 +209,7 @@ class FittedHMM(FittedModel):
         self,
         X: Rows,
         lengths: ArrayLike | None = None,
-        algorithm: Literal["viterbi", "map"] = "viterbi",
+        algorithm: Literal["viterbi", "map"] | None = None,
         *,
         labels: Values | None = None,
     ) -> tuple[float, Array]:
@@ -218,8 +218,8 @@ class FittedHMM(FittedModel):
         Parameters
         ----------
         X, lengths : see `score`
-        algorithm : {"viterbi", "map"}, default="viterbi"
-            "viterbi" is the most probable path of every sequence (Viterbi 1967), "map" the most
+        algorithm : {"viterbi", "map"}, optional
+            "viterbi", the default, is the most probable path of every sequence (Viterbi 1967), "map" the most
             probable state of every row by itself; transitions between these may be impossible.
         labels : see `score`
 
@@ -230,6 +230,7 @@ class FittedHMM(FittedModel):
             hmmlearn, the sum of the posteriors of these states: how many are expected to be right.
         states : ndarray of shape (n_samples,), int
         """
+        algorithm = "viterbi" if algorithm is None else algorithm
         if algorithm not in ALGORITHMS:
             raise ValueError(f"algorithm: found {algorithm!r}; expected one of {ALGORITHMS}")
         batch = self._batch(X, lengths, labels)

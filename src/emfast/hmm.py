@@ -38,7 +38,7 @@ class GaussianHMM(BaseHMM):
     n_components : int, default=1
         How many states there are.
     covariance_type : {"diag", "full", "tied", "spherical"}, default="diag"
-    tol : float, default=1e-4
+    tol : float, default=1e-5
         Converged once the last gain of the mean log-likelihood of a row, and Aitken's estimate of
         all gain still to come, are below. 0 runs exactly `max_iter` iterations.
     reg_covar : float, default=1e-6
@@ -136,7 +136,7 @@ see `GaussianMixture`
         n_components: int = 1,
         *,
         covariance_type: CovarianceType = "diag",
-        tol: float = 1e-4,
+        tol: float = 1e-5,
         reg_covar: float = 1e-6,
         max_iter: int = 200,
         n_init: int = 1,
@@ -248,7 +248,7 @@ feature_names_in_ : see `GaussianHMM`
         self,
         n_components: int = 1,
         *,
-        tol: float = 1e-4,
+        tol: float = 1e-5,
         max_iter: int = 200,
         n_init: int = 1,
         init_params: InitParams = "kmeans",
@@ -353,7 +353,7 @@ feature_names_in_ : see `GaussianHMM`
         n_components: int = 1,
         *,
         categories: Literal["auto"] | Sequence[Values] = "auto",
-        tol: float = 1e-4,
+        tol: float = 1e-5,
         max_iter: int = 200,
         n_init: int = 1,
         init_params: InitParams = "kmeans",
@@ -444,7 +444,7 @@ feature_names_in_ : see `GaussianHMM`
         self,
         n_components: int = 1,
         *,
-        tol: float = 1e-4,
+        tol: float = 1e-5,
         max_iter: int = 200,
         n_init: int = 1,
         init_params: InitParams = "kmeans",
@@ -555,7 +555,7 @@ feature_names_in_ : see `GaussianHMM`
         n_components: int = 1,
         *,
         emission: Emission | Sequence[tuple[str, Emission, Any]] | None = None,
-        tol: float = 1e-4,
+        tol: float = 1e-5,
         max_iter: int = 200,
         n_init: int = 1,
         init_params: InitParams = "kmeans",
