@@ -22,8 +22,10 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST_WHEEL = 10_000_000  # bytes
@@ -106,17 +108,17 @@ def main() -> None:
 
         say("installed where there is no compiler")
         without = environment_without_compiler(folder / "installed")
-        without.install("--only-binary", ":all:", *with_extras(wheel), cwd=folder)
+        without.install("--only-binary", ":all:", with_extras(wheel), cwd=folder)
         best, *others = check_installed(without, folder)
-        run_tests(without, tests, best, ("tests",) if arguments.all_tests else FEW_TESTS)
-        for name in others:
-            run_tests(without, tests, name, ("tests",) if arguments.full else FEW_TESTS)
-
+        many, few = ("tests",), FEW_TESTS
+        runs = [TestRun(without, tests, best, many if arguments.all_tests else few)]
+        runs += [TestRun(without, tests, name, many if arguments.full else few) for name in others]
         if arguments.full:
             say("what pip builds of the source distribution")
             built = environment_with_compiler(folder / "from_sdist")
-            built.install(*with_extras(sdist), cwd=folder)
-            run_tests(built, tests, best, ("tests",))
+            built.install(with_extras(sdist), cwd=folder)
+            runs.append(TestRun(built, tests, best, many))
+        run_together(runs)
         say(f"{wheel.name} is good: {wheel.stat().st_size / 1e6:.2f} MB")
 
 
@@ -176,8 +178,8 @@ def environment_without_compiler(folder: Path) -> Environment:
     return environment
 
 
-def with_extras(file: Path) -> tuple[str, str]:
-    return f"emfast[test] @ {file.as_uri()}", "pytest-xdist"
+def with_extras(file: Path) -> str:
+    return f"emfast[test] @ {file.as_uri()}"
 
 
 def source_distribution(tools: Environment, folder: Path) -> tuple[Path, Path]:
@@ -234,11 +236,44 @@ def check_installed(environment: Environment, folder: Path) -> list[str]:
     return facts["instruction sets"]
 
 
-def run_tests(environment: Environment, folder: Path, name: str, tests: tuple[str, ...]) -> None:
-    """Run tests with an instruction set, on every CPU; benchmarks are none, and want it quiet."""
-    say(f"{' '.join(tests)}, {name}")
-    options = ("-q", "-n", len(os.sched_getaffinity(0)), "-p", "no:benchmark")
-    environment.run("-m", "pytest", *options, *tests, cwd=folder, EMFAST_INSTRUCTION_SET=name)
+class TestRun(NamedTuple):
+    """Tests to run in an environment, with an instruction set."""
+
+    environment: Environment
+    folder: Path
+    instruction_set: str
+    tests: tuple[str, ...]
+
+
+def run_together(runs: list[TestRun]) -> None:
+    """Run tests, as many runs at a time as there are CPUs; each is told of when it is done."""
+    failed = []
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as workers:
+        under_way = {workers.submit(run_tests, run): run for run in runs}
+        for done in as_completed(under_way):
+            run, result = under_way[done], done.result()
+            where = run.environment.python.parents[1].name
+            called = f"{' '.join(run.tests)}, {run.instruction_set}, {where}"
+            say(called)
+            print(result.stdout, end="", flush=True)
+            if result.returncode != 0:
+                failed.append(called)
+    if failed:
+        raise SystemExit(f"failed: {'; '.join(failed)}")
+
+
+def run_tests(run: TestRun) -> subprocess.CompletedProcess:
+    variables = {**run.environment.variables, "EMFAST_INSTRUCTION_SET": run.instruction_set}
+    command = [run.environment.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *run.tests]
+    return subprocess.run(
+        command,
+        cwd=run.folder,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
 
 
 if __name__ == "__main__":

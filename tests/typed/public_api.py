@@ -27,7 +27,6 @@ from emfast import (
     PoissonMixture,
     elbo,
     em,
-    persistence,
     show_versions,
     theory,
 )
