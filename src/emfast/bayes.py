@@ -22,6 +22,7 @@ from emfast.moments import JointMoments, joint_moments
 from emfast.targets import check_regression
 from emfast.threads import SingleThreadedBlas, resolve_threads
 from emfast.validation import CHUNK_ROWS, check_rows
+from emfast.watch import WATCH_CONSTRAINTS, Watch
 
 EPSILON = float(np.finfo(np.float64).eps)
 
@@ -73,6 +74,7 @@ class BayesianLinearRegression(RegressorMixin, BaseEstimator):
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend
         on it.
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -131,6 +133,7 @@ class BayesianLinearRegression(RegressorMixin, BaseEstimator):
         "accelerate": ["boolean"],
         "warm_start": ["boolean"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        **WATCH_CONSTRAINTS,
     }
 
     def __init__(
@@ -145,6 +148,10 @@ class BayesianLinearRegression(RegressorMixin, BaseEstimator):
         accelerate=True,
         warm_start=False,
         n_threads=None,
+        verbose=0,
+        verbose_interval=10,
+        progress=False,
+        callback=None,
     ):
         self.per_feature = per_feature
         self.fit_intercept = fit_intercept
@@ -155,6 +162,10 @@ class BayesianLinearRegression(RegressorMixin, BaseEstimator):
         self.accelerate = accelerate
         self.warm_start = warm_start
         self.n_threads = n_threads
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def fit(self, X, y, sample_weight=None):
         """Estimate the precisions, and the weights given them.
@@ -191,14 +202,17 @@ class BayesianLinearRegression(RegressorMixin, BaseEstimator):
             self._check_varies(moments, target)
             squares = Squares.of(moments, float(np.finfo(rows.dtype).eps))
             problem = (PrecisionPerFeature if self.per_feature else SharedPrecision)(squares)
-            trace = em.maximize(
-                problem,
-                self._start(problem, rows.shape[1]),
-                tol=self.tol,
-                max_iter=self.max_iter,
-                accelerate=self.accelerate,
-            )
+            start = self._start(problem, rows.shape[1])
+            with Watch(self, objective="log evidence") as watch:
+                trace = watch.maximize(
+                    problem,
+                    start,
+                    tol=self.tol,
+                    max_iter=self.max_iter,
+                    accelerate=self.accelerate,
+                )
             self._set_fitted(problem, trace, moments, rows.dtype)
+        watch.raise_interrupt()
         warn_unless_converged(trace, self.tol, self.max_iter)
         return self
 
@@ -272,7 +286,7 @@ class BayesianLinearRegression(RegressorMixin, BaseEstimator):
         self.sigma_ = covariance.astype(dtype)
         self.scores_ = np.array(trace.objectives) * moments.rows.weight
         self.n_iter_ = trace.n_iter
-        self.converged_ = trace.converged
+        self.converged_ = trace.converged and not trace.stopped
 
     def predict(self, X, return_std=False):
         """Mean of the predictive distribution of every row, and its standard deviation.

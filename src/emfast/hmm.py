@@ -65,8 +65,7 @@ class GaussianHMM(BaseHMM):
         is better than they are.
     warm_start : bool, default=False
         Go on from the last fit.
-    verbose : int, default=0
-    verbose_interval : int, default=10
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -140,6 +139,8 @@ see `GaussianMixture`
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        progress=False,
+        callback=None,
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -162,6 +163,8 @@ see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Gaussian:
         return Gaussian(self.covariance_type, reg_covar=self.reg_covar, fixed=fixed)
@@ -200,7 +203,8 @@ class BernoulliHMM(OneParameter, BaseHMM):
     prior : mapping, optional
         "startprob_prior" and "transmat_prior", see `GaussianHMM`, and "probabilities_prior", see
         `BernoulliMixture`.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianHMM`
+    assignment, accelerate, warm_start : see `GaussianHMM`
+    verbose, verbose_interval, progress, callback : see `GaussianHMM`
 
     Attributes
     ----------
@@ -248,6 +252,8 @@ feature_names_in_ : see `GaussianHMM`
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        progress=False,
+        callback=None,
     ):
         self.n_components = n_components
         self.tol = tol
@@ -267,6 +273,8 @@ feature_names_in_ : see `GaussianHMM`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
@@ -294,7 +302,8 @@ class CategoricalHMM(OfCategories, BaseHMM):
     prior : mapping, optional
         "startprob_prior" and "transmat_prior", see `GaussianHMM`, and "probabilities_prior", see
         `CategoricalMixture`.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianHMM`
+    assignment, accelerate, warm_start : see `GaussianHMM`
+    verbose, verbose_interval, progress, callback : see `GaussianHMM`
 
     Attributes
     ----------
@@ -350,6 +359,8 @@ feature_names_in_ : see `GaussianHMM`
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        progress=False,
+        callback=None,
     ):
         self.n_components = n_components
         self.categories = categories
@@ -370,6 +381,8 @@ feature_names_in_ : see `GaussianHMM`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
 
 class PoissonHMM(OneParameter, BaseHMM):
@@ -387,7 +400,8 @@ class PoissonHMM(OneParameter, BaseHMM):
     prior : mapping, optional
         "startprob_prior" and "transmat_prior", see `GaussianHMM`, and "rates_prior", see
         `PoissonMixture`.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianHMM`
+    assignment, accelerate, warm_start : see `GaussianHMM`
+    verbose, verbose_interval, progress, callback : see `GaussianHMM`
 
     Attributes
     ----------
@@ -439,6 +453,8 @@ feature_names_in_ : see `GaussianHMM`
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        progress=False,
+        callback=None,
     ):
         self.n_components = n_components
         self.tol = tol
@@ -458,6 +474,8 @@ feature_names_in_ : see `GaussianHMM`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Poisson:
         return Poisson(fixed=fixed)
@@ -488,7 +506,8 @@ class HMM(OfOneOrSeveral, BaseHMM):
     prior : mapping, optional
         "startprob_prior" and "transmat_prior", see `GaussianHMM`, and that of the emission, or of
         several by "name.", as in "name.mean_prior".
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianHMM`
+    assignment, accelerate, warm_start : see `GaussianHMM`
+    verbose, verbose_interval, progress, callback : see `GaussianHMM`
 
     Attributes
     ----------
@@ -547,6 +566,8 @@ feature_names_in_ : see `GaussianHMM`
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        progress=False,
+        callback=None,
     ):
         self.n_components = n_components
         self.emission = emission
@@ -567,3 +588,48 @@ feature_names_in_ : see `GaussianHMM`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+<<<<<<< HEAD
+=======
+        self.progress = progress
+        self.callback = callback
+
+    @property
+    def _is_single(self) -> bool:
+        """Whether one emission describes all columns."""
+        return isinstance(self.emission, Emission)
+
+    def _checked_emissions(self) -> list[tuple[str, Emission, Any]]:
+        if not self._is_single:
+            return super()._checked_emissions()
+        if isinstance(self.emission, Product):
+            raise ValueError(
+                f"emission: found {self.emission!r}; expected one of emfast.emissions but Product, "
+                "or a list of (name, emission, columns)"
+            )
+        return [("emission", self.emission, slice(None))]
+
+    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
+        if not self._is_single:
+            return super()._emission(fixed)
+        emission = copy(self._parts()[0][1])
+        emission.fixed = fixed
+        return emission
+
+    def _known(self) -> Known:
+        if not self._is_single:
+            return super()._known()
+        own, told = self._parts()[0][1].fixed, super(OfColumns, self)._known()
+        return Known({**own, **told})
+
+    def _validated_rows(self, X: Any) -> Batch:
+        batch = super()._validated_rows(X)
+        if not self._is_single:
+            return batch
+        return Batch(batch.X.parts[0], missing=batch.missing[0])
+
+    def _as_columns(self, drawn: list[Any]) -> np.ndarray:
+        return super()._as_columns([[rows] for rows in drawn] if self._is_single else drawn)
+
+    def _attributes(self, parameters: Any) -> dict[str, Any]:
+        return {"emission_": parameters} if self._is_single else super()._attributes(parameters)
+>>>>>>> f7e5f76 (Watch fits while they run, and stop them: progress, callback, Ctrl-C)

@@ -33,7 +33,8 @@ class Mixture(OfColumns, BaseMixture):
     prior : mapping, optional
         "weight_concentration_prior", see `GaussianMixture`, and those of the emissions by the names
         they have in mixtures of their own, as in "name.mean_prior".
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -98,6 +99,8 @@ feature_names_in_ : see `GaussianMixture`
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        progress=False,
+        callback=None,
     ):
         self.n_components = n_components
         self.emissions = emissions
@@ -117,6 +120,8 @@ feature_names_in_ : see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _n_columns(self) -> int:
         check_is_fitted(self)

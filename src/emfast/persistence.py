@@ -5,7 +5,8 @@ are the parameters of the model in float64 and, named ``parameter.<name>``, thos
 constructor that are arrays. Reading one executes nothing: only the classes below are made, only
 their own arguments and attributes are set, and every array is checked against the others.
 
-A `RandomState` among the arguments is a stream and not a value: it is stored as None.
+A `RandomState` among the arguments is a stream and not a value: it is stored as None. So is a
+callback, which is code.
 """
 
 import json
@@ -191,7 +192,14 @@ def _entries(estimator: EMEstimator) -> dict[str, np.ndarray]:
     arrays = _arrays(estimator)
     parameters = {}
     for key, value in estimator.get_params(deep=False).items():
+<<<<<<< HEAD
         if _has_parts(estimator) and key == estimator._emissions_argument:
+=======
+        if key == "callback":
+            # Code is not stored.
+            parameters[key] = None
+        elif isinstance(estimator, OfColumns) and key == estimator._emissions_argument:
+>>>>>>> f7e5f76 (Watch fits while they run, and stop them: progress, callback, Ctrl-C)
             parameters[key] = _described_emissions(estimator)
         elif hasattr(value, "__array__") and np.ndim(value) > 0:
             arrays[f"parameter.{key}"] = _numbers(key, value)

@@ -34,7 +34,8 @@ class BernoulliMixture(OneParameterMixture):
         "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
         Beta distributions, numbers of at least 1 or arrays of shape (n_features,) or
         (n_components, n_features).
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -82,6 +83,8 @@ feature_names_in_ : see `GaussianMixture`
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        progress=False,
+        callback=None,
     ):
         self.n_components = n_components
         self.tol = tol
@@ -100,6 +103,8 @@ feature_names_in_ : see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
@@ -135,7 +140,8 @@ class BinomialMixture(OneParameterMixture):
     prior : mapping, optional
         "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
         Beta distributions as of `BernoulliMixture`.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -193,6 +199,8 @@ feature_names_in_ : see `GaussianMixture`
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        progress=False,
+        callback=None,
     ):
         self.n_components = n_components
         self.n_trials = n_trials
@@ -212,6 +220,8 @@ feature_names_in_ : see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def fit(self, X, y=None, *, labels=None, sample_weight=None, n_trials=None):
         """Fit the mixture by expectation-maximisation.

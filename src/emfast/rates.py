@@ -37,6 +37,8 @@ class RatesMixture(OneParameterMixture):
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        progress=False,
+        callback=None,
     ):
         self.n_components = n_components
         self.tol = tol
@@ -55,6 +57,8 @@ class RatesMixture(OneParameterMixture):
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -78,7 +82,8 @@ class PoissonMixture(RatesMixture):
         "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
         Gamma distributions, a shape of at least 1; numbers or arrays of shape (n_features,) or
         (n_components, n_features).
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -127,7 +132,8 @@ class ExponentialMixture(RatesMixture):
     prior : mapping, optional
         "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
         Gamma distributions as of `PoissonMixture`.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
