@@ -14,6 +14,7 @@ from emfast.mixture import GaussianMixture
 from emfast.probabilities import BernoulliMixture, BinomialMixture
 from emfast.rates import ExponentialMixture, PoissonMixture
 from emfast.regression import LinearRegressionMixture
+from emfast.selection import select
 from emfast.theory import Elbo, elbo
 from emfast.versions import show_versions
 
@@ -38,6 +39,7 @@ __all__ = [
     "PoissonMixture",
     "elbo",
     "em",
+    "select",
     "show_versions",
 ]
 

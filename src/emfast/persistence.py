@@ -192,14 +192,10 @@ def _entries(estimator: EMEstimator) -> dict[str, np.ndarray]:
     arrays = _arrays(estimator)
     parameters = {}
     for key, value in estimator.get_params(deep=False).items():
-<<<<<<< HEAD
-        if _has_parts(estimator) and key == estimator._emissions_argument:
-=======
         if key == "callback":
             # Code is not stored.
             parameters[key] = None
-        elif isinstance(estimator, OfColumns) and key == estimator._emissions_argument:
->>>>>>> f7e5f76 (Watch fits while they run, and stop them: progress, callback, Ctrl-C)
+        elif _has_parts(estimator) and key == estimator._emissions_argument:
             parameters[key] = _described_emissions(estimator)
         elif hasattr(value, "__array__") and np.ndim(value) > 0:
             arrays[f"parameter.{key}"] = _numbers(key, value)
