@@ -293,7 +293,6 @@ def test_objective_that_is_not_finite_is_an_error(bad, at):
         em.maximize(Script(objectives), 0, tol=0, max_iter=3)
 
 
-<<<<<<< HEAD
 # Generalised EM
 
 
@@ -361,7 +360,8 @@ def test_an_objective_that_is_not_finite_is_retreated_from():
     assert trace.objective == pytest.approx(-abs(5 - 26 * math.atan(5) / 4))
     with pytest.raises(ValueError, match="the objective became -inf"):
         em.maximize(Overflowing(attempts=0), 5.0, tol=0, max_iter=1)
-=======
+
+
 # How a run is ended
 
 
@@ -440,4 +440,3 @@ def test_ctrl_c_in_the_observer_counts_the_iteration():
     assert caught.value.trace.n_iter == 3
     assert "3 iterations" in str(caught.value)
     assert caught.value.trace.history == caught.value.trace.objectives
->>>>>>> f7e5f76 (Watch fits while they run, and stop them: progress, callback, Ctrl-C)

@@ -64,7 +64,8 @@ or mapping of them, optional
         their standard deviations (``gate_scale_``), are Gaussian about 0 with this precision.
         Intercepts are free. Those of experts: see `LinearRegressionMixture`, or the mixtures of
         these emissions.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -161,6 +162,8 @@ feature_names_in_ : see `GaussianMixture`
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        progress=False,
+        callback=None,
     ):
         self.n_components = n_components
         self.expert = expert
@@ -185,6 +188,8 @@ feature_names_in_ : see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     # The gate
 

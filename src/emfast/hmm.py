@@ -588,48 +588,5 @@ feature_names_in_ : see `GaussianHMM`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
-<<<<<<< HEAD
-=======
         self.progress = progress
         self.callback = callback
-
-    @property
-    def _is_single(self) -> bool:
-        """Whether one emission describes all columns."""
-        return isinstance(self.emission, Emission)
-
-    def _checked_emissions(self) -> list[tuple[str, Emission, Any]]:
-        if not self._is_single:
-            return super()._checked_emissions()
-        if isinstance(self.emission, Product):
-            raise ValueError(
-                f"emission: found {self.emission!r}; expected one of emfast.emissions but Product, "
-                "or a list of (name, emission, columns)"
-            )
-        return [("emission", self.emission, slice(None))]
-
-    def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
-        if not self._is_single:
-            return super()._emission(fixed)
-        emission = copy(self._parts()[0][1])
-        emission.fixed = fixed
-        return emission
-
-    def _known(self) -> Known:
-        if not self._is_single:
-            return super()._known()
-        own, told = self._parts()[0][1].fixed, super(OfColumns, self)._known()
-        return Known({**own, **told})
-
-    def _validated_rows(self, X: Any) -> Batch:
-        batch = super()._validated_rows(X)
-        if not self._is_single:
-            return batch
-        return Batch(batch.X.parts[0], missing=batch.missing[0])
-
-    def _as_columns(self, drawn: list[Any]) -> np.ndarray:
-        return super()._as_columns([[rows] for rows in drawn] if self._is_single else drawn)
-
-    def _attributes(self, parameters: Any) -> dict[str, Any]:
-        return {"emission_": parameters} if self._is_single else super()._attributes(parameters)
->>>>>>> f7e5f76 (Watch fits while they run, and stop them: progress, callback, Ctrl-C)

@@ -47,7 +47,8 @@ optional
         "noise_variance_prior" and "degrees_of_freedom_prior", numbers or one for each component:
         scale and degrees of freedom of inverse Wishart distributions, in one dimension, of the
         noise variances.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -118,6 +119,8 @@ feature_names_in_ : see `GaussianMixture`
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        progress=False,
+        callback=None,
     ):
         self.n_components = n_components
         self.tol = tol
@@ -139,6 +142,8 @@ feature_names_in_ : see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> MixtureWeights:
         return MixtureWeights(fixed=fixed, assignment=assignment)
