@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from emfast import report
 from emfast.baseline import numpy_em
 from emfast.datasets import load_faithful, make_cars_and_trucks, make_gaussian_mixture
+from emfast.kinds import Data
 from emfast.mixture import GaussianMixture
 from emfast.threads import resolve_threads
 
@@ -45,7 +46,7 @@ def old_faithful(out: Console, output_dir: Path, n_threads: int | None) -> None:
     _title(out, "Old Faithful: two Gaussians with full covariances")
     mixture = GaussianMixture(2, tol=1e-9, max_iter=1000, random_state=0, n_threads=n_threads)
     mixture.fit(X)
-    report.print_fit(out, mixture, X, names)
+    report.print_fit(out, mixture, Data(X, names))
     if find_spec("matplotlib") is None:
         out.print('no picture: matplotlib is missing, pip install "emfast[plot]"')
         return

@@ -21,6 +21,7 @@ CRITERIA = ("bic", "aic", "icl")
 
 # Columns of a table besides the parameters.
 MEASURES = ("n_parameters", "log_likelihood", *CRITERIA, "n_iter", "converged")
+REMARKS = ("degenerate", "error", "best")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Candidates(Sequence[Candidate]):
         """The table by columns: parameters, what was measured, `error` and `best`."""
         names = dict.fromkeys(name for each in self for name in each.params)
         found = {name: [each.params.get(name) for each in self] for name in names}
-        for name in (*MEASURES, "degenerate", "error", "best"):
+        for name in (*MEASURES, *REMARKS):
             found[name] = [getattr(each, name) for each in self]
         return found
 
@@ -90,20 +91,40 @@ class Candidates(Sequence[Candidate]):
 
         return pd.DataFrame(self.columns())
 
-    def __repr__(self) -> str:
+    def cells(self, names: Sequence[str]) -> list[list[str]]:
+        """Rows of these columns, as text."""
         columns = self.columns()
-        shown = {
-            name: [_cell(value) for value in values]
-            for name, values in columns.items()
-            if name not in ("degenerate", "error", "best") and any(v is not None for v in values)
-        }
-        shown[""] = [_remark(each) for each in self]
-        widths = {name: max(len(name), *map(len, cells)) for name, cells in shown.items()}
-        lines = ["  ".join(name.rjust(widths[name]) for name in shown)]
-        for row in range(len(self)):
-            cells = [cells[row].rjust(widths[name]) for name, cells in shown.items() if name]
-            lines.append("  ".join([*cells, shown[""][row]]))
-        return "\n".join(line.rstrip() for line in lines)
+        return [[_cell(columns[name][row]) for name in names] for row in range(len(self))]
+
+    def remark(self, row: int) -> str:
+        """What else there is to say of a row: that it is the best, or why it is not."""
+        candidate = self[row]
+        if candidate.error is not None:
+            return f"failed: {candidate.error}"
+        if candidate.degenerate:
+            return f"degenerate components {candidate.degenerate}"
+        return "best" if candidate.best else ""
+
+    def shown(self) -> list[str]:
+        """The columns that tell something."""
+        return [
+            name
+            for name, values in self.columns().items()
+            if name not in REMARKS and any(value is not None for value in values)
+        ]
+
+    def __repr__(self) -> str:
+        names = self.shown()
+        lines = [names, *self.cells(names)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        remarks = ["", *map(self.remark, range(len(self)))]
+        padded = [
+            [cell.rjust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
+        ]
+        return "\n".join(
+            "  ".join([*line, remark]).rstrip()
+            for line, remark in zip(padded, remarks, strict=True)
+        )
 
 
 class Selection(NamedTuple):
@@ -275,14 +296,15 @@ def _tried(
         warnings.simplefilter("always")
         try:
             model.fit(X, **fit_params)
-            measured = _measured(model, X, fit_params)
+            found = measured(model, X, fit_params)
         except (ValueError, ArithmeticError) as error:
-            measured = {"error": " ".join(str(error).split())}
+            found = {"error": " ".join(str(error).split())}
     told = [str(each.message) for each in caught]
-    return Candidate(point, warnings=told, **measured), caught
+    return Candidate(point, warnings=told, **found), caught
 
 
-def _measured(model: Any, X: Any, fit_params: dict[str, Any]) -> dict[str, Any]:
+def measured(model: Any, X: Any, fit_params: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `Candidate` says of a fitted model, by the names it has there."""
     found: dict[str, Any] = {
         name: float(_called(getattr(model, name), X, fit_params))
         for name in CRITERIA
@@ -298,7 +320,7 @@ def _measured(model: Any, X: Any, fit_params: dict[str, Any]) -> dict[str, Any]:
     return {**found, "n_iter": int(model.n_iter_), "converged": bool(model.converged_)}
 
 
-def _called(criterion: Any, X: Any, fit_params: dict[str, Any]) -> float:
+def _called(criterion: Any, X: Any, fit_params: Mapping[str, Any]) -> float:
     """A criterion of the rows, with those arguments of the fit that it takes."""
     takes = inspect.signature(criterion).parameters
     return criterion(X, **{name: value for name, value in fit_params.items() if name in takes})
@@ -320,11 +342,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-
-def _remark(candidate: Candidate) -> str:
-    if candidate.error is not None:
-        return f"failed: {candidate.error}"
-    if candidate.degenerate:
-        return f"degenerate components {candidate.degenerate}"
-    return "best" if candidate.best else ""
