@@ -122,7 +122,7 @@ def test_csv_cells_that_are_missing(reader, write):
 
 def test_missing_among_strings(reader, write):
     table = read_table(write("a,b\n1,\n2,x\n"))
-    with pytest.raises(TableError, match="found a missing value in row 0"):
+    with pytest.raises(TableError, match="found 'x' in row 1"):
         table.features()
 
 

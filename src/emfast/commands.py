@@ -207,8 +207,8 @@ def fit(
     settings: Settings = None,
     progress: Progress = None,
     as_json: AsJson = False,
-) -> None:
-    """Fit a model to the columns of a table and print it."""
+) -> int:
+    """Fit a model to the columns of a table and print it; Ctrl-C ends with the best so far."""
     from emfast import pictures, report
     from emfast.writing import write_json
 
@@ -222,7 +222,7 @@ def fit(
     roles = _roles(labels_column, weights_column, target_column, sequence_column, columns)
     _check_outputs(file, output, plot)
     made, data = _prepared(file, model, options, settings, progress, roles, emission)
-    made.fit(data.X, **data.fit_params)
+    interrupted = _interrupted(made, data)
     if as_json:
         write_json(report.described(made, data), sys.stdout)
     else:
@@ -230,14 +230,15 @@ def fit(
     _save(made, data, output)
     if plot is not None:
         pictures.draw_fit(made, data, plot)
+    return INTERRUPTED if interrupted else 0
 
 
 @app.command()
 def select(
     file: DataFile,
-    components: Annotated[str, typer.Option(help="Numbers to try, like 1-6 or 1,2,4.")],
+    components: Annotated[str, typer.Option(help="Numbers to try, like 1-6 or 1,2,4.")] = "1-6",
     covariance: Annotated[
-        str | None, typer.Option(help="Shapes to try, separated by commas, or all.")
+        str | None, typer.Option(help="Shapes to try, separated by commas. Default: all.")
     ] = None,
     criterion: Annotated[Criterion, typer.Option(help="The least is picked.")] = Criterion.bic,
     model: ModelOption = Model.gaussian,
@@ -266,14 +267,16 @@ def select(
 
     shapes = _shapes(covariance)
     options = {
-        "--covariance": ("covariance_type", shapes and shapes[0]),
+        "--covariance": ("covariance_type", shapes[0] if covariance else None),
         **_options(n_init, tol, max_iter, seed, threads, reg_covar, trials),
     }
-    grid: dict[str, list] = {"covariance_type": shapes} if shapes else {}
-    grid["n_components"] = _numbers("--components", components)
+    numbers = _numbers("--components", components)
     roles = _roles(labels_column, weights_column, target_column, sequence_column, columns)
     _check_outputs(file, output, plot)
     made, data = _prepared(file, model, options, settings, progress, roles, emission)
+    shaped = "covariance_type" in made.get_params(deep=False)
+    grid = {"covariance_type": shapes} if shaped else {}
+    grid["n_components"] = numbers
     found = selection.select(made, data.X, grid, criterion.value, **data.fit_params)
     if as_json:
         tried = records(found.table.columns())
@@ -380,6 +383,18 @@ def _prepared(
     return made, data
 
 
+def _interrupted(made: Any, data: "Data") -> bool:
+    """Fit; whether Ctrl-C has ended that, and left a model."""
+    try:
+        made.fit(data.X, **data.fit_params)
+    except KeyboardInterrupt:
+        if not hasattr(made, "n_features_in_"):
+            raise
+        print("emfast: interrupted; this is the best model so far", file=sys.stderr)
+        return True
+    return False
+
+
 def _settings(given: list[str] | None) -> dict[str, Any]:
     """Arguments of the estimator by their names; what is not JSON is a string."""
     found = {}
@@ -414,7 +429,7 @@ def _shapes(text: str | None) -> list[str]:
     """Shapes of covariances, which commas separate."""
     known = [each.value for each in Covariance]
     if text is None or text == "all":
-        return [] if text is None else known
+        return known
     found = [part.strip() for part in text.split(",")]
     for part in found:
         if part not in known:

@@ -157,8 +157,7 @@ def read(model: str, table: Table, roles: Roles) -> Data:
     for name in others:
         table.column(name)
     part = table if roles.columns is None else table.only(roles.columns)
-    X, names = part.values(others) if model in ANY_VALUES else part.features(others)
-    data = Data(X, names)
+    data = Data(*_features(model, part, others))
     if roles.labels is not None:
         data.fit_params["labels"] = table.labels(roles.labels)
     if roles.target is not None and model == CLASSIFIER:
@@ -175,6 +174,17 @@ def read(model: str, table: Table, roles: Roles) -> Data:
             weights = _of_sequences(weights, lengths, roles.weights)
         data.fit_params["sample_weight"] = weights
     return data
+
+
+def _features(model: str, table: Table, others: list[str]) -> tuple[np.ndarray, list[str]]:
+    if model in ANY_VALUES:
+        return table.values(others)
+    try:
+        return table.features(others)
+    except TableError as error:
+        raise TableError(
+            f"{error}: --columns chooses features, and --model mixed takes those of any kind"
+        ) from error
 
 
 def is_chain(kind: type) -> bool:
@@ -239,7 +249,7 @@ def with_emissions(model: str, made: Any, table: Table, data: Data, given: list[
     data : Data
     given : list of str
         ``kind=column,column``; the columns of no kind are not used. Without any, strings are
-        categorical, booleans Bernoulli, and other numbers Gaussian.
+        categorical, zeros and ones Bernoulli, and other numbers Gaussian.
     """
     of_kind: dict[str, list[str]] = {}
     for text in given:
@@ -252,10 +262,7 @@ def with_emissions(model: str, made: Any, table: Table, data: Data, given: list[
         of_kind.setdefault(kind, []).extend(split(columns))
     if not given:
         for name in data.names:
-            kind = table.column(name).dtype.kind
-            of_kind.setdefault(
-                {"O": "categorical", "b": "bernoulli"}.get(kind, "gaussian"), []
-            ).append(name)
+            of_kind.setdefault(_likely_kind(table.column(name)), []).append(name)
     place = {name: j for j, name in enumerate(data.names)}
     parts = []
     for kind, columns in of_kind.items():
@@ -264,6 +271,13 @@ def with_emissions(model: str, made: Any, table: Table, data: Data, given: list[
                 raise ValueError(f"--emission: there is no column {name!r} among the features")
         parts.append((kind, EMISSIONS[kind](), [place[name] for name in columns]))
     made.set_params(**{OF_COLUMNS[model]: parts})
+
+
+def _likely_kind(values: np.ndarray) -> str:
+    """What describes values best that nothing else is known of."""
+    if values.dtype.kind == "O":
+        return "categorical"
+    return "bernoulli" if np.isin(values[~np.isnan(values)], (0, 1)).all() else "gaussian"
 
 
 def split(text: str) -> list[str]:

@@ -61,7 +61,7 @@ class Table:
         """
         values = self.column(name)
         if values.dtype.kind not in "biuf":
-            at, value = _first_bad(values)
+            at, value = _first_bad(values, allow_missing)
             found = "a missing value" if value is None else repr(str(value))
             raise TableError(f"column {name!r}: found {found} in row {at}; expected numbers")
         good = ~np.isinf(values) if allow_missing else np.isfinite(values)
@@ -195,9 +195,11 @@ def _read(path: Path, start: bytes) -> Table:
     return _read_csv(path)
 
 
-def _first_bad(values: np.ndarray) -> tuple[int, Any]:
+def _first_bad(values: np.ndarray, allow_missing: bool) -> tuple[int, Any]:
     """The first value that is no number; the first one where all of them look like numbers."""
     for at, value in enumerate(values):
+        if allow_missing and value is None:
+            continue
         try:
             float(value)
         except (TypeError, ValueError):
