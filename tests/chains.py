@@ -28,6 +28,8 @@ class ChainCase:
     X: np.ndarray
     lengths: np.ndarray
     states: np.ndarray
+    # Of the parameters: a regression has a column more.
+    D: int
 
     @property
     def K(self):
@@ -67,7 +69,7 @@ def chain_case(family, precision, K, D, lengths, seed=0, zeros=False):
     states = np.concatenate([walk(rng, chain, length) for length in lengths])
     X = family.draw(rng, parameters, states)
     X = X.astype(precision) if X.dtype.kind == "f" else X
-    return ChainCase(family, Model(chain, parameters), X, np.array(lengths), states)
+    return ChainCase(family, Model(chain, parameters), X, np.array(lengths), states, D)
 
 
 def ragged(rng, n_sequences, longest):

@@ -15,9 +15,12 @@ import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 from emcore import _runtime
+
+if TYPE_CHECKING:
+    from emcore._kernels import Kernels
 
 __all__ = [
     "INSTRUCTION_SETS",
@@ -66,12 +69,13 @@ def __getattr__(name: str) -> str:
     """`instruction_set`, chosen where it is first needed: an importer can tell what was wrong."""
     if name != "instruction_set":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return globals().setdefault(name, _choose_instruction_set())
+    return str(globals().setdefault(name, _choose_instruction_set()))
 
 
-def kernels(dtype: object) -> ModuleType:
+def kernels(dtype: object) -> "Kernels":
     """The kernels that compute in `dtype`, "float32" or "float64"."""
-    return import_module(f"emcore._{sys.modules[__name__].instruction_set}_{dtype}")
+    build = import_module(f"emcore._{sys.modules[__name__].instruction_set}_{dtype}")
+    return cast("Kernels", build)
 
 
 def openmp_version() -> int:

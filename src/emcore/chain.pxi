@@ -49,7 +49,7 @@ ctypedef struct Steps:
     int32_t* back           # the state before, on the best path
     real* after             # (stride,)  w, or its logarithm, of the step after the last one
     real* product           # (stride,)
-    unsigned char* lost     # (n,)  by its first step, whether scaled recursions of a sequence may have lost something
+    unsigned char* lost     # (n,)  by its first step, whether scaling may have lost something of a sequence
     double* transitions     # (K, K)  where expected transitions are added
 
 

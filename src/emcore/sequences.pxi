@@ -168,7 +168,7 @@ cdef Py_ssize_t read_steps(
     MarkovChain chain, Emission emission, const Sequences* data, GroupSpace* space,
     Py_ssize_t s, Py_ssize_t first, Py_ssize_t stop, Recursion recursion,
 ) noexcept nogil:
-    """Log-densities of the rows first..stop, the first of which are of sequence s; how many tiles they are."""
+    """Log-densities of the rows first..stop, the first of which are of sequence s; how many tiles."""
     cdef Py_ssize_t n = 0, K = chain.n_components, row = first
     cdef Tile* tile
     while row < stop:

@@ -2,11 +2,13 @@
 
 from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import StrOptions
 
+from emfast.annotations import Rows, Values
 from emfast.arguments import check_lengths, check_sample_weight, check_startprob, check_transmat
 from emfast.data import Batch, SequenceSource
 from emfast.decoding import FittedHMM
@@ -34,7 +36,14 @@ class BaseHMM(EMEstimator, FittedHMM):
         tags.input_tags.allow_nan = True
         return tags
 
-    def fit(self, X, lengths=None, *, labels=None, sample_weight=None):
+    def fit(
+        self,
+        X: Rows,
+        lengths: ArrayLike | None = None,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Fit the hidden Markov model by expectation-maximisation (Baum-Welch).
 
         Parameters

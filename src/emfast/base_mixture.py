@@ -1,12 +1,14 @@
 """`BaseMixture`: the estimator of a mixture without its emission."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import StrOptions
 
 from emfast import em
+from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_enough_rows, check_mixture_weights, check_sample_weight
 from emfast.data import ArraySource, Batch
 from emfast.emissions.base import Emission
@@ -32,7 +34,14 @@ class BaseMixture(EMEstimator, MixtureOfFeatures):
         tags.input_tags.allow_nan = True
         return tags
 
-    def fit(self, X, y=None, *, labels=None, sample_weight=None):
+    def fit(
+        self,
+        X: Rows,
+        y: Any = None,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Fit the mixture by expectation-maximisation.
 
         Parameters
@@ -71,7 +80,14 @@ class BaseMixture(EMEstimator, MixtureOfFeatures):
         self._fit(X, labels, sample_weight)
         return self
 
-    def fit_predict(self, X, y=None, *, labels=None, sample_weight=None):
+    def fit_predict(
+        self,
+        X: Rows,
+        y: Any = None,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Array:
         """Fit, then give each row's most probable component, its label included.
 
         Parameters

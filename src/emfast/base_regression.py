@@ -3,14 +3,16 @@
 from abc import abstractmethod
 from dataclasses import replace
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_enough_rows, check_sample_weight
 from emfast.data import Batch
 from emfast.emissions.regression import LinearRegression, RegressionParameters
@@ -34,7 +36,14 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
 
     _defining_attributes = ("coef_", "intercept_", "noise_variances_")
 
-    def fit(self, X, y, *, labels=None, sample_weight=None):
+    def fit(
+        self,
+        X: Rows,
+        y: Values,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Fit by expectation-maximisation.
 
         Parameters
@@ -124,7 +133,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
     def _prior_weights(self, covariates: np.ndarray | None) -> np.ndarray:
         """How probable components are given the features alone."""
 
-    def predict(self, X):
+    def predict(self, X: Rows) -> Array:
         """The mean of the target: those of the components, weighted by how probable they are.
 
         Parameters
@@ -142,7 +151,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
             means[chunk] = (self._prior_weights(rows) * parameters.means(rows)).sum(axis=1)
         return means
 
-    def predict_components(self, X):
+    def predict_components(self, X: Rows) -> Array:
         """The mean of the target in every component.
 
         Parameters
@@ -156,7 +165,9 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
         X = self._features(X)
         return self._model().emission.means(X).astype(X.dtype, copy=False)
 
-    def predict_proba(self, X, y=None, *, labels=None):
+    def predict_proba(
+        self, X: Rows, y: Values | None = None, *, labels: Values | None = None
+    ) -> Array:
         """The probability of every component.
 
         Parameters
@@ -183,7 +194,9 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
             weights[chunk] = self._prior_weights(rows)
         return weights
 
-    def score_samples(self, X, y, *, labels=None):
+    def score_samples(
+        self, X: Rows, y: Values, *, labels: Values | None = None
+    ) -> NDArray[np.float64]:
         """Log-likelihood log p(y | x) of every row, in nats.
 
         Parameters
@@ -200,7 +213,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
         """
         return self._posterior(self._batch(X, y, labels), "log_likelihoods")[0]
 
-    def bic(self, X, y, *, sample_weight=None):
+    def bic(self, X: Rows, y: Values, *, sample_weight: ArrayLike | None = None) -> float:
         """Bayesian information criterion, the lower the better.
 
         -2 log-likelihood + p log n with p free parameters and n the sum of weights (Schwarz, 1978).
@@ -217,7 +230,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
         """
         return self._bic_of(self._batch(X, y), sample_weight)
 
-    def aic(self, X, y, *, sample_weight=None):
+    def aic(self, X: Rows, y: Values, *, sample_weight: ArrayLike | None = None) -> float:
         """Akaike information criterion, the lower the better: -2 log-likelihood + 2 p.
 
         Parameters
@@ -230,7 +243,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
         """
         return self._aic_of(self._batch(X, y), sample_weight)
 
-    def sample(self, X):
+    def sample(self, X: Rows) -> Array:
         """Draw a target for every row from the fitted model.
 
         Parameters
@@ -255,7 +268,14 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
         parameters = self._model().emission
         return self._emission().draw_given(parameters, X, components, random_state)
 
-    def standard_errors(self, X, y, *, labels=None, sample_weight=None):
+    def standard_errors(
+        self,
+        X: Rows,
+        y: Values,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> dict[str, Array]:
         """Standard errors of the parameters, from the observed information.
 
         Parameters

@@ -1,14 +1,16 @@
 """Bayesian linear regression; the algorithm is in `evidence`."""
 
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from emfast import em
+from emfast.annotations import Array, Callback, Rows, Values
 from emfast.arguments import check_array_of
 from emfast.evidence import (
     EvidenceProblem,
@@ -136,23 +138,34 @@ class BayesianLinearRegression(RegressorMixin, BaseEstimator):
         **WATCH_CONSTRAINTS,
     }
 
+    coef_: Array
+    intercept_: float
+    alpha_: float
+    lambda_: float | Array
+    sigma_: Array
+    scores_: Array
+    n_iter_: int
+    converged_: bool
+    n_features_in_: int
+    feature_names_in_: Array
+
     def __init__(
         self,
         *,
-        per_feature=False,
-        fit_intercept=True,
-        tol=1e-12,
-        max_iter=1000,
-        alpha_init=None,
-        lambda_init=None,
-        accelerate=True,
-        warm_start=False,
-        n_threads=None,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        per_feature: bool = False,
+        fit_intercept: bool = True,
+        tol: float = 1e-12,
+        max_iter: int = 1000,
+        alpha_init: float | None = None,
+        lambda_init: float | ArrayLike | None = None,
+        accelerate: bool = True,
+        warm_start: bool = False,
+        n_threads: int | None = None,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.per_feature = per_feature
         self.fit_intercept = fit_intercept
         self.tol = tol
@@ -167,7 +180,7 @@ class BayesianLinearRegression(RegressorMixin, BaseEstimator):
         self.progress = progress
         self.callback = callback
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Rows, y: Values, sample_weight: ArrayLike | None = None) -> Self:
         """Estimate the precisions, and the weights given them.
 
         Parameters
@@ -288,7 +301,7 @@ class BayesianLinearRegression(RegressorMixin, BaseEstimator):
         self.n_iter_ = trace.n_iter
         self.converged_ = trace.converged and not trace.stopped
 
-    def predict(self, X, return_std=False):
+    def predict(self, X: Rows, return_std: bool = False) -> Any:
         """Mean of the predictive distribution of every row, and its standard deviation.
 
         Parameters

@@ -1,11 +1,23 @@
 """Categories: what models of them share, and mixtures of them."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
+from emfast.annotations import (
+    Array,
+    Assignment,
+    Callback,
+    Fixed,
+    InitParams,
+    Prior,
+    RandomState,
+    Restarts,
+    Values,
+)
 from emfast.base_mixture import BaseMixture
 from emfast.data import Batch
 from emfast.emissions.categorical import Categorical, CategoricalParameters
@@ -107,30 +119,33 @@ feature_names_in_ : see `GaussianMixture`
 
     _defining_attributes = ("probabilities_",)
 
+    probabilities_: list[Array]
+    categories_: list[Array]
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        categories="auto",
-        tol=1e-3,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        weights_init=None,
-        probabilities_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        categories: Literal["auto"] | Sequence[Values] = "auto",
+        tol: float = 1e-3,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        weights_init: Values | None = None,
+        probabilities_init: Values | None = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Assignment = "soft",
+        accelerate: bool = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.categories = categories
         self.tol = tol

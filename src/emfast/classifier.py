@@ -3,18 +3,20 @@
 import warnings
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import DataConversionWarning
-from sklearn.metrics import accuracy_score
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
+from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_sample_weight
+from emfast.inference import FittedMixture
 from emfast.labels import as_array, is_missing, missing_entries, sorted_classes
 from emfast.mixture import GaussianMixture
 
@@ -86,12 +88,23 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
         "missing_label": "no_validation",
     }
 
-    def __init__(self, mixture=None, components_per_class=1, missing_label=-1):
+    classes_: Array
+    mixture_: Any
+    component_classes_: Array
+    n_features_in_: int
+    feature_names_in_: Array
+
+    def __init__(
+        self,
+        mixture: FittedMixture | None = None,
+        components_per_class: ArrayLike | Mapping[Any, int] = 1,
+        missing_label: Any = -1,
+    ) -> None:
         self.mixture = mixture
         self.components_per_class = components_per_class
         self.missing_label = missing_label
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set arguments, those of the mixture by ``mixture__<argument>``.
 
         Parameters
@@ -107,7 +120,7 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
             params["mixture"] = GaussianMixture()
         return super().set_params(**params)
 
-    def fit(self, X, y, *, sample_weight=None):
+    def fit(self, X: Rows, y: Values, *, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the mixture of all classes by expectation-maximisation.
 
         Parameters
@@ -164,7 +177,7 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
         if hasattr(mixture, "feature_names_in_"):
             self.feature_names_in_ = mixture.feature_names_in_
 
-    def predict(self, X):
+    def predict(self, X: Rows) -> Array:
         """The most probable class of every row.
 
         Parameters
@@ -178,7 +191,7 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Rows) -> Array:
         """The probability of every class given the row.
 
         Parameters
@@ -202,7 +215,7 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
         of_class = np.where(total > 0, of_class, priors)
         return of_class / of_class.sum(axis=1, keepdims=True)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Rows) -> Array:
         """Logarithms of `predict_proba`, -inf where that is 0.
 
         Parameters
@@ -216,7 +229,7 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Rows, y: Values, sample_weight: ArrayLike | None = None) -> float:
         """How often the class predicted is right, among rows whose class is not missing.
 
         Parameters
@@ -234,6 +247,9 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             Every class is missing.
         """
+        # Takes longer to import than all of emfast.
+        from sklearn.metrics import accuracy_score
+
         predicted = self.predict(X)
         weights = check_sample_weight(sample_weight, len(predicted))
         counted = np.ones(len(predicted), bool) if weights is None else weights > 0
@@ -243,7 +259,7 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
             weights = weights[known]
         return float(accuracy_score(classes[codes[known]], predicted[known], sample_weight=weights))
 
-    def score_samples(self, X):
+    def score_samples(self, X: Rows) -> NDArray[np.float64]:
         """Log-likelihood of every row, whatever its class.
 
         Parameters
@@ -257,7 +273,7 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return self.mixture_.score_samples(X)
 
-    def sample(self, n_samples=1):
+    def sample(self, n_samples: int = 1) -> tuple[Array, Array]:
         """Draw rows with their classes, component after component.
 
         Parameters

@@ -4,11 +4,13 @@ from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import replace
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from emfast.annotations import Array, RandomState, Rows, Values
 from emfast.arguments import check_lengths, check_sample_weight
 from emfast.data import Batch, rows_of
 from emfast.fitted import FittedModel
@@ -22,6 +24,9 @@ ALGORITHMS = ("viterbi", "map")
 
 class FittedHMM(FittedModel):
     """The methods of a hidden Markov model that need no fitting, once it has its parameters."""
+
+    startprob_: Array
+    transmat_: Array
 
     def _latent_attributes(self, parameters: ChainParameters) -> dict[str, Any]:
         return {"startprob_": parameters.startprob, "transmat_": parameters.transmat}
@@ -123,7 +128,14 @@ class FittedHMM(FittedModel):
 
     # What people ask of it
 
-    def score(self, X, lengths=None, *, labels=None, sample_weight=None):
+    def score(
+        self,
+        X: Rows,
+        lengths: ArrayLike | None = None,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
         """Total log-likelihood of the sequences, in nats.
 
         Parameters
@@ -159,7 +171,9 @@ class FittedHMM(FittedModel):
         used = weights > 0
         return float(scores[used] @ weights[used]), float(batch.lengths @ weights)
 
-    def score_samples(self, X, lengths=None, *, labels=None):
+    def score_samples(
+        self, X: Rows, lengths: ArrayLike | None = None, *, labels: Values | None = None
+    ) -> tuple[float, Array]:
         """Total log-likelihood, and the posterior probability of every state in every row.
 
         Parameters
@@ -176,7 +190,9 @@ class FittedHMM(FittedModel):
         out = self._outputs(self._batch(X, lengths, labels), "responsibilities")
         return float(out["log_likelihoods"].sum()), out["responsibilities"]
 
-    def predict_proba(self, X, lengths=None, *, labels=None):
+    def predict_proba(
+        self, X: Rows, lengths: ArrayLike | None = None, *, labels: Values | None = None
+    ) -> Array:
         """The posterior probability of every state in every row: see `score_samples`.
 
         Parameters
@@ -189,7 +205,14 @@ class FittedHMM(FittedModel):
         """
         return self.score_samples(X, lengths, labels=labels)[1]
 
-    def decode(self, X, lengths=None, algorithm="viterbi", *, labels=None):
+    def decode(
+        self,
+        X: Rows,
+        lengths: ArrayLike | None = None,
+        algorithm: Literal["viterbi", "map"] = "viterbi",
+        *,
+        labels: Values | None = None,
+    ) -> tuple[float, Array]:
         """The most probable states.
 
         Parameters
@@ -217,7 +240,9 @@ class FittedHMM(FittedModel):
         expected = float(posteriors.max(axis=1).sum(dtype=np.float64))
         return expected, posteriors.argmax(axis=1)
 
-    def predict(self, X, lengths=None, *, labels=None):
+    def predict(
+        self, X: Rows, lengths: ArrayLike | None = None, *, labels: Values | None = None
+    ) -> Array:
         """The states of the most probable path of every sequence.
 
         Parameters
@@ -230,7 +255,9 @@ class FittedHMM(FittedModel):
         """
         return self.decode(X, lengths, labels=labels)[1]
 
-    def sample(self, n_samples=1, random_state=None, currstate=None):
+    def sample(
+        self, n_samples: int = 1, random_state: RandomState = None, currstate: int | None = None
+    ) -> tuple[Array, Array]:
         """Draw one sequence.
 
         Parameters
@@ -262,7 +289,7 @@ class FittedHMM(FittedModel):
         X[np.argsort(states, kind="stable")] = drawn
         return X, states
 
-    def get_stationary_distribution(self):
+    def get_stationary_distribution(self) -> NDArray[np.float64]:
         """How often a sequence without end is in each state.
 
         Returns
@@ -275,7 +302,9 @@ class FittedHMM(FittedModel):
         chain = self._model().latent
         return stationary_distribution(chain.startprob, chain.transmat)
 
-    def bic(self, X, lengths=None, *, sample_weight=None):
+    def bic(
+        self, X: Rows, lengths: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Bayesian information criterion, the lower the better.
 
         -2 log-likelihood + p log n with p free parameters and n the number of rows, each with the
@@ -293,7 +322,9 @@ class FittedHMM(FittedModel):
         total, weight = self._total(X, lengths, sample_weight)
         return -2 * total + self._n_parameters() * np.log(weight)
 
-    def aic(self, X, lengths=None, *, sample_weight=None):
+    def aic(
+        self, X: Rows, lengths: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Akaike information criterion, the lower the better: -2 log-likelihood + 2 p.
 
         Parameters

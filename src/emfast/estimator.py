@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from emfast import em
+from emfast.annotations import Array
 from emfast.arguments import near_one
 from emfast.data import ArraySource, Batch
 from emfast.emissions.base import Emission
@@ -59,6 +60,12 @@ SUBSAMPLE_PARAMS = ("kmeans", "k-means++", "kmeans", "random_from_data", "kmeans
 
 class EMEstimator(FittedModel):
     """An estimator fitted by expectation-maximisation."""
+
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: Array
+    restarts_: list[Restart]
 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, None, closed="left")],

@@ -1,13 +1,17 @@
-"""Gaussian mixtures as scikit-learn has them, and back."""
+"""Gaussian mixtures as scikit-learn has them, and back.
+
+scikit-learn's mixtures take as long to import as all of this package, and few need them.
+"""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.mixture import GaussianMixture as SklearnMixture
 from sklearn.utils.validation import check_is_fitted
 
 if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture as SklearnMixture
+
     from emfast.mixture import GaussianMixture
 
 # Starts that scikit-learn does not know of begin like this there.
@@ -18,8 +22,10 @@ COMMON = ("converged_", "n_iter_", "lower_bound_", "n_features_in_", "feature_na
 PARAMETERS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
 
 
-def to_sklearn(mixture: "GaussianMixture") -> SklearnMixture:
+def to_sklearn(mixture: "GaussianMixture") -> "SklearnMixture":
     """See `GaussianMixture.to_sklearn`."""
+    from sklearn.mixture import GaussianMixture as SklearnMixture
+
     check_is_fitted(mixture)
     if mixture._has_noise:
         raise ValueError(
@@ -42,6 +48,8 @@ def to_sklearn(mixture: "GaussianMixture") -> SklearnMixture:
 
 def from_sklearn(kind: type["GaussianMixture"], other: Any) -> "GaussianMixture":
     """See `GaussianMixture.from_sklearn`."""
+    from sklearn.mixture import GaussianMixture as SklearnMixture
+
     if not isinstance(other, SklearnMixture):
         raise TypeError(
             f"mixture: found {type(other).__name__}; expected a sklearn.mixture.GaussianMixture"

@@ -8,9 +8,22 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import StrOptions
 
+from emfast.annotations import (
+    Array,
+    Assignment,
+    Callback,
+    Fixed,
+    InitParams,
+    Prior,
+    RandomState,
+    Restarts,
+    Rows,
+    Values,
+)
 from emfast.arguments import check_array_of
 from emfast.base_regression import BaseRegressionMixture
 from emfast.data import Batch
@@ -136,35 +149,45 @@ feature_names_in_ : see `GaussianMixture`
         "expert_init": [Mapping, None],
     }
 
+    gate_coef_: Array
+    gate_intercept_: Array
+    gate_location_: Array
+    gate_scale_: Array
+    coef_: Array
+    intercept_: Array
+    noise_variances_: Array
+    expert_: Any
+    categories_: dict[str, list[Array]]
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        expert=LINEAR,
-        tol=1e-3,
-        max_iter=100,
-        n_init=1,
-        init_params="short_em",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        reg_covar=1e-6,
-        gate_coef_init=None,
-        gate_intercept_init=None,
-        coef_init=None,
-        intercept_init=None,
-        noise_variances_init=None,
-        expert_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        expert: Any = LINEAR,
+        tol: float = 1e-3,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitParams = "short_em",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        reg_covar: float = 1e-6,
+        gate_coef_init: Values | None = None,
+        gate_intercept_init: Values | None = None,
+        coef_init: Values | None = None,
+        intercept_init: Values | None = None,
+        noise_variances_init: Values | None = None,
+        expert_init: Mapping[str, Any] | None = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Assignment = "soft",
+        accelerate: bool = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.expert = expert
         self.tol = tol
@@ -339,7 +362,7 @@ feature_names_in_ : see `GaussianMixture`
         tags.regressor_tags.poor_score = not self._is_linear
         return tags
 
-    def predict(self, X):
+    def predict(self, X: Rows) -> Array:
         """The mean of the target: those of the experts, weighted by the gate.
 
         Parameters
@@ -357,7 +380,7 @@ feature_names_in_ : see `GaussianMixture`
         parts = [self._estimates(self._prior_weights(rows)) for _, rows in self._chunks(X)]
         return np.concatenate(parts)
 
-    def predict_components(self, X):
+    def predict_components(self, X: Rows) -> Array:
         """The mean of the target by every expert.
 
         Parameters
@@ -408,7 +431,14 @@ had columns
         found[np.argsort(components, kind="stable")] = table
         return self._as_given(found)
 
-    def standard_errors(self, X, y, *, labels=None, sample_weight=None):
+    def standard_errors(
+        self,
+        X: Rows,
+        y: Values,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> dict[str, Array]:
         """Standard errors of linear experts: see `LinearRegressionMixture.standard_errors`."""
         if not self._is_linear:
             raise ValueError("standard_errors: expected linear experts")

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from emfast import em
+from emfast.annotations import Array, Callback, RandomState, Rows
 from emfast.arguments import check_array_of, check_sample_weight
 from emfast.factors import FactorProblem, Factors, GivenRows, points_of
 from emfast.filling import filled, settable
@@ -133,25 +135,36 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         **WATCH_CONSTRAINTS,
     }
 
+    components_: Array
+    noise_variance_: float | Array
+    mean_: Array
+    lower_bound_: float
+    lower_bounds_: Array
+    loglike_: Array
+    n_iter_: int
+    converged_: bool
+    n_features_in_: int
+    feature_names_in_: Array
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        noise="diagonal",
-        tol=1e-8,
-        max_iter=1000,
-        n_init=1,
-        random_state=None,
-        components_init=None,
-        noise_variance_init=None,
-        accelerate=True,
-        warm_start=False,
-        n_threads=None,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        noise: Literal["diagonal", "isotropic"] = "diagonal",
+        tol: float = 1e-8,
+        max_iter: int = 1000,
+        n_init: int = 1,
+        random_state: RandomState = None,
+        components_init: ArrayLike | None = None,
+        noise_variance_init: ArrayLike | None = None,
+        accelerate: bool = True,
+        warm_start: bool = False,
+        n_threads: int | None = None,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.noise = noise
         self.tol = tol
@@ -174,7 +187,7 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def fit(self, X, y=None, *, sample_weight=None):
+    def fit(self, X: Rows, y: Any = None, *, sample_weight: ArrayLike | None = None) -> Self:
         """Estimate mean, loadings and noise.
 
         Parameters
@@ -338,7 +351,7 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             part = slice(start, start + step)
             yield part, self._model.given(rows[part])
 
-    def transform(self, X):
+    def transform(self, X: Rows) -> Array:
         """Expected factors of every row, given its entries that are known.
 
         Parameters
@@ -356,7 +369,7 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             factors[part] = given.means
         return factors
 
-    def score_samples(self, X):
+    def score_samples(self, X: Rows) -> NDArray[np.float64]:
         """Log-likelihood of every row, of the entries that are known.
 
         Parameters
@@ -374,7 +387,7 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             scores[part] = given.log_likelihoods
         return scores
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X: Rows, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Mean log-likelihood of the rows, in nats.
 
         Parameters
@@ -391,7 +404,7 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         weights = check_sample_weight(sample_weight, len(scores))
         return float(np.average(scores, weights=weights))
 
-    def impute(self, X):
+    def impute(self, X: Rows) -> Any:
         """X with the expectation of every missing entry, given those of its row that are known.
 
         Parameters
@@ -419,7 +432,7 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         }
         return filled(settable(X, rows), fills)
 
-    def get_covariance(self):
+    def get_covariance(self) -> Array:
         """Covariance of the rows under the fitted model, W W' + Psi.
 
         Returns
@@ -431,7 +444,7 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         covariance = loadings @ loadings.T + np.diag(self._model.noise)
         return covariance.astype(self.mean_.dtype)
 
-    def get_precision(self):
+    def get_precision(self) -> Array:
         """Inverse of the covariance: Psi^-1 - Psi^-1 W (I + W' Psi^-1 W)^-1 W' Psi^-1.
 
         Returns
@@ -445,7 +458,7 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         precision = np.diag(1 / noise) - scaled @ np.linalg.solve(inner, scaled.T)
         return ((precision + precision.T) / 2).astype(self.mean_.dtype)
 
-    def sample(self, n_samples=1):
+    def sample(self, n_samples: int = 1) -> Array:
         """Draw rows from the fitted model.
 
         Parameters

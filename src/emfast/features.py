@@ -1,14 +1,15 @@
 """What a mixture says of some of its features: imputation, marginals and conditionals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import clone
 
+from emfast.annotations import Columns, Rows, Values
 from emfast.columns import column_positions, column_values
 from emfast.data import Batch
 from emfast.filling import filled, settable
@@ -23,7 +24,7 @@ from emfast.validation import Block, column_called
 class MixtureOfFeatures(FittedMixture):
     """The methods of a mixture that are about some of the columns of X."""
 
-    def impute(self, X, *, labels=None):
+    def impute(self, X: Rows, *, labels: Values | None = None) -> Any:
         """X with an estimate of every missing entry.
 
         Given what is known of a row, numbers and counts get their mean under the fitted model, the
@@ -105,7 +106,7 @@ class MixtureOfFeatures(FittedMixture):
         """Estimates of a column of the emission, as X has them."""
         return values
 
-    def marginal(self, columns):
+    def marginal(self, columns: Columns) -> Self:
         """The mixture of some of the features, whatever the others are.
 
         Parameters
@@ -125,7 +126,7 @@ class MixtureOfFeatures(FittedMixture):
         parameters = self._emission().marginal(model.emission, own)
         return self._of_columns(Model(model.latent, parameters), own)
 
-    def conditional(self, given):
+    def conditional(self, given: Mapping[Any, Any]) -> Self:
         """The mixture of the other features, where some have known values.
 
         Each component has its conditional distribution, and the responsibility it has for the known

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from emfast.annotations import Array
 from emfast.data import Batch
 from emfast.emissions.base import Emission
 from emfast.known import NOTHING_KNOWN, Known, check_fixed
@@ -23,6 +24,10 @@ CHUNK_ROWS = 65_536
 
 class FittedModel(BaseEstimator, metaclass=ABCMeta):
     """What estimators of (latent structure, emission) need once there are parameters."""
+
+    n_features_in_: int
+    feature_names_in_: Array
+    classes_: Array
 
     # The fitted attributes that tell the whole model.
     _defining_attributes: tuple[str, ...] = ()

@@ -1,11 +1,23 @@
 """The hidden Markov models; the algorithms are elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from emfast.annotations import (
+    Array,
+    Callback,
+    CovarianceType,
+    Fixed,
+    InitParams,
+    Prior,
+    RandomState,
+    Restarts,
+    Values,
+)
 from emfast.base_hmm import BaseHMM
 from emfast.categorical import OfCategories
 from emfast.emissions.base import Emission
@@ -115,33 +127,36 @@ see `GaussianMixture`
 
     _defining_attributes = ("means_", "covars_")
 
+    means_: Array
+    covars_: Array
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        covariance_type="diag",
-        tol=1e-4,
-        reg_covar=1e-6,
-        max_iter=200,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        startprob_init=None,
-        transmat_init=None,
-        means_init=None,
-        covars_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        covariance_type: CovarianceType = "diag",
+        tol: float = 1e-4,
+        reg_covar: float = 1e-6,
+        max_iter: int = 200,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        startprob_init: Values | None = None,
+        transmat_init: Values | None = None,
+        means_init: Values | None = None,
+        covars_init: Values | None = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Literal["soft", "hard"] = "soft",
+        accelerate: bool = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
         self.tol = tol
@@ -231,30 +246,32 @@ feature_names_in_ : see `GaussianHMM`
 
     _defining_attributes = ("probabilities_",)
 
+    probabilities_: Array
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        tol=1e-4,
-        max_iter=200,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        startprob_init=None,
-        transmat_init=None,
-        probabilities_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        tol: float = 1e-4,
+        max_iter: int = 200,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        startprob_init: Values | None = None,
+        transmat_init: Values | None = None,
+        probabilities_init: Values | None = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Literal["soft", "hard"] = "soft",
+        accelerate: bool = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.tol = tol
         self.max_iter = max_iter
@@ -337,31 +354,34 @@ feature_names_in_ : see `GaussianHMM`
 
     _defining_attributes = ("probabilities_",)
 
+    probabilities_: list[Array]
+    categories_: list[Array]
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        categories="auto",
-        tol=1e-4,
-        max_iter=200,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        startprob_init=None,
-        transmat_init=None,
-        probabilities_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        categories: Literal["auto"] | Sequence[Values] = "auto",
+        tol: float = 1e-4,
+        max_iter: int = 200,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        startprob_init: Values | None = None,
+        transmat_init: Values | None = None,
+        probabilities_init: Values | None = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Literal["soft", "hard"] = "soft",
+        accelerate: bool = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.categories = categories
         self.tol = tol
@@ -432,30 +452,32 @@ feature_names_in_ : see `GaussianHMM`
 
     _defining_attributes = ("rates_",)
 
+    rates_: Array
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        tol=1e-4,
-        max_iter=200,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        startprob_init=None,
-        transmat_init=None,
-        rates_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        tol: float = 1e-4,
+        max_iter: int = 200,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        startprob_init: Values | None = None,
+        transmat_init: Values | None = None,
+        rates_init: Values | None = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Literal["soft", "hard"] = "soft",
+        accelerate: bool = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.tol = tol
         self.max_iter = max_iter
@@ -544,31 +566,34 @@ feature_names_in_ : see `GaussianHMM`
     _defining_attributes = ()
     _emissions_argument = "emission"
 
+    emission_: Any
+    categories_: dict[str, list[Array]]
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        emission=None,
-        tol=1e-4,
-        max_iter=200,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        startprob_init=None,
-        transmat_init=None,
-        emission_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        emission: Emission | Sequence[tuple[str, Emission, Any]] | None = None,
+        tol: float = 1e-4,
+        max_iter: int = 200,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        startprob_init: Values | None = None,
+        transmat_init: Values | None = None,
+        emission_init: Any = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Literal["soft", "hard"] = "soft",
+        accelerate: bool = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.emission = emission
         self.tol = tol

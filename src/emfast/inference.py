@@ -6,9 +6,11 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import DensityMixin
 from sklearn.utils import check_random_state
 
+from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_sample_weight
 from emfast.data import Batch, covariates_of
 from emfast.fitted import FittedModel
@@ -99,6 +101,10 @@ class FittedMixture(DensityMixin, RowPosteriors):
     # Whether there is a component more, which is uniform; some mixtures take it as an argument.
     noise: bool | float = False
 
+    weights_: Array
+    noise_weight_: float
+    noise_bounds_: Array
+
     def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> MixtureWeights:
         noise = getattr(self, "noise_bounds_", None) if self._has_noise else None
         return MixtureWeights(fixed=fixed, assignment=assignment, noise=noise)
@@ -145,7 +151,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
 
     # What people ask of it
 
-    def score_samples(self, X, *, labels=None):
+    def score_samples(self, X: Rows, *, labels: Values | None = None) -> NDArray[np.float64]:
         """Log-likelihood of every row.
 
         Parameters
@@ -168,7 +174,14 @@ class FittedMixture(DensityMixin, RowPosteriors):
         """
         return self._posterior(self._batch(X, labels), "log_likelihoods")[0]
 
-    def score(self, X, y=None, sample_weight=None, *, labels=None):
+    def score(
+        self,
+        X: Rows,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        labels: Values | None = None,
+    ) -> float:
         """Mean log-likelihood of the rows, in nats; joint with the label for labelled rows.
 
         Parameters
@@ -185,7 +198,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         total, weight = self._total_of(self._batch(X, labels), sample_weight)
         return total / weight
 
-    def predict_proba(self, X, *, labels=None):
+    def predict_proba(self, X: Rows, *, labels: Values | None = None) -> Array:
         """Responsibilities: the probability of every component given the row, and its label.
 
         Parameters
@@ -206,7 +219,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         """
         return self._responsibilities(self._batch(X, labels))
 
-    def predict(self, X):
+    def predict(self, X: Rows) -> Array:
         """The most probable component of every row.
 
         Parameters
@@ -221,7 +234,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         assignments = self._posterior(self._rows(X), "assignments", "log_likelihoods")[0]
         return self._with_noise_as_none(assignments)
 
-    def sample(self, n_samples=1):
+    def sample(self, n_samples: int = 1) -> tuple[Array, Array]:
         """Draw rows from the fitted mixture, component after component.
 
         Parameters
@@ -249,7 +262,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
             drawn.append(low + (high - low) * random_state.random_sample((counts[-1], len(low))))
         return self._as_columns(drawn), self._with_noise_as_none(np.repeat(components, counts))
 
-    def bic(self, X, *, sample_weight=None):
+    def bic(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
         """Bayesian information criterion, the lower the better.
 
         -2 log-likelihood + p log n with p free parameters and n the sum of weights (Schwarz, 1978).
@@ -265,7 +278,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         """
         return self._bic_of(self._rows(X), sample_weight)
 
-    def aic(self, X, *, sample_weight=None):
+    def aic(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
         """Akaike information criterion, the lower the better: -2 log-likelihood + 2 p.
 
         Parameters
@@ -279,7 +292,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         """
         return self._aic_of(self._rows(X), sample_weight)
 
-    def icl(self, X, *, sample_weight=None):
+    def icl(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
         """Integrated completed likelihood, the lower the better.
 
         BIC - 2 sum of the log-responsibilities of the most probable components: a penalty for rows

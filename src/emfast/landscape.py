@@ -11,8 +11,10 @@ from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 
+from emfast.annotations import Rows, Values
 from emfast.base_mixture import BaseMixture
 from emfast.exceptions import (
     DegenerateComponentWarning,
@@ -73,7 +75,14 @@ class Paths(NamedTuple):
 
 
 def landscape(
-    estimator, X, first, second, *, n_iter=10, sample_weight=None, labels=None
+    estimator: BaseMixture,
+    X: Rows,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    n_iter: int = 10,
+    sample_weight: ArrayLike | None = None,
+    labels: Values | None = None,
 ) -> Landscape:
     """The objective that a mixture of two components in one column reaches from a grid of starts.
 
@@ -109,7 +118,16 @@ def landscape(
     return Landscape(group, first, second, objective, n_iter)
 
 
-def paths(estimator, X, first, second, *, n_iter=10, sample_weight=None, labels=None) -> Paths:
+def paths(
+    estimator: BaseMixture,
+    X: Rows,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    n_iter: int = 10,
+    sample_weight: ArrayLike | None = None,
+    labels: Values | None = None,
+) -> Paths:
     """Where EM goes from a grid of starts, and where it ends.
 
     Parameters

@@ -1,13 +1,25 @@
 """Mixtures of columns of several kinds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from emfast.annotations import (
+    Array,
+    Assignment,
+    Callback,
+    Fixed,
+    InitParams,
+    Prior,
+    RandomState,
+    Restarts,
+    Values,
+)
 from emfast.base_mixture import BaseMixture
 from emfast.data import Batch
+from emfast.emissions.base import Emission
 from emfast.emissions.categorical import Categorical
 from emfast.of_columns import OfColumns
 from emfast.validation import check_columns
@@ -78,30 +90,33 @@ feature_names_in_ : see `GaussianMixture`
 
     _defining_attributes = ()
 
+    emissions_: dict[str, Any]
+    categories_: dict[str, list[Array]]
+
     def __init__(
         self,
-        n_components=1,
-        emissions=(),
+        n_components: int = 1,
+        emissions: Sequence[tuple[str, Emission, Any]] = (),
         *,
-        tol=1e-3,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        weights_init=None,
-        emissions_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        tol: float = 1e-3,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        weights_init: Values | None = None,
+        emissions_init: Mapping[str, Any] | None = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Assignment = "soft",
+        accelerate: bool = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.emissions = emissions
         self.tol = tol

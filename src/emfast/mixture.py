@@ -6,6 +6,18 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from emfast.annotations import (
+    Array,
+    Assignment,
+    Callback,
+    CovarianceType,
+    Fixed,
+    InitParams,
+    Prior,
+    RandomState,
+    Restarts,
+    Values,
+)
 from emfast.arguments import check_array_of, check_of_components, check_positive_definite, inverse
 from emfast.base_mixture import BaseMixture
 from emfast.emissions.gaussian import COVARIANCE_TYPES, Gaussian, GaussianParameters
@@ -198,34 +210,39 @@ class GaussianMixture(BaseMixture):
 
     _defining_attributes = ("means_", "precisions_cholesky_")
 
+    means_: Array
+    covariances_: Array
+    precisions_: Array
+    precisions_cholesky_: Array
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        covariance_type="full",
-        tol=1e-3,
-        reg_covar=1e-6,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        weights_init=None,
-        means_init=None,
-        precisions_init=None,
-        covariances_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        noise=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        covariance_type: CovarianceType = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        weights_init: Values | None = None,
+        means_init: Values | None = None,
+        precisions_init: Values | None = None,
+        covariances_init: Values | None = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Assignment = "soft",
+        accelerate: bool = False,
+        noise: bool | float = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
         self.tol = tol

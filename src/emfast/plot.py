@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from emfast.annotations import Rows, Values
 from emfast.base_hmm import BaseHMM
 from emfast.base_mixture import BaseMixture
 from emfast.landscape import Landscape, Paths
@@ -49,7 +50,7 @@ TOP, BOUND, GAP = "#1B1F24", COLOURS[0], COLOURS[1]
 LOWEST_SHOWN = 0.02
 
 
-def mixture(model: BaseMixture, X, ax: "Axes | None" = None) -> "Axes":
+def mixture(model: BaseMixture, X: Rows, ax: "Axes | None" = None) -> "Axes":
     """Draw data in one or two columns, and the mixture fitted to it.
 
     One column: a histogram of the data, the density of the mixture, and what the components add to
@@ -438,7 +439,13 @@ def _whole_numbers(ax) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def states(model: BaseHMM, X, lengths=None, column: int = 0, ax: "Axes | None" = None) -> "Axes":
+def states(
+    model: BaseHMM,
+    X: Rows,
+    lengths: Values | None = None,
+    column: int = 0,
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Draw a column over time, on the colours of the states of the most probable path.
 
     Parameters

@@ -1,11 +1,25 @@
 """Mixtures of features with probabilities: yes or no, and successes out of some trials."""
 
+from collections.abc import Mapping
 from copy import copy
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from emfast.annotations import (
+    Array,
+    Assignment,
+    Callback,
+    Fixed,
+    InitParams,
+    Prior,
+    RandomState,
+    Restarts,
+    Rows,
+    Values,
+)
 from emfast.arguments import check_trials
 from emfast.base_mixture import BaseMixture
 from emfast.columns import column_values
@@ -63,29 +77,31 @@ feature_names_in_ : see `GaussianMixture`
 
     _defining_attributes = ("probabilities_",)
 
+    probabilities_: Array
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        tol=1e-3,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        weights_init=None,
-        probabilities_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        tol: float = 1e-3,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        weights_init: Values | None = None,
+        probabilities_init: Values | None = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Assignment = "soft",
+        accelerate: bool = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.tol = tol
         self.max_iter = max_iter
@@ -178,30 +194,32 @@ feature_names_in_ : see `GaussianMixture`
 
     _defining_attributes = ("probabilities_",)
 
+    probabilities_: Array
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        n_trials=None,
-        tol=1e-3,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        weights_init=None,
-        probabilities_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        n_trials: ArrayLike | None = None,
+        tol: float = 1e-3,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        weights_init: Values | None = None,
+        probabilities_init: Values | None = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Assignment = "soft",
+        accelerate: bool = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.n_trials = n_trials
         self.tol = tol
@@ -223,7 +241,15 @@ feature_names_in_ : see `GaussianMixture`
         self.progress = progress
         self.callback = callback
 
-    def fit(self, X, y=None, *, labels=None, sample_weight=None, n_trials=None):
+    def fit(
+        self,
+        X: Rows,
+        y: Any = None,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+        n_trials: ArrayLike | None = None,
+    ) -> Self:
         """Fit the mixture by expectation-maximisation.
 
         Parameters
@@ -239,41 +265,69 @@ feature_names_in_ : see `GaussianMixture`
         """
         return super().fit(out_of(X, n_trials), labels=labels, sample_weight=sample_weight)
 
-    def fit_predict(self, X, y=None, *, labels=None, sample_weight=None, n_trials=None):
+    def fit_predict(
+        self,
+        X: Rows,
+        y: Any = None,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+        n_trials: ArrayLike | None = None,
+    ) -> Array:
         """Fit, then give each row's most probable component, its label included: see `fit`."""
         rows = out_of(X, n_trials)
         return super().fit_predict(rows, labels=labels, sample_weight=sample_weight)
 
-    def score_samples(self, X, *, labels=None, n_trials=None):
+    def score_samples(
+        self, X: Rows, *, labels: Values | None = None, n_trials: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
         """Log-likelihood of every row; `n_trials` as in `fit`."""
         return super().score_samples(out_of(X, n_trials), labels=labels)
 
-    def score(self, X, y=None, sample_weight=None, *, labels=None, n_trials=None):
+    def score(
+        self,
+        X: Rows,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        labels: Values | None = None,
+        n_trials: ArrayLike | None = None,
+    ) -> float:
         """Mean log-likelihood of the rows, in nats; `n_trials` as in `fit`."""
         rows = out_of(X, n_trials)
         return super().score(rows, sample_weight=sample_weight, labels=labels)
 
-    def predict_proba(self, X, *, labels=None, n_trials=None):
+    def predict_proba(
+        self, X: Rows, *, labels: Values | None = None, n_trials: ArrayLike | None = None
+    ) -> Array:
         """The probability of every component given the row; `n_trials` as in `fit`."""
         return super().predict_proba(out_of(X, n_trials), labels=labels)
 
-    def predict(self, X, *, n_trials=None):
+    def predict(self, X: Rows, *, n_trials: ArrayLike | None = None) -> Array:
         """The most probable component of every row; `n_trials` as in `fit`."""
         return super().predict(out_of(X, n_trials))
 
-    def bic(self, X, *, sample_weight=None, n_trials=None):
+    def bic(
+        self, X: Rows, *, sample_weight: ArrayLike | None = None, n_trials: ArrayLike | None = None
+    ) -> float:
         """Bayesian information criterion, the lower the better; `n_trials` as in `fit`."""
         return super().bic(out_of(X, n_trials), sample_weight=sample_weight)
 
-    def aic(self, X, *, sample_weight=None, n_trials=None):
+    def aic(
+        self, X: Rows, *, sample_weight: ArrayLike | None = None, n_trials: ArrayLike | None = None
+    ) -> float:
         """Akaike information criterion, the lower the better; `n_trials` as in `fit`."""
         return super().aic(out_of(X, n_trials), sample_weight=sample_weight)
 
-    def icl(self, X, *, sample_weight=None, n_trials=None):
+    def icl(
+        self, X: Rows, *, sample_weight: ArrayLike | None = None, n_trials: ArrayLike | None = None
+    ) -> float:
         """Integrated completed likelihood, the lower the better; `n_trials` as in `fit`."""
         return super().icl(out_of(X, n_trials), sample_weight=sample_weight)
 
-    def impute(self, X, *, labels=None, n_trials=None):
+    def impute(
+        self, X: Rows, *, labels: Values | None = None, n_trials: ArrayLike | None = None
+    ) -> Any:
         """X with the mean of every missing count; `n_trials` as in `fit`, missing counts included.
 
         Parameters
@@ -287,7 +341,7 @@ feature_names_in_ : see `GaussianMixture`
         """
         return super().impute(out_of(X, n_trials), labels=labels)
 
-    def conditional(self, given, *, n_trials=None):
+    def conditional(self, given: Mapping[Any, Any], *, n_trials: ArrayLike | None = None) -> Self:
         """The mixture of the other features, where some have known counts.
 
         Parameters

@@ -1,5 +1,16 @@
 """Mixtures of features with rates: counts without a bound, and waiting times."""
 
+from emfast.annotations import (
+    Array,
+    Assignment,
+    Callback,
+    Fixed,
+    InitParams,
+    Prior,
+    RandomState,
+    Restarts,
+    Values,
+)
 from emfast.base_mixture import BaseMixture
 from emfast.emissions.counts import Poisson
 from emfast.emissions.exponential import Exponential
@@ -17,29 +28,31 @@ class RatesMixture(OneParameterMixture):
 
     _defining_attributes = ("rates_",)
 
+    rates_: Array
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        tol=1e-3,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        weights_init=None,
-        rates_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        tol: float = 1e-3,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        weights_init: Values | None = None,
+        rates_init: Values | None = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Assignment = "soft",
+        accelerate: bool = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.tol = tol
         self.max_iter = max_iter

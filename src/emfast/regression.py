@@ -5,6 +5,17 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
+from emfast.annotations import (
+    Array,
+    Assignment,
+    Callback,
+    Fixed,
+    InitParams,
+    Prior,
+    RandomState,
+    Restarts,
+    Values,
+)
 from emfast.arguments import check_mixture_weights
 from emfast.base_regression import BaseRegressionMixture
 from emfast.known import NOTHING_KNOWN, Known
@@ -96,32 +107,37 @@ feature_names_in_ : see `GaussianMixture`
         "noise_variances_init": ["array-like", None],
     }
 
+    weights_: Array
+    coef_: Array
+    intercept_: Array
+    noise_variances_: Array
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        tol=1e-3,
-        max_iter=100,
-        n_init=1,
-        init_params="short_em",
-        restarts="auto",
-        random_state=None,
-        n_threads=None,
-        reg_covar=1e-6,
-        weights_init=None,
-        coef_init=None,
-        intercept_init=None,
-        noise_variances_init=None,
-        fixed=None,
-        prior=None,
-        assignment="soft",
-        accelerate=False,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        progress=False,
-        callback=None,
-    ):
+        tol: float = 1e-3,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitParams = "short_em",
+        restarts: Restarts = "auto",
+        random_state: RandomState = None,
+        n_threads: int | None = None,
+        reg_covar: float = 1e-6,
+        weights_init: Values | None = None,
+        coef_init: Values | None = None,
+        intercept_init: Values | None = None,
+        noise_variances_init: Values | None = None,
+        fixed: Fixed | None = None,
+        prior: Prior | None = None,
+        assignment: Assignment = "soft",
+        accelerate: bool = False,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
         self.n_components = n_components
         self.tol = tol
         self.max_iter = max_iter

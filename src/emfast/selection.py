@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
 
 from emfast import em
+from emfast.annotations import Rows
 from emfast.watch import Bar
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Candidates(Sequence[Candidate]):
     def __len__(self) -> int:
         return len(self._candidates)
 
-    def __getitem__(self, at):
+    def __getitem__(self, at: Any) -> Any:
         return self._candidates[at]
 
     def columns(self) -> dict[str, list]:
@@ -140,7 +141,13 @@ class Selection(NamedTuple):
     table: Candidates
 
 
-def select(estimator, X, grid, criterion="bic", **fit_params) -> Selection:
+def select(
+    estimator: Any,
+    X: Rows,
+    grid: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    criterion: Literal["bic", "aic", "icl"] = "bic",
+    **fit_params: Any,
+) -> Selection:
     """Fit a model for every point of a grid, and pick the one of the least criterion.
 
     Parameters

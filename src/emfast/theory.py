@@ -19,9 +19,11 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import xlogy
 from sklearn.base import clone
 
+from emfast.annotations import Rows, Values
 from emfast.arguments import check_sample_weight
 from emfast.base_mixture import BaseMixture
 from emfast.data import Batch
@@ -51,7 +53,15 @@ class Elbo(NamedTuple):
     kl_divergence: float
 
 
-def elbo(model, X, responsibilities, *, sample_weight=None, labels=None, n_trials=None) -> Elbo:
+def elbo(
+    model: FittedMixture,
+    X: Rows,
+    responsibilities: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    labels: Values | None = None,
+    n_trials: ArrayLike | None = None,
+) -> Elbo:
     r"""Split the log-likelihood of a fitted mixture into lower bound and KL divergence.
 
     :math:`\log p(X) = L + KL`, with :math:`L = \sum_{nk} w_n q_{nk} \log(p(x_n, k) / q_{nk})` and
@@ -223,7 +233,13 @@ class Staircase(NamedTuple):
 
 
 def staircase(
-    estimator, X, n_iter=6, *, sample_weight=None, labels=None, n_trials=None
+    estimator: BaseMixture,
+    X: Rows,
+    n_iter: int = 6,
+    *,
+    sample_weight: ArrayLike | None = None,
+    labels: Values | None = None,
+    n_trials: ArrayLike | None = None,
 ) -> Staircase:
     """Run EM step by step, and measure the lower bound after every step.
 
@@ -276,7 +292,15 @@ def staircase(
     return Staircase(parts[:, 0] + log_priors, parts[1:, 1] + log_priors[1:], parts[1:, 2])
 
 
-def iterations(estimator, X, n_iter, *, sample_weight=None, labels=None, n_trials=None) -> list:
+def iterations(
+    estimator: BaseMixture,
+    X: Rows,
+    n_iter: int,
+    *,
+    sample_weight: ArrayLike | None = None,
+    labels: Values | None = None,
+    n_trials: ArrayLike | None = None,
+) -> list[BaseMixture]:
     """The mixture at the start and after each of `n_iter` iterations of EM.
 
     Parameters

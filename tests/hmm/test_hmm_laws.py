@@ -57,8 +57,7 @@ def some_case(family, precision, seed=0, K=3, D=3, n_sequences=12, longest=40, z
 
 def another_start(case, seed=9):
     rng = np.random.default_rng(seed)
-    D = case.X.shape[1]
-    return Model(random_chain(rng, case.K), case.family.parameters(rng, case.K, D))
+    return Model(random_chain(rng, case.K), case.family.parameters(rng, case.K, case.D))
 
 
 # Additive, weights

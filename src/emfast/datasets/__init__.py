@@ -4,6 +4,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 __all__ = ["Dataset", "load_faithful", "make_cars_and_trucks", "make_gaussian_mixture"]
 
@@ -50,7 +51,10 @@ def load_faithful() -> Dataset:
 
 
 def make_cars_and_trucks(
-    n_labelled: int = 100, n_unlabelled: int = 1000, *, random_state=None
+    n_labelled: int = 100,
+    n_unlabelled: int = 1000,
+    *,
+    random_state: int | np.random.Generator | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lengths of cars and trucks, of which few are known to be the one or the other.
 
@@ -87,8 +91,8 @@ def make_gaussian_mixture(
     n_components: int,
     *,
     separation: float = 4.0,
-    random_state=None,
-    dtype=np.float64,
+    random_state: int | np.random.Generator | None = None,
+    dtype: DTypeLike = np.float64,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw rows from a mixture of Gaussians with diagonal covariances.
 

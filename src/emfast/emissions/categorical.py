@@ -6,15 +6,16 @@ observed (Bishop 2006, exercise 9.18). Levels are codes 0, 1, ...; a code that i
 missing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from emfast.annotations import Fixed, Values
 from emfast.arguments import check_distributions, check_of_components
 from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kind
 from emfast.emissions.linear import START_SHRINKAGE
@@ -89,7 +90,12 @@ class Categorical(Emission):
     discrete = True
     prior_names = ("probabilities_prior",)
 
-    def __init__(self, categories="auto", *, fixed=()):
+    def __init__(
+        self,
+        categories: Literal["auto"] | Sequence[Values] = "auto",
+        *,
+        fixed: Fixed = (),
+    ) -> None:
         self.categories = categories
         self.fixed = Known(fixed)
 

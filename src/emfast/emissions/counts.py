@@ -12,7 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from emfast.annotations import Fixed
 from emfast.arguments import check_trials
 from emfast.emissions.base import ConditionalMeans, FlatTotal
 from emfast.emissions.linear import (
@@ -206,7 +208,7 @@ class Binomial(ProbabilityEmission, CountEmission):
     kind = "Binomial"
     made = BinomialParameters
 
-    def __init__(self, n_trials=None, *, fixed=()):
+    def __init__(self, n_trials: ArrayLike | None = None, *, fixed: Fixed = ()) -> None:
         super().__init__(fixed=fixed)
         self.n_trials = n_trials
 

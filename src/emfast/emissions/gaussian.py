@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from emfast.annotations import CovarianceType, Fixed
 from emfast.arguments import check_array_of, check_of_components, check_positive_definite
 from emfast.emissions.base import Emission, FlatTotal, refuse_another_kind
 from emfast.emissions.covariances import (
@@ -189,7 +190,13 @@ class Gaussian(Emission):
     prior_names = GAUSSIAN_PRIOR_NAMES
     has_units = True
 
-    def __init__(self, covariance_type="full", *, reg_covar=1e-6, fixed=()):
+    def __init__(
+        self,
+        covariance_type: CovarianceType = "full",
+        *,
+        reg_covar: float = 1e-6,
+        fixed: Fixed = (),
+    ) -> None:
         self.covariance_type = covariance_type
         self.structure = STRUCTURES[covariance_type]
         self.reg_covar = reg_covar

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from emfast.annotations import Fixed
 from emfast.arguments import check_of_components, check_probabilities, check_rates
 from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kind
 from emfast.known import Known, filled
@@ -71,7 +72,7 @@ class LinearEmission(Emission):
     made: type
     check_prior: Callable
 
-    def __init__(self, *, fixed=()):
+    def __init__(self, *, fixed: Fixed = ()) -> None:
         self.fixed = Known(fixed)
 
     @property

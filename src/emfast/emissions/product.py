@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from emfast.annotations import Fixed
 from emfast.emissions.base import (
     ConditionalMeans,
     Emission,
@@ -62,7 +63,9 @@ class Product(Emission):
     fixed : collection or mapping of groups, see `known.Known`
     """
 
-    def __init__(self, parts: Mapping[str, Emission], widths: Sequence[int], *, fixed=()):
+    def __init__(
+        self, parts: Mapping[str, Emission], widths: Sequence[int], *, fixed: Fixed = ()
+    ) -> None:
         self.names = tuple(parts)
         self.parts = tuple(parts.values())
         self.widths = tuple(widths)
