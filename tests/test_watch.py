@@ -20,7 +20,6 @@ from emfast import (
     GaussianMixture,
     MixtureClassifier,
     em,
-    persistence,
     restarts,
 )
 from emfast.datasets import make_gaussian_mixture
@@ -171,8 +170,8 @@ def test_models_within_other_tools_are_not_watched(X):
 
 def test_a_callback_is_not_stored(X, tmp_path):
     mixture = GaussianMixture(2, random_state=0, callback=lambda it: None, progress=True).fit(X)
-    persistence.save(mixture, tmp_path / "m.npz")
-    loaded = persistence.load(tmp_path / "m.npz")
+    mixture.save(tmp_path / "m.npz")
+    loaded = emfast.load(tmp_path / "m.npz")
     assert (loaded.callback, loaded.progress) == (None, True)
 
 

@@ -11,6 +11,7 @@ from emfast.factor_analysis import FactorAnalysis
 from emfast.hmm import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
 from emfast.mixed import Mixture
 from emfast.mixture import GaussianMixture
+from emfast.persistence import load
 from emfast.probabilities import BernoulliMixture, BinomialMixture
 from emfast.rates import ExponentialMixture, PoissonMixture
 from emfast.regression import LinearRegressionMixture
@@ -39,6 +40,7 @@ __all__ = [
     "PoissonMixture",
     "elbo",
     "em",
+    "load",
     "select",
     "show_versions",
 ]

@@ -19,6 +19,7 @@ from emfast.latent.mixture import noise_bounds
 from emfast.problem import GridProblem
 from emfast.repeats import collapsed
 from emfast.restarts import Restart
+from emfast.stored import RANGES, Maybe, Numbers
 
 
 class BaseMixture(EMEstimator, MixtureOfFeatures):
@@ -28,6 +29,13 @@ class BaseMixture(EMEstimator, MixtureOfFeatures):
         **EMEstimator._parameter_constraints,
         "weights_init": ["array-like", StrOptions({"equal"}), None],
     }
+
+    _stored = {"noise_bounds_": Maybe(Numbers(2, "n_features_in_", rule=RANGES))}
+
+    def _take_state(self, state: dict[str, Any]) -> None:
+        if self._has_noise != ("noise_bounds_" in state):
+            raise ValueError(f"noise_bounds_: expected them with noise only; noise={self.noise!r}")
+        super()._take_state(state)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

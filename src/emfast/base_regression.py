@@ -111,6 +111,10 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
         values = {name: np.array(getattr(self, f"{name}_"), np.float64) for name in names}
         return replace(self._float64_model.emission, **values)
 
+    def _n_columns_of_emission(self) -> int:
+        """The target is one, too."""
+        return self.n_features_in_ + 1
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_float64_model")
 

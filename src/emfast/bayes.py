@@ -16,11 +16,23 @@ from emfast.evidence import (
     EvidenceProblem,
     Hyperparameters,
     PrecisionPerFeature,
+    Predictor,
     SharedPrecision,
     Squares,
 )
 from emfast.fitting import unchanged_by_failure, warn_unless_converged
 from emfast.moments import JointMoments, joint_moments
+from emfast.stored import (
+    NO_NEGATIVE_DIAGONALS,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Number,
+    Numbers,
+    Precision,
+    Record,
+    Storable,
+    Whole,
+)
 from emfast.targets import check_regression
 from emfast.threads import SingleThreadedBlas, resolve_threads
 from emfast.validation import CHUNK_ROWS, check_rows
@@ -32,7 +44,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 ROUNDING = 8
 
 
-class BayesianLinearRegression(RegressorMixin, BaseEstimator):
+class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
     r"""Linear regression whose regularisation is estimated by expectation-maximisation.
 
     .. math::
@@ -136,6 +148,25 @@ class BayesianLinearRegression(RegressorMixin, BaseEstimator):
         "warm_start": ["boolean"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         **WATCH_CONSTRAINTS,
+    }
+
+    _stored = {
+        "dtype": Precision(),
+        "_model": Record(
+            Hyperparameters,
+            alpha=Number(POSITIVE),
+            variances=Numbers("number of precisions", rule=NOT_NEGATIVE),
+        ),
+        "_predictor": Record(
+            Predictor,
+            centre=Numbers("n_features_in_"),
+            middle=Number(),
+            coef=Numbers("n_features_in_"),
+            covariance=Numbers("n_features_in_", "n_features_in_", rule=NO_NEGATIVE_DIAGONALS),
+        ),
+        "n_iter_": Whole(),
+        "converged_": bool,
+        "scores_": Numbers("n_iter_"),
     }
 
     coef_: Array
@@ -286,20 +317,37 @@ class BayesianLinearRegression(RegressorMixin, BaseEstimator):
         moments: JointMoments,
         dtype: np.dtype,
     ) -> None:
-        model = self._model = trace.model
-        coef, covariance = problem.weights(model)
-        # What predictions are made with: in float64, about the means.
-        self._predictor = moments.rows.mean, moments.target_mean, coef, covariance
+        coef, covariance = problem.weights(trace.model)
+        predictor = Predictor(moments.rows.mean, float(moments.target_mean), coef, covariance)
+        self._set_model(trace.model, predictor, dtype)
+        self.scores_ = np.array(trace.objectives) * moments.rows.weight
+        self.n_iter_ = trace.n_iter
+        self.converged_ = trace.converged and not trace.stopped
+
+    def _set_model(self, model: Hyperparameters, predictor: Predictor, dtype: np.dtype) -> None:
+        """Keep the model in float64 and show it as fitted attributes of `dtype`."""
+        self._model, self._predictor = model, predictor
         with np.errstate(divide="ignore"):
             precisions = 1 / model.variances
         self.alpha_ = float(model.alpha)
         self.lambda_ = precisions.astype(dtype) if self.per_feature else float(precisions[0])
-        self.coef_ = coef.astype(dtype)
-        self.intercept_ = float(moments.target_mean - moments.rows.mean @ coef)
-        self.sigma_ = covariance.astype(dtype)
-        self.scores_ = np.array(trace.objectives) * moments.rows.weight
-        self.n_iter_ = trace.n_iter
-        self.converged_ = trace.converged and not trace.stopped
+        self.coef_ = predictor.coef.astype(dtype)
+        self.intercept_ = float(predictor.middle - predictor.centre @ predictor.coef)
+        self.sigma_ = predictor.covariance.astype(dtype)
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "dtype": self.coef_.dtype.name}
+
+    def _take_state(self, state: dict[str, Any]) -> None:
+        model, predictor = state.pop("_model"), state.pop("_predictor")
+        n_precisions = state["n_features_in_"] if self.per_feature else 1
+        if len(model.variances) != n_precisions:
+            raise ValueError(
+                f"variances: found {len(model.variances)}; expected {n_precisions}, for "
+                f"per_feature={self.per_feature}"
+            )
+        self._set_model(model, predictor, state.pop("dtype"))
+        super()._take_state(state)
 
     def predict(self, X: Rows, return_std: bool = False) -> Any:
         """Mean of the predictive distribution of every row, and its standard deviation.

@@ -24,6 +24,7 @@ from emfast.emissions.categorical import Categorical, CategoricalParameters
 from emfast.fitted import FittedModel
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.levels import decode_levels
+from emfast.stored import ListOf, Names
 from emfast.validation import check_columns, column_called
 
 
@@ -31,6 +32,8 @@ class OfCategories(FittedModel):
     """What models of categorical features share, with the argument `categories`."""
 
     categories: Any
+
+    _stored = {"categories_": ListOf(Names())}
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Categorical:
         return Categorical(getattr(self, "categories_", self.categories), fixed=fixed)

@@ -16,12 +16,14 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_para
 
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_sample_weight
+from emfast.base_mixture import BaseMixture
 from emfast.inference import FittedMixture
 from emfast.labels import as_array, is_missing, missing_entries, sorted_classes
 from emfast.mixture import GaussianMixture
+from emfast.stored import ListOf, Names, Storable, Whole
 
 
-class MixtureClassifier(ClassifierMixin, BaseEstimator):
+class MixtureClassifier(Storable, ClassifierMixin, BaseEstimator):
     r"""Classifier whose classes are mixtures, fitted together, with or without the class of a row.
 
     One mixture is fitted to all rows. Each class c has components of its own, C_c; a row of known
@@ -87,6 +89,8 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
         "components_per_class": [Interval(Integral, 1, None, closed="left"), "array-like", Mapping],
         "missing_label": "no_validation",
     }
+
+    _stored = {"classes_": Names(), "counts": ListOf(Whole(1)), "mixture_": BaseMixture}
 
     classes_: Array
     mixture_: Any
@@ -291,6 +295,27 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
         if not noise.any():
             return X, self.component_classes_[components]
         return X, np.where(noise, None, self.component_classes_[components].astype(object))
+
+    def _state(self) -> dict[str, Any]:
+        names, counts = np.unique(self.component_classes_, return_counts=True)
+        if not np.array_equal(np.repeat(names, counts), self.component_classes_):
+            raise ValueError("component_classes_: found another order than that of the classes")
+        return {**super()._state(), "counts": counts.tolist()}
+
+    def _take_state(self, state: dict[str, Any]) -> None:
+        classes, counts, mixture = state["classes_"], state.pop("counts"), state["mixture_"]
+        check_is_fitted(mixture)
+        if len(counts) != len(classes) or sum(counts) != mixture.n_components:
+            raise ValueError(
+                f"counts: found {counts}; expected those of {len(classes)} classes that have "
+                f"{mixture.n_components} components"
+            )
+        if np.any(classes[1:] <= classes[:-1]):
+            raise ValueError(f"classes_: found {classes}; expected them sorted")
+        if mixture.n_features_in_ != state["n_features_in_"]:
+            raise ValueError("n_features_in_: found another number than that of the mixture")
+        super()._take_state(state)
+        self.component_classes_ = np.repeat(classes, counts)
 
     def _new_mixture(self) -> Any:
         """The mixture to fit."""

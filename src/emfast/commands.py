@@ -161,7 +161,7 @@ def demo(
 ) -> None:
     """Fit Old Faithful, cars and trucks with few labels, and a million rows beside NumPy."""
     from emfast import demo as acts
-    from emfast.persistence import check_writable
+    from emfast.archive import check_writable
 
     check_writable(output_dir / acts.PICTURE)
     acts.run(output_dir, rows, threads)
@@ -443,7 +443,7 @@ def _check_outputs(
 ) -> None:
     """Raise where what is to be written cannot be, before anything is done."""
     from emfast import pictures
-    from emfast.persistence import check_writable
+    from emfast.archive import check_writable
     from emfast.writing import check_suffix
 
     for option, path in (("--output", output), ("--plot", plot)):
@@ -463,18 +463,16 @@ def _save(model: Any, data: "Data", output: Path | None) -> None:
         return
     import numpy as np
 
-    from emfast import persistence
-
     model.feature_names_in_ = np.array(data.names, dtype=object)
-    persistence.save(model, output)
+    model.save(output)
     del model.feature_names_in_
 
 
 def _load(path: Path, threads: int | None) -> tuple[Any, list[str]]:
     """A fitted model, and the names of its columns, which rows without names do not have."""
-    from emfast import persistence
+    import emfast
 
-    model = persistence.load(path)
+    model = emfast.load(path)
     names = model.__dict__.pop("feature_names_in_", None)
     if threads is not None:
         model.set_params(n_threads=threads)

@@ -33,6 +33,7 @@ from emfast.known import Known, check_known_values, given_as_a_whole
 from emfast.latent import Latent
 from emfast.problem import GridProblem, Model
 from emfast.restarts import Restart, Starter, best_of
+from emfast.stored import Maybe, Names, Numbers, Whole
 from emfast.subsamples import nested, sizes
 from emfast.threads import resolve_threads
 from emfast.validation import check_observed, column_called
@@ -82,6 +83,18 @@ class EMEstimator(FittedModel):
         "accelerate": ["boolean"],
         "warm_start": ["boolean"],
         **WATCH_CONSTRAINTS,
+    }
+
+    # All about the fit, which models that were derived from others have not; none or all.
+    _stored = {
+        "n_iter_": Maybe(Whole()),
+        "converged_": Maybe(bool, beside="n_iter_"),
+        "lower_bound_": Maybe(float, beside="n_iter_"),
+        # A model of scikit-learn's may have none.
+        "lower_bounds_": Maybe(Numbers("any number"), beside="n_iter_"),
+        "_history": Maybe(list[float], beside="n_iter_"),
+        "restarts_": Maybe(list[Restart], beside="n_iter_"),
+        "classes_": Maybe(Names(most="n_components")),
     }
 
     def _given(self, n_features: int) -> dict[str, np.ndarray]:

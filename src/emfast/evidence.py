@@ -69,6 +69,23 @@ class Hyperparameters(NamedTuple):
     variances: np.ndarray
 
 
+class Predictor(NamedTuple):
+    """What predictions are made with: in float64, about the means of the rows.
+
+    Attributes
+    ----------
+    centre : ndarray of shape (D,), means of the features, or zeros without intercept
+    middle : float, mean of the targets, or zero
+    coef : ndarray of shape (D,), posterior mean of the weights
+    covariance : ndarray of shape (D, D), of the weights
+    """
+
+    centre: np.ndarray
+    middle: float
+    coef: np.ndarray
+    covariance: np.ndarray
+
+
 class Posterior(NamedTuple):
     """What is expected of the weights and of the noise.
 

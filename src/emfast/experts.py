@@ -34,6 +34,7 @@ from emfast.latent.gate import GateParameters
 from emfast.of_columns import OfOneOrSeveral
 from emfast.problem import conditional_means
 from emfast.rows import in_precision
+from emfast.stored import POSITIVE, Maybe, Numbers, Record, Storable
 from emfast.threads import resolve_threads
 from emfast.validation import check_rows, check_squares, location_and_scale
 
@@ -138,6 +139,11 @@ feature_names_in_ : see `GaussianMixture`
     """
 
     _emissions_argument = "expert"
+    _stored = {
+        "gate_location_": Numbers("n_features_in_"),
+        "gate_scale_": Numbers("n_features_in_", rule=POSITIVE),
+        "targets": Maybe(Record(dict, is_flat=bool, **Storable._stored)),
+    }
     _parameter_constraints = {
         **BaseRegressionMixture._parameter_constraints,
         "expert": [StrOptions({LINEAR}), Emission, list, tuple],
@@ -309,20 +315,26 @@ feature_names_in_ : see `GaussianMixture`
                 )
         return self._validate_rows(y, reset=reset)
 
-    def _described_targets(self) -> dict[str, Any]:
-        """What is known of the columns of y, besides what they are described by."""
-        names = getattr(self._targets, "feature_names_in_", None)
-        return {
-            "n_targets": self._targets.n_features_in_,
-            "is_flat": self._is_flat,
-            "names": None if names is None else [str(name) for name in names],
-        }
+    def _state(self) -> dict[str, Any]:
+        if self._is_linear:
+            return super()._state()
+        known = vars(self._targets)
+        of_table = {name: known[name] for name in Storable._stored if name in known}
+        return {**super()._state(), "targets": {"is_flat": self._is_flat, **of_table}}
 
-    def _set_targets(self, n_targets: int, is_flat: bool, names: list[str] | None) -> None:
-        self._targets, self._is_flat = BaseEstimator(), bool(is_flat)
-        self._targets.n_features_in_ = int(n_targets)
-        if names is not None:
-            self._targets.feature_names_in_ = np.array(names, object)
+    def _take_state(self, state: dict[str, Any]) -> None:
+        targets = state.pop("targets", None)
+        if self._is_linear != (targets is None):
+            raise ValueError("targets: expected them where experts are not linear")
+        if targets is not None:
+            self._targets, self._is_flat = BaseEstimator(), targets.pop("is_flat")
+            vars(self._targets).update(targets)
+        super()._take_state(state)
+
+    def _n_columns_of_emission(self) -> int:
+        if self._is_linear:
+            return BaseRegressionMixture._n_columns_of_emission(self)
+        return super()._n_columns_of_emission()
 
     def _problem(self, batch: Batch) -> tuple[Any, dict[str, np.ndarray]]:
         if self._is_linear:

@@ -18,6 +18,7 @@ from emfast.arguments import check_array_of, check_sample_weight
 from emfast.factors import FactorProblem, Factors, GivenRows, points_of
 from emfast.filling import filled, settable
 from emfast.fitting import unchanged_by_failure, warn_unless_converged
+from emfast.stored import POSITIVE, Numbers, Precision, Record, Storable, Whole
 from emfast.threads import SingleThreadedBlas, resolve_threads
 from emfast.validation import check_observed, check_rows, check_squares, column_called
 from emfast.watch import WATCH_CONSTRAINTS, Watch
@@ -29,7 +30,7 @@ ROUNDING = 8
 HELD = 2**21
 
 
-class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     r"""Factor analysis and probabilistic principal components, by expectation-maximisation.
 
     .. math::
@@ -133,6 +134,21 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         "warm_start": ["boolean"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         **WATCH_CONSTRAINTS,
+    }
+
+    _stored = {
+        "dtype": Precision(),
+        "_model": Record(
+            Factors,
+            mean=Numbers("n_features_in_"),
+            loadings=Numbers("n_features_in_", "n_components"),
+            noise=Numbers("n_features_in_", rule=POSITIVE),
+        ),
+        "n_iter_": Whole(),
+        "converged_": bool,
+        "lower_bound_": float,
+        "lower_bounds_": Numbers("n_iter_"),
+        "loglike_": Numbers("n_iter_"),
     }
 
     components_: Array
@@ -324,18 +340,28 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _set_fitted(self, problem: FactorProblem, trace: em.Trace, dtype: np.dtype) -> None:
         # In standard deviations: there, rounding treats features alike.
-        model = trace.model.in_order().in_units(problem.centre, problem.scales)
+        self._set_model(trace.model.in_order().in_units(problem.centre, problem.scales), dtype)
+        self.lower_bound_ = trace.objective
+        self.lower_bounds_ = np.array(trace.objectives)
+        self.loglike_ = self.lower_bounds_ * problem.points.weight
+        self.n_iter_ = trace.n_iter
+        self.converged_ = trace.converged and not trace.stopped
+
+    def _set_model(self, model: Factors, dtype: np.dtype) -> None:
+        """Keep the model in float64 and show it as fitted attributes of `dtype`."""
         self._model = model
         self.mean_ = model.mean.astype(dtype)
         self.components_ = np.ascontiguousarray(model.loadings.T, dtype)
         self.noise_variance_ = model.noise.astype(dtype)
         if self.noise == "isotropic":
             self.noise_variance_ = float(model.noise[0])
-        self.lower_bound_ = trace.objective
-        self.lower_bounds_ = np.array(trace.objectives)
-        self.loglike_ = self.lower_bounds_ * problem.points.weight
-        self.n_iter_ = trace.n_iter
-        self.converged_ = trace.converged and not trace.stopped
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "dtype": self.mean_.dtype.name}
+
+    def _take_state(self, state: dict[str, Any]) -> None:
+        self._set_model(state.pop("_model"), state.pop("dtype"))
+        super()._take_state(state)
 
     @property
     def _n_features_out(self) -> int:

@@ -16,13 +16,14 @@ from emfast.emissions.base import Emission
 from emfast.known import NOTHING_KNOWN, Known, check_fixed
 from emfast.latent import Latent
 from emfast.problem import Model, posterior
+from emfast.stored import Precision, Record, Storable, Whole
 from emfast.threads import resolve_threads
 
 # Rows whose responsibilities are held at a time where only a sum over them is wanted.
 CHUNK_ROWS = 65_536
 
 
-class FittedModel(BaseEstimator, metaclass=ABCMeta):
+class FittedModel(Storable, BaseEstimator, metaclass=ABCMeta):
     """What estimators of (latent structure, emission) need once there are parameters."""
 
     n_features_in_: int
@@ -31,6 +32,9 @@ class FittedModel(BaseEstimator, metaclass=ABCMeta):
 
     # The fitted attributes that tell the whole model.
     _defining_attributes: tuple[str, ...] = ()
+
+    # What the model has to be, its latent structure and its emission say.
+    _stored = {"dtype": Precision(), "model": dict}
 
     @abstractmethod
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Emission:
@@ -86,6 +90,31 @@ class FittedModel(BaseEstimator, metaclass=ABCMeta):
         self._fitted_kind = self._kind()
         defining = {*of_latent, *self._defining_attributes}
         self._published = {name: as_shown(getattr(self, name), dtype) for name in defining}
+
+    def _state(self) -> dict[str, Any]:
+        model = self._model()
+        kind = self._kind()
+        if getattr(self, "_fitted_kind", kind) != kind:
+            raise ValueError(
+                f"cannot store a model that was fitted as {self._fitted_kind} and whose arguments "
+                f"have been changed to {kind} since"
+            )
+        shown = np.asarray(getattr(self, next(iter(self._latent_attributes(model.latent)))))
+        dtype = shown.dtype.name if shown.dtype == np.float32 else "float64"
+        return {**super()._state(), "dtype": dtype, "model": model}
+
+    def _take_state(self, state: dict[str, Any]) -> None:
+        model, dtype = state.pop("model"), state.pop("dtype")
+        super()._take_state(state)
+        K, D = int(self.n_components), self._n_columns_of_emission()
+        latent, emission = self._latent().stored(K), self._emission().stored(K, D)
+        stored = Record(Model, latent=latent, emission=emission, iteration=Whole())
+        self._set_model(stored.checked("model", model, {}), dtype)
+        self._known()
+
+    def _n_columns_of_emission(self) -> int:
+        """How many columns the emission describes."""
+        return self.n_features_in_
 
     @classmethod
     @lru_cache

@@ -18,6 +18,7 @@ from emfast.fitted import FittedModel
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.levels import decode_levels
 from emfast.rows import in_one_precision
+from emfast.stored import DictOf, ListOf, Maybe, Names, Whole
 from emfast.validation import Block, check_columns, column_called
 
 
@@ -29,6 +30,11 @@ class OfColumns(FittedModel):
     _emissions_argument = "emissions"
     # Whether it says so.
     _has_parts = True
+
+    _stored = {
+        "categories_": Maybe(DictOf(ListOf(Names()))),
+        "columns": Maybe(DictOf(ListOf(Whole())), beside="categories_"),
+    }
 
     @property
     def _table(self) -> BaseEstimator:
@@ -110,20 +116,55 @@ class OfColumns(FittedModel):
         }
         return parts
 
-    def _set_parts(self, positions: list[list[int]]) -> None:
-        """Bind the emissions to these columns, with the categories that have been learned."""
-        self._bound_parts = [
-            (
-                name,
-                Categorical(self.categories_[name], fixed=emission.fixed)
-                if isinstance(emission, Categorical)
-                else emission,
-                [int(column) for column in columns],
+    def _arguments(self) -> dict[str, Any]:
+        """A callable cannot be stored: the columns that it found stand in for it, if any."""
+        arguments, argument = super()._arguments(), self._emissions_argument
+        given = arguments[argument]
+        if isinstance(given, list | tuple) and hasattr(self, "_bound_parts"):
+            found = self._columns()
+            arguments[argument] = type(given)(
+                (name, emission, found[name] if callable(columns) else columns)
+                for name, emission, columns in given
+                if name in found
             )
-            for (name, emission, _), columns in zip(
-                self._checked_emissions(), positions, strict=True
-            )
-        ]
+        return arguments
+
+    def _columns(self) -> dict[str, list[int]]:
+        """By name the positions of the columns of every part."""
+        return {name: columns for name, _, columns in self._parts()}
+
+    def _state(self) -> dict[str, Any]:
+        columns = {"columns": self._columns()} if self._has_parts else {}
+        return {**super()._state(), **columns}
+
+    def _take_state(self, state: dict[str, Any]) -> None:
+        columns = state.pop("columns", None)
+        if self._has_parts != (columns is not None):
+            raise ValueError("columns: expected them where an argument says what describes which")
+        if self._has_parts:
+            n_columns = getattr(self._table, "n_features_in_", state["n_features_in_"])
+            self._bound_parts = self._bound_again(columns, state["categories_"], n_columns)
+        super()._take_state(state)
+
+    def _bound_again(
+        self, columns: dict[str, list[int]], categories: dict[str, list[np.ndarray]], n_columns: int
+    ) -> list[tuple[str, Emission, list[int]]]:
+        """What `_bind` has made of rows of so many columns."""
+        emissions = {name: emission for name, emission, _ in self._checked_emissions()}
+        every = [column for own in columns.values() for column in own]
+        if list(columns) != list(emissions) or not all(columns.values()):
+            raise ValueError(f"columns: found {columns}; expected some for each of {[*emissions]}")
+        if len(set(every)) < len(every) or max(every) >= n_columns:
+            raise ValueError(f"columns: found {columns}; expected different ones of {n_columns}")
+        categorical = [name for name, each in emissions.items() if isinstance(each, Categorical)]
+        if list(categories) != categorical:
+            raise ValueError(f"categories_: found those of {[*categories]}; expected {categorical}")
+        for name in categorical:
+            emissions[name] = Categorical(categories[name], fixed=emissions[name].fixed)
+        return [(name, emission, columns[name]) for name, emission in emissions.items()]
+
+    def _n_columns_of_emission(self) -> int:
+        return sum(map(len, self._columns().values()))
 
     def _checked_emissions(self) -> list[tuple[str, Emission, Any]]:
         """What says which emission describes which columns, if it is what it should be."""

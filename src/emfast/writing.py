@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from emfast.archive import replacement
 from emfast.tables import NEEDS_PYARROW, TableError
 
 Columns = Mapping[str, np.ndarray]
@@ -37,14 +37,9 @@ def write_table(columns: Columns, path: str | os.PathLike) -> None:
     OSError
         The file cannot be written.
     """
-    write, target = check_suffix(path), Path(path)
-    temporary = target.with_name(f".emfast-{secrets.token_hex(8)}.tmp")
-    try:
+    write = check_suffix(path)
+    with replacement(path) as temporary:
         write(columns, temporary)
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def check_suffix(path: str | os.PathLike) -> Callable[[Columns, Path], None]:

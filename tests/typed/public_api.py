@@ -27,7 +27,6 @@ from emfast import (
     PoissonMixture,
     elbo,
     em,
-    persistence,
     select,
     show_versions,
     theory,
@@ -154,8 +153,8 @@ def driver() -> None:
 
 def files(model: GaussianMixture) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        persistence.save(model, Path(folder, "model.npz"))
-        persistence.load(Path(folder, "model.npz")).predict(load_faithful().data)
+        model.save(Path(folder, "model.npz"))
+        emfast.load(Path(folder, "model.npz")).predict(load_faithful().data)
 
 
 def compiled_core() -> None:

@@ -8,6 +8,7 @@ float64 values of fixed size that add.
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from copy import copy
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,7 @@ from emfast.labels import Labels
 from emfast.part import Part
 from emfast.rows import SparseRows, as_points
 from emfast.statistics import Statistics
+from emfast.stored import Kept
 
 
 def refuse_another_kind(statistics: Any, other: Any) -> None:
@@ -206,6 +208,14 @@ class Emission(Part):
         self, parameters: Any, components: np.ndarray, rows: np.ndarray, healthy: np.ndarray
     ) -> Any:
         """Put empty `components` on given rows, as broad as the `healthy` components together."""
+
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor makes the same family of."""
+        return {name: getattr(self, name) for name in signature(type(self)).parameters}
+
+    @abstractmethod
+    def stored(self, n_components: int, n_features: int) -> Kept:
+        """What the parameters have to be that a file keeps of so many components and features."""
 
     @abstractmethod
     def shape(self, parameters: Any) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from emfast.logarithms import log_above_floor, log_ratios
 from emfast.priors import Dirichlet, check_concentrations, is_sequence
 from emfast.rows import as_points
 from emfast.statistics import pooled, starved
+from emfast.stored import PROBABILITIES, Numbers, Record, Rule
 from emfast.validation import check_columns, column_called
 
 
@@ -264,6 +265,15 @@ class Categorical(Emission):
         self, X: np.ndarray, located: dict[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray | None]:
         return as_points(indicators(X, self.levels)), located.get("probabilities")
+
+    def stored(self, n_components: int, n_features: int) -> Record:
+        levels = self.levels
+        as_categories = Rule("the numbers of categories", lambda found: found == levels)
+        return Record(
+            CategoricalParameters,
+            probabilities=Numbers(n_components, int(levels.sum()), rule=PROBABILITIES),
+            levels=Numbers(n_features, rule=as_categories, dtype=np.int64),
+        )
 
     def shape(self, parameters: CategoricalParameters) -> tuple[int, int]:
         return len(parameters.probabilities), len(parameters.levels)

@@ -26,6 +26,7 @@ from emfast.emissions.linear import (
 from emfast.logarithms import log_above_floor
 from emfast.rows import RowsWithTrials, SparseRows, column_means
 from emfast.statistics import Statistics
+from emfast.stored import Record
 from emfast.validation import check_counts, check_within_trials
 
 
@@ -233,6 +234,11 @@ class Binomial(ProbabilityEmission, CountEmission):
         rows, missing = check_counts(estimator, X, reset=reset)
         check_within_trials(estimator, rows, check_trials(self.n_trials, None, rows.shape[1]))
         return rows, missing
+
+    def stored(self, n_components: int, n_features: int) -> Record:
+        if self.n_trials is not None:
+            check_trials(self.n_trials, None, n_features)
+        return super().stored(n_components, n_features)
 
     def of_columns(self, columns: np.ndarray) -> "Binomial":
         changed = super().of_columns(columns)

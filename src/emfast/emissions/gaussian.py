@@ -43,6 +43,7 @@ from emfast.priors import (
 )
 from emfast.rows import as_points
 from emfast.statistics import STARVED, Statistics, starved
+from emfast.stored import POSITIVE, POSITIVE_DIAGONALS, TRIANGLES, Numbers, Record
 from emfast.validation import check_rows, check_squares, column_ranges
 
 COVARIANCE_TYPES = tuple(STRUCTURES)
@@ -463,6 +464,18 @@ class Gaussian(Emission):
         self.fixed.keep("covariances", moved.covariances, reference.covariances)
         self.fixed.keep("covariances", moved.factors, reference.factors)
         return moved
+
+    def stored(self, n_components: int, n_features: int) -> Record:
+        K, D = n_components, n_features
+        shapes = {"full": (K, D, D), "tied": (D, D), "diag": (K, D), "spherical": (K,)}
+        shape = shapes[self.covariance_type]
+        are_matrices = self.covariance_type in ("full", "tied")
+        return Record(
+            GaussianParameters,
+            means=Numbers(K, D),
+            covariances=Numbers(*shape, rule=POSITIVE_DIAGONALS if are_matrices else POSITIVE),
+            factors=Numbers(*shape, rule=TRIANGLES if are_matrices else POSITIVE),
+        )
 
     def shape(self, parameters: GaussianParameters) -> tuple[int, int]:
         return parameters.means.shape

@@ -27,6 +27,7 @@ from emfast.logarithms import log_odds, log_probabilities, log_ratios
 from emfast.priors import check_beta, check_gamma
 from emfast.rows import SparseRows, as_points, varying_columns
 from emfast.statistics import pooled, starved
+from emfast.stored import NOT_NEGATIVE, POSITIVE, PROBABILITIES, Numbers, Record, Rule
 
 # How far the means of a start are moved towards their average over components.
 START_SHRINKAGE = 0.05
@@ -197,6 +198,14 @@ class LinearEmission(Emission):
         moved = self.moved(values, displacement.reshape(values.shape))
         return self._with_values(moved, reference) if np.isfinite(moved).all() else None
 
+    @property
+    @abstractmethod
+    def rule(self) -> Rule:
+        """What parameters have to be."""
+
+    def stored(self, n_components: int, n_features: int) -> Record:
+        return Record(self.made, **{self.group: Numbers(n_components, n_features, rule=self.rule)})
+
     def shape(self, parameters: Any) -> tuple[int, int]:
         return self._values(parameters).shape
 
@@ -236,6 +245,10 @@ class RateEmission(LinearEmission):
     # Whether a rate of 0 is a density.
     takes_zero: bool
 
+    @property
+    def rule(self) -> Rule:
+        return NOT_NEGATIVE if self.takes_zero else POSITIVE
+
     def checked(self, name: str, group: str, values: Any, K: int, D: int) -> np.ndarray:
         return check_of_components(
             name,
@@ -256,6 +269,7 @@ class ProbabilityEmission(LinearEmission):
     group = "probabilities"
     discrete = True
     check_prior = staticmethod(check_beta)
+    rule = PROBABILITIES
 
     @abstractmethod
     def out_of(self, X: Any) -> tuple[Any, Any]:

@@ -22,6 +22,7 @@ from emfast.emissions.base import (
 from emfast.known import Known
 from emfast.rows import Blocks, in_one_precision
 from emfast.statistics import Statistics
+from emfast.stored import Parts
 
 
 class ProductParameters(tuple):
@@ -356,6 +357,14 @@ class Product(Emission):
     def _firsts(self) -> list[int]:
         """The positions of the first columns of the parts."""
         return np.cumsum([0, *self.widths])[:-1].tolist()
+
+    def arguments(self) -> dict[str, Any]:
+        parts = dict(zip(self.names, self.parts, strict=True))
+        return {"parts": parts, "widths": self.widths, "fixed": self.fixed}
+
+    def stored(self, n_components: int, n_features: int) -> Parts:
+        kinds = [part.stored(n_components, width) for part, width in self._each(self.widths)]
+        return Parts(ProductParameters, kinds)
 
     def shape(self, parameters: ProductParameters) -> tuple[int, int]:
         shapes = [part.shape(own) for part, own in self._each(parameters)]

@@ -38,6 +38,7 @@ from emfast.priors import RegressionPrior, check_regression_prior
 from emfast.quadratic import EPSILON, RANK_DIGITS, solutions, with_ones
 from emfast.rows import RowsWithTargets, as_points
 from emfast.statistics import starved
+from emfast.stored import POSITIVE, Numbers, Record
 from emfast.validation import check_rows, check_squares, column_ranges
 
 # Digits lost where residuals of the model before cancel, in units of machine epsilon times their
@@ -495,6 +496,17 @@ class LinearRegression(Emission):
         if not np.all(variances > 0):
             return None
         return replace(reference, coef=coef, intercept=intercept, noise_variances=variances)
+
+    def stored(self, n_components: int, n_features: int) -> Record:
+        K, D = n_components, n_features - 1
+        return Record(
+            RegressionParameters,
+            coef=Numbers(K, D),
+            intercept=Numbers(K),
+            noise_variances=Numbers(K, rule=POSITIVE),
+            centre=Numbers(D + 1),
+            spread=Numbers(D, rule=POSITIVE),
+        )
 
     def shape(self, parameters: RegressionParameters) -> tuple[int, int]:
         """The target is a feature, too."""

@@ -10,6 +10,7 @@ import numpy as np
 from emfast.data import Batch
 from emfast.known import Known
 from emfast.part import Part
+from emfast.stored import Kept
 
 
 class Latent(Part):
@@ -60,6 +61,10 @@ class Latent(Part):
     @abstractmethod
     def n_components(self, parameters: Any) -> int:
         """How many values the latent variable has, those of which no emission knows among them."""
+
+    @abstractmethod
+    def stored(self, n_components: int) -> Kept:
+        """What the parameters have to be that a file keeps of so many components."""
 
     @abstractmethod
     def weights(self, parameters: Any) -> np.ndarray:

@@ -29,6 +29,7 @@ from emfast.known import filled
 from emfast.latent.base import Independent
 from emfast.priors import Prior
 from emfast.quadratic import solutions, with_ones
+from emfast.stored import DISTRIBUTIONS, Numbers, Record
 
 # Of the coefficients for covariates in standard deviations: enough for separable data to have a
 # maximum, which is at a coefficient of about 10.
@@ -152,6 +153,14 @@ class Gate(Independent):
 
     def n_components(self, parameters: GateParameters) -> int:
         return len(parameters.intercept)
+
+    def stored(self, n_components: int) -> Record:
+        return Record(
+            GateParameters,
+            coef=Numbers(n_components, len(self.location)),
+            intercept=Numbers(n_components),
+            shares=Numbers(n_components, rule=DISTRIBUTIONS),
+        )
 
     def weights(self, parameters: GateParameters) -> np.ndarray:
         return parameters.shares

@@ -30,6 +30,7 @@ from emfast.latent.base import Latent
 from emfast.logarithms import log_ratios
 from emfast.priors import Dirichlet, Prior, check_concentrations
 from emfast.statistics import starved
+from emfast.stored import DISTRIBUTIONS, Numbers, Record
 
 # Rows of a sequence whose length nobody has told.
 TYPICAL_LENGTH = 1000.0
@@ -143,6 +144,14 @@ class MarkovChain(Latent):
 
     def n_components(self, parameters: ChainParameters) -> int:
         return len(parameters.startprob)
+
+    def stored(self, n_components: int) -> Record:
+        K = n_components
+        return Record(
+            ChainParameters,
+            startprob=Numbers(K, rule=DISTRIBUTIONS),
+            transmat=Numbers(K, K, rule=DISTRIBUTIONS),
+        )
 
     def weights(self, parameters: ChainParameters) -> np.ndarray:
         r"""The expected share of every state in a sequence.

@@ -17,6 +17,7 @@ from emfast.latent.base import Independent
 from emfast.logarithms import log_ratios
 from emfast.priors import Dirichlet, check_concentrations
 from emfast.statistics import starved
+from emfast.stored import DISTRIBUTIONS, Numbers
 from emfast.validation import column_ranges
 
 # The weight of noise where EM begins.
@@ -78,6 +79,9 @@ class MixtureWeights(Independent):
 
     def n_components(self, weights: np.ndarray) -> int:
         return len(weights)
+
+    def stored(self, n_components: int) -> Numbers:
+        return Numbers(n_components + (self.noise is not None), rule=DISTRIBUTIONS)
 
     def weights(self, weights: np.ndarray) -> np.ndarray:
         return weights if self.noise is None else weights[:-1]
