@@ -55,15 +55,15 @@ def test_without_matplotlib(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "message", "status"),
     [
-        (["--rows", "5"], "--rows"),
-        (["--threads", "0"], "--threads"),
-        (["--output-dir", "/no/such/folder"], "there is no folder"),
+        (["--rows", "5"], "--rows", 2),
+        (["--threads", "0"], "--threads", 2),
+        (["--output-dir", "/no/such/folder"], "there is no folder", 1),
     ],
 )
-def test_bad_arguments(arguments, message, capsys):
-    assert cli.main(["demo", *arguments]) == 2
+def test_bad_arguments(arguments, message, status, capsys):
+    assert cli.main(["demo", *arguments]) == status
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err

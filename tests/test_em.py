@@ -360,3 +360,83 @@ def test_an_objective_that_is_not_finite_is_retreated_from():
     assert trace.objective == pytest.approx(-abs(5 - 26 * math.atan(5) / 4))
     with pytest.raises(ValueError, match="the objective became -inf"):
         em.maximize(Overflowing(attempts=0), 5.0, tol=0, max_iter=1)
+
+
+# How a run is ended
+
+
+def test_observer_sees_the_model_and_what_is_still_to_gain():
+    seen = []
+    script = Script(gains(-10.0, 4.0, 2.0, 1.0, 1e-9))
+    em.maximize(script, 0, tol=1e-3, max_iter=10, observe=seen.append)
+    assert [each.model for each in seen] == [1, 2, 3, 4]
+    assert seen[0].remaining_gain is None
+    assert [each.remaining_gain for each in seen[1:3]] == pytest.approx([2.0, 1.0])
+    assert [(each.start, each.n_starts) for each in seen] == [(0, 1)] * 4
+
+
+@pytest.mark.parametrize("accelerate", [False, True])
+def test_observer_ends_the_run(accelerate):
+    class Space(Linkage):
+        def displacement(self, t, reference):
+            return np.array([t - reference])
+
+        def displaced(self, displacement, reference):
+            return reference + float(displacement[0])
+
+    trace = em.maximize(
+        Space(), 0.5, tol=0, max_iter=9, accelerate=accelerate, observe=lambda it: it.number == 2
+    )
+    assert (trace.n_iter, trace.stopped, trace.converged) == (2, True, False)
+    assert trace.objective == trace.objectives[-1] == Linkage().objective(None, trace.model)
+    whole = em.maximize(Linkage(), 0.5, tol=0, max_iter=2)
+    assert (trace.model, whole.stopped) == (whole.model, False)
+
+
+@pytest.mark.parametrize("at", range(2, 12))
+def test_ctrl_c_leaves_the_iterations_that_were_completed(at):
+    """Whichever call of the problem it comes in, model, statistics and objectives fit together."""
+    calls = 0
+
+    class Impatient(Linkage):
+        def _call(self):
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                raise KeyboardInterrupt
+
+        def estep(self, t):
+            self._call()
+            return super().estep(t)
+
+        def mstep(self, hidden, t):
+            self._call()
+            return super().mstep(hidden, t)
+
+        def objective(self, hidden, t):
+            if t != 0.5:
+                self._call()
+            return super().objective(hidden, t)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        em.maximize(Impatient(), 0.5, tol=0, max_iter=20)
+    trace = caught.value.trace
+    assert trace.n_iter == (at - 2) // 3
+    assert trace.stopped
+    assert not trace.converged
+    assert trace.model == em.maximize(Linkage(), 0.5, tol=0, max_iter=trace.n_iter).model
+    assert trace.objective == Linkage().objective(None, trace.model)
+    assert trace.statistics == Linkage().estep(trace.model)
+    assert [trace.objective][: trace.n_iter] == trace.objectives[-1:]
+
+
+def test_ctrl_c_in_the_observer_counts_the_iteration():
+    def observe(iteration):
+        if iteration.number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        em.maximize(Linkage(), 0.5, tol=0, max_iter=20, observe=observe)
+    assert caught.value.trace.n_iter == 3
+    assert "3 iterations" in str(caught.value)
+    assert caught.value.trace.history == caught.value.trace.objectives

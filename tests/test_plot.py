@@ -9,16 +9,27 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot  # noqa: E402
 from matplotlib.collections import QuadMesh  # noqa: E402
+from matplotlib.contour import QuadContourSet  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.patches import Ellipse  # noqa: E402
 
-from emfast import GaussianMixture, plot  # noqa: E402
+from emfast import (  # noqa: E402
+    BayesianLinearRegression,
+    ExponentialMixture,
+    FactorAnalysis,
+    GaussianHMM,
+    GaussianMixture,
+    PoissonMixture,
+    plot,
+    select,
+)
 from emfast.datasets import (  # noqa: E402
     load_faithful,
     make_cars_and_trucks,
     make_gaussian_mixture,
 )
 from emfast.landscape import Landscape, landscape, paths  # noqa: E402
+from emfast.selection import Candidate, Candidates  # noqa: E402
 from emfast.theory import staircase  # noqa: E402
 from gaussians import blobs  # noqa: E402
 
@@ -89,8 +100,130 @@ def test_many_rows_and_many_components():
 def test_other_numbers_of_features_are_an_error():
     X, _ = make_gaussian_mixture(100, 3, 2, random_state=0)
     mixture = GaussianMixture(2, random_state=0, tol=1).fit(X)
-    with pytest.raises(ValueError, match=r"found 3 feature\(s\); expected 2"):
+    with pytest.raises(ValueError, match=r"found 3 feature\(s\); expected 1 or 2 of a Gauss"):
         plot.mixture(mixture, X)
+    poisson = PoissonMixture(2, random_state=0, tol=1).fit(np.arange(40).reshape(20, 2))
+    with pytest.raises(ValueError, match=r"found 2 feature\(s\); .* 1 of a Poisson"):
+        plot.mixture(poisson, X)
+
+
+def test_lines_of_equal_density_are_halves_of_each_other(faithful):
+    mixture = GaussianMixture(2, random_state=0).fit(faithful)
+    ax = plot.mixture(mixture, faithful, Figure().subplots())
+    (lines,) = (each for each in ax.collections if isinstance(each, QuadContourSet))
+    assert len(lines.levels) == 7
+    for level, path in zip(lines.levels, lines.get_paths(), strict=True):
+        bits = mixture.score_samples(path.vertices) / np.log(2)
+        assert_allclose(bits, level, atol=0.05)
+    assert_allclose(np.diff(lines.levels), 1)
+
+
+def test_noise_is_grey_and_named(faithful):
+    mixture = GaussianMixture(2, noise=True, random_state=0).fit(faithful)
+    ax = plot.mixture(mixture, faithful, Figure().subplots())
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts[-1] == f"noise, {mixture.noise_weight_:.1%}"
+    ax.figure.canvas.draw()
+
+
+ONE_COLUMN = {
+    "gaussian": (GaussianMixture(2, random_state=0), [45.0, 60.0, 80.0]),
+    "poisson": (PoissonMixture(2, random_state=0), [45.0, 60.0, 80.0]),
+    "exponential": (ExponentialMixture(2, random_state=0, max_iter=1, tol=0), [43.0, 96.0]),
+}
+
+
+@pytest.mark.parametrize("kind", ONE_COLUMN)
+def test_one_column_shows_the_density(faithful, kind):
+    mixture, places = ONE_COLUMN[kind]
+    table = pd.DataFrame({"waiting": faithful[:, 1]})
+    mixture.fit(table)
+    ax = Figure().subplots()
+    assert plot.mixture(mixture, table, ax) is ax
+    *parts, whole = ax.lines
+    assert len(parts) == 2
+    assert_allclose(sum(part.get_ydata() for part in parts), whole.get_ydata())
+    density = np.interp(places, whole.get_xdata(), whole.get_ydata())
+    expected = np.exp(mixture.score_samples(pd.DataFrame({"waiting": places})))
+    assert_allclose(density, expected, rtol=1e-3)
+    assert sum(bar.get_height() * bar.get_width() for bar in ax.patches) == pytest.approx(1)
+    assert ax.get_xlabel() == "waiting"
+    assert ax.get_ylabel() == ("probability" if kind == "poisson" else "density")
+    highest = max(bar.get_height() for bar in ax.patches)
+    assert ax.get_ylim()[1] > highest
+    ax.figure.canvas.draw()
+
+
+# Which model
+
+
+@pytest.fixture
+def table(faithful):
+    grid = {"covariance_type": ["full", "spherical"], "n_components": range(1, 5)}
+    return select(GaussianMixture(random_state=0, tol=1e-2), faithful, grid).table
+
+
+def test_selection_draws_a_line_for_each_shape(table):
+    ax = Figure().subplots()
+    assert plot.selection(table, ax) is ax
+    full, spherical, ring = ax.lines
+    for line, which in ((full, table[:4]), (spherical, table[4:])):
+        assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
+        assert_array_equal(line.get_ydata(), [each.bic for each in which])
+    best = next(each for each in table if each.best)
+    assert ring.get_xydata().tolist() == [[best.params["n_components"], best.bic]]
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["full", "spherical"]
+    assert ax.get_ylabel() == "BIC (the lower the better)"
+    low, high = ax.get_ylim()
+    assert all(low < each.bic < high for each in table)
+    ax.figure.canvas.draw()
+
+
+def test_a_selection_without_components_and_with_failures(faithful):
+    found = select(
+        GaussianMixture(2, random_state=0), faithful, {"reg_covar": [1e-6, -1.0, 1e-3]}, "aic"
+    )
+    ax = plot.selection(found, Figure().subplots())
+    assert ax.get_xlabel() == "reg_covar"
+    assert len(ax.lines[0].get_xdata()) == 2
+    assert ax.get_legend() is None
+    ax.figure.canvas.draw()
+
+
+def test_degenerate_models_are_crossed_in_a_selection():
+    candidates = [
+        Candidate({"n_components": 1}, bic=20.0, best=True),
+        Candidate({"n_components": 2}, bic=10.0, degenerate=[1]),
+        Candidate({"n_components": 3}, error="failed"),
+    ]
+    ax = plot.selection(Candidates(candidates, "bic"), Figure().subplots())
+    (cross,) = (line for line in ax.lines if line.get_marker() == "X")
+    assert cross.get_xydata().tolist() == [[2, 10.0]]
+    ax.figure.canvas.draw()
+
+
+# Over time
+
+
+def test_states_have_stretches_of_their_colour():
+    X = np.array([0.1, -0.1, 5.1, 4.9, 5.0, 0.2, 0.0, -0.1, 5.2, 4.8])
+    hmm = GaussianHMM(2, means_init=[[0.0], [5.0]], random_state=0)
+    hmm.fit(pd.DataFrame({"level": X}), lengths=[5, 5])
+    ax = Figure().subplots()
+    assert plot.states(hmm, pd.DataFrame({"level": X}), [5, 5], ax=ax) is ax
+    drawn = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
+    assert drawn == [(-0.5, 1.5), (1.5, 4.5), (4.5, 7.5), (7.5, 9.5)]
+    colours = [patch.get_facecolor() for patch in ax.patches]
+    assert colours[0] == colours[2] != colours[1] == colours[3]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["state 0", "state 1"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("row", "level")
+    end, line = ax.lines
+    assert end.get_xdata() == [4.5, 4.5]
+    # No line leads from one sequence to the next.
+    assert np.isnan(line.get_ydata()[5])
+    assert_array_equal(line.get_ydata()[~np.isnan(line.get_ydata())], X)
+    plot.states(hmm, pd.DataFrame({"level": X}), ax=Figure().subplots())
 
 
 # How EM goes
@@ -136,6 +269,17 @@ def test_trace_tells_degenerate_starts_and_fewer_rows():
     assert any(restart.n_rows < 60_000 for restart in raced.restarts_)
     styles = {line.get_linestyle() for line in plot.trace(raced, Figure().subplots()).lines}
     assert {":", "-"} <= styles
+
+
+def test_trace_of_models_that_keep_but_one_run(faithful):
+    regression = BayesianLinearRegression(accelerate=False).fit(faithful[:, :1], faithful[:, 1])
+    ax = plot.trace(regression, Figure().subplots())
+    assert_array_equal(ax.lines[0].get_ydata(), regression.scores_)
+    assert ax.get_ylabel() == "log evidence (nats)"
+    analysis = FactorAnalysis(1, noise="isotropic").fit(faithful)
+    ax = plot.trace(analysis, Figure().subplots())
+    assert_array_equal(ax.lines[0].get_ydata(), analysis.lower_bounds_)
+    assert ax.get_legend() is None
 
 
 def test_trace_needs_iterations(faithful):

@@ -122,7 +122,7 @@ def test_csv_cells_that_are_missing(reader, write):
 
 def test_missing_among_strings(reader, write):
     table = read_table(write("a,b\n1,\n2,x\n"))
-    with pytest.raises(TableError, match="found a missing value in row 0"):
+    with pytest.raises(TableError, match="found 'x' in row 1"):
         table.features()
 
 
@@ -165,6 +165,12 @@ def test_npy_without_extension_and_without_a_column(tmp_path):
     assert table.numbers("x1").tolist() == [1, 4]
 
 
+def test_npy_of_one_dimension_is_a_column(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(3.0))
+    X, names = read_table(tmp_path / "x.npy").features()
+    assert (X.tolist(), names) == ([[0.0], [1.0], [2.0]], ["x0"])
+
+
 def test_large_npy_is_mapped(tmp_path):
     X = np.zeros((tables.MAPPED_SIZE // 8, 2))
     np.save(tmp_path / "x.npy", X)
@@ -189,7 +195,7 @@ def test_structured_npy(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros(3), r"shape \(3,\); expected two dimensions"),
+        (np.zeros(()), r"shape \(\); expected two dimensions"),
         (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\); expected two dimensions"),
         (np.array([[1, "a"]], object), "not a readable .npy file"),
         (np.array([["a"]]), "an array of <U1; expected numbers"),
@@ -218,7 +224,7 @@ def test_damaged_npy(tmp_path, n_rows):
 def test_binary_files_are_no_tables(tmp_path):
     path = tmp_path / "x.csv"
     path.write_bytes(bytes(range(256)))
-    with pytest.raises(TableError, match=r"neither text nor \.npy nor Parquet"):
+    with pytest.raises(TableError, match=r"neither text nor \.npy, Parquet or Arrow"):
         read_table(path)
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "missing.csv")

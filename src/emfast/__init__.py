@@ -15,6 +15,7 @@ from emfast.persistence import load
 from emfast.probabilities import BernoulliMixture, BinomialMixture
 from emfast.rates import ExponentialMixture, PoissonMixture
 from emfast.regression import LinearRegressionMixture
+from emfast.selection import select
 from emfast.theory import Elbo, elbo
 from emfast.versions import show_versions
 
@@ -40,6 +41,7 @@ __all__ = [
     "elbo",
     "em",
     "load",
+    "select",
     "show_versions",
 ]
 

@@ -116,9 +116,8 @@ class Squarem(Generic[Model]):
 
     def _accept(self, trace: Any, model: Model, statistics: Any, objective: float) -> None:
         self._gain = objective - trace.objective
-        trace.move(model, statistics, objective)
         # What earlier steps have gained says nothing of the steps from here.
-        trace.history = [objective]
+        trace.move(model, statistics, objective, ())
 
 
 def extrapolation(space: Space[Model], models: Sequence[Model]) -> Model | None:

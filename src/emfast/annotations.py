@@ -1,10 +1,12 @@
 """Names for what arguments may be, as they stand in signatures."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from emfast.em import Iteration
 
 Array: TypeAlias = NDArray[Any]
 
@@ -32,6 +34,7 @@ InitParams: TypeAlias = Literal[
 ]
 Restarts: TypeAlias = Literal["auto", "full", "race"]
 Assignment: TypeAlias = Literal["soft", "hard", "stochastic"]
+Callback: TypeAlias = Callable[[Iteration], object]
 CovarianceType: TypeAlias = Literal["full", "tied", "diag", "spherical"]
 
 # Columns of a table, by name or position.

@@ -11,6 +11,8 @@ import os
 import secrets
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -60,13 +62,19 @@ def write(path: str | os.PathLike, header: dict[str, Any], arrays: Arrays) -> No
         "checksums": checksums,
     }
     text = json.dumps({**own, **header}, allow_nan=False)
+    with replacement(path) as temporary, open(temporary, "xb") as file:
+        _write_entries(file, {HEADER: text.encode(), **entries})
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacement(path: str | os.PathLike) -> Iterator[Path]:
+    """A file to write beside one of this name, whose place it takes if nothing fails."""
     target = check_writable(path)
     temporary = target.with_name(f".emfast-{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            _write_entries(file, {HEADER: text.encode(), **entries})
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from emfast import em
-from emfast.annotations import Array, Rows, Values
+from emfast.annotations import Array, Callback, Rows, Values
 from emfast.arguments import check_array_of
 from emfast.evidence import (
     EvidenceProblem,
@@ -36,6 +36,7 @@ from emfast.stored import (
 from emfast.targets import check_regression
 from emfast.threads import SingleThreadedBlas, resolve_threads
 from emfast.validation import CHUNK_ROWS, check_rows
+from emfast.watch import WATCH_CONSTRAINTS, Watch
 
 EPSILON = float(np.finfo(np.float64).eps)
 
@@ -87,6 +88,7 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend
         on it.
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -145,6 +147,7 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
         "accelerate": ["boolean"],
         "warm_start": ["boolean"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        **WATCH_CONSTRAINTS,
     }
 
     _stored = {
@@ -189,6 +192,10 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
         accelerate: bool = True,
         warm_start: bool = False,
         n_threads: int | None = None,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.per_feature = per_feature
         self.fit_intercept = fit_intercept
@@ -199,6 +206,10 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
         self.accelerate = accelerate
         self.warm_start = warm_start
         self.n_threads = n_threads
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def fit(self, X: Rows, y: Values, sample_weight: ArrayLike | None = None) -> Self:
         """Estimate the precisions, and the weights given them.
@@ -235,14 +246,17 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
             self._check_varies(moments, target)
             squares = Squares.of(moments, float(np.finfo(rows.dtype).eps))
             problem = (PrecisionPerFeature if self.per_feature else SharedPrecision)(squares)
-            trace = em.maximize(
-                problem,
-                self._start(problem, rows.shape[1]),
-                tol=self.tol,
-                max_iter=self.max_iter,
-                accelerate=self.accelerate,
-            )
+            start = self._start(problem, rows.shape[1])
+            with Watch(self, objective="log evidence") as watch:
+                trace = watch.maximize(
+                    problem,
+                    start,
+                    tol=self.tol,
+                    max_iter=self.max_iter,
+                    accelerate=self.accelerate,
+                )
             self._set_fitted(problem, trace, moments, rows.dtype)
+        watch.raise_interrupt()
         warn_unless_converged(trace, self.tol, self.max_iter)
         return self
 
@@ -308,7 +322,7 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
         self._set_model(trace.model, predictor, dtype)
         self.scores_ = np.array(trace.objectives) * moments.rows.weight
         self.n_iter_ = trace.n_iter
-        self.converged_ = trace.converged
+        self.converged_ = trace.converged and not trace.stopped
 
     def _set_model(self, model: Hyperparameters, predictor: Predictor, dtype: np.dtype) -> None:
         """Keep the model in float64 and show it as fitted attributes of `dtype`."""

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 from emfast.annotations import (
     Array,
     Assignment,
+    Callback,
     Fixed,
     InitParams,
     Prior,
@@ -83,7 +84,8 @@ class CategoricalMixture(OfCategories, BaseMixture):
         "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": the
         concentration of Dirichlet distributions of the levels, at least 1; a number, or for every
         feature a number or an array of shape (levels,).
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -144,6 +146,8 @@ feature_names_in_ : see `GaussianMixture`
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.categories = categories
@@ -163,6 +167,8 @@ feature_names_in_ : see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _settable(self, X: Any, batch: Batch) -> Any:
         return check_columns(self, X, reset=False)

@@ -163,14 +163,23 @@ class MixtureClassifier(Storable, ClassifierMixin, BaseEstimator):
         if bool(getattr(mixture, "noise", False)):
             class_of = np.append(class_of, len(classes))
         allowed = (codes[:, None] < 0) | (codes[:, None] == class_of)
-        mixture.fit(X, labels=allowed, sample_weight=sample_weight)
+        try:
+            mixture.fit(X, labels=allowed, sample_weight=sample_weight)
+        except KeyboardInterrupt:
+            # It has the best model so far, if there was one.
+            if hasattr(mixture, "converged_"):
+                self._set_fitted(mixture, classes, counts)
+            raise
+        self._set_fitted(mixture, classes, counts)
+        return self
+
+    def _set_fitted(self, mixture: Any, classes: np.ndarray, counts: np.ndarray) -> None:
         self.classes_, self.mixture_ = classes, mixture
         self.component_classes_ = np.repeat(classes, counts)
         self.n_features_in_ = mixture.n_features_in_
         self.__dict__.pop("feature_names_in_", None)
         if hasattr(mixture, "feature_names_in_"):
             self.feature_names_in_ = mixture.feature_names_in_
-        return self
 
     def predict(self, X: Rows) -> Array:
         """The most probable class of every row.

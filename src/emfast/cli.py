@@ -11,11 +11,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, 2 for bad input, 130 where interrupted.
+        The exit status: 0, 1 where data or arguments are wrong, 2 for a command line that is none,
+        130 where interrupted.
     """
     if find_spec("typer") is None or find_spec("rich") is None:
         print('emfast: the command line needs: pip install "emfast[cli]"', file=sys.stderr)
-        return 2
+        return 1
     from emfast.commands import run
 
     return run(arguments)

@@ -1,37 +1,53 @@
-"""The commands of ``emfast``; bad input ends in one line on stderr and exit status 2."""
+"""The commands of ``emfast``.
 
+What goes wrong ends in one line on stderr. The exit status is 0, 1 where the data or the arguments
+are wrong, 2 where the command line is none, and 130 after Ctrl-C.
+"""
+
+import json
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from emfast.base_mixture import BaseMixture
-    from emfast.tables import Table
+    from emfast.kinds import Data
 
 # A part of click, which typer depends on or contains.
 UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
-BAD_INPUT = 2
-INTERRUPTED = 130
+BAD_INPUT, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Mixture models by expectation-maximisation, at the speed of the machine.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Latent-variable models by expectation-maximisation, at the speed of the machine.",
 )
 
 
 class Model(StrEnum):
     gaussian = "gaussian"
     bernoulli = "bernoulli"
+    categorical = "categorical"
+    poisson = "poisson"
+    binomial = "binomial"
+    exponential = "exponential"
+    mixed = "mixed"
+    classifier = "classifier"
+    gaussian_hmm = "gaussian-hmm"
+    bernoulli_hmm = "bernoulli-hmm"
+    categorical_hmm = "categorical-hmm"
+    poisson_hmm = "poisson-hmm"
+    hmm = "hmm"
+    regression = "regression"
+    experts = "experts"
+    bayesian_regression = "bayesian-regression"
+    factor_analysis = "factor-analysis"
 
 
 class Covariance(StrEnum):
@@ -39,6 +55,60 @@ class Covariance(StrEnum):
     tied = "tied"
     diag = "diag"
     spherical = "spherical"
+
+
+class Criterion(StrEnum):
+    bic = "bic"
+    aic = "aic"
+    icl = "icl"
+
+
+# Arguments and options that commands share.
+
+DataFile = Annotated[
+    Path, typer.Argument(help="CSV with a header row, .npy, Parquet or Arrow (Feather).")
+]
+ModelFile = Annotated[Path, typer.Argument(help="What fit or select wrote with --output.")]
+ModelOption = Annotated[Model, typer.Option("--model", help="What is fitted.")]
+Columns = Annotated[
+    str | None, typer.Option(help="Features, separated by commas. Default: all other columns.")
+]
+LabelsColumn = Annotated[
+    str | None, typer.Option(help="Column of known components; empty where unknown.")
+]
+WeightsColumn = Annotated[
+    str | None, typer.Option(help="Column that says how often each row counts.")
+]
+TargetColumn = Annotated[
+    str | None, typer.Option(help="Column to explain: of a regression, or the class.")
+]
+SequenceColumn = Annotated[
+    str | None, typer.Option(help="Column that tells which rows are one sequence, for HMMs.")
+]
+Emission = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="KIND=COLUMN,COLUMN for models mixed and hmm; several times. Default: by their values."
+    ),
+]
+Inits = Annotated[int | None, typer.Option(min=1, help="Starts; the best is kept.")]
+Tol = Annotated[float | None, typer.Option(min=0, help="Gain that counts as converged.")]
+MaxIter = Annotated[int | None, typer.Option(min=0, help="Most iterations.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of what is drawn.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Default: all CPUs.")]
+RegCovar = Annotated[
+    float | None, typer.Option(min=0, help="Added to Gaussian variances. Default: 1e-6.")
+]
+Trials = Annotated[int | None, typer.Option(min=1, help="Trials of a binomial count.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="NAME=JSON, another argument of the estimator; several times."),
+]
+PlotFile = Annotated[Path | None, typer.Option("--plot", help="Draw a picture here.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Progress = Annotated[
+    bool | None, typer.Option(help="A bar on stderr. Default: if that is a terminal.")
+]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -49,21 +119,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
         try:
             status = app(args=arguments, prog_name="emfast", standalone_mode=False)
         except UsageError as error:
-            return _fail(error.format_message())
+            return _fail(error.format_message(), BAD_USAGE)
         except (KeyboardInterrupt, typer.Abort):
             return INTERRUPTED
         except OSError as error:
             return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-        except (FloatingPointError, ImportError, ValueError) as error:
+        except (ArithmeticError, ImportError, TypeError, ValueError) as error:
             return _fail(str(error))
         except MemoryError as error:
             return _fail(f"not enough memory {error}")
     return status if isinstance(status, int) else 0
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, status: int = BAD_INPUT) -> int:
     print(f"emfast: error: {' '.join(message.split())}", file=sys.stderr)
-    return BAD_INPUT
+    return status
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
@@ -87,110 +157,336 @@ def _root(
 def demo(
     output_dir: Annotated[Path, typer.Option(help="Folder of the picture.")] = Path("."),
     rows: Annotated[int, typer.Option(min=1000, help="Rows of the last, large fit.")] = 1_000_000,
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: all CPUs.")] = None,
+    threads: Threads = None,
 ) -> None:
     """Fit Old Faithful, cars and trucks with few labels, and a million rows beside NumPy."""
     from emfast import demo as acts
-    from emfast.persistence import check_writable
+    from emfast.archive import check_writable
 
     check_writable(output_dir / acts.PICTURE)
     acts.run(output_dir, rows, threads)
 
 
 @app.command()
-def info() -> None:
+def info(as_json: AsJson = False) -> None:
     """Print versions, instruction set, OpenMP runtime and threads."""
-    from emfast import show_versions
+    from emfast import versions
+    from emfast.writing import write_json
 
-    show_versions()
+    if as_json:
+        write_json(versions.describe(), sys.stdout)
+    else:
+        versions.show_versions()
 
 
 @app.command()
 def fit(
-    file: Annotated[Path, typer.Argument(help="CSV with a header row, .npy or Parquet.")],
-    components: Annotated[int, typer.Option(min=1, help="Number of components.")],
-    model: Annotated[Model, typer.Option(help="Density of a component.")] = Model.gaussian,
+    file: DataFile,
+    components: Annotated[
+        int | None, typer.Option(min=1, help="Components, states, factors; of a class.")
+    ] = None,
+    model: ModelOption = Model.gaussian,
     covariance: Annotated[
-        Covariance | None, typer.Option(help="Shape of Gaussian covariances. Default: full.")
+        Covariance | None, typer.Option(help="Shape of Gaussian covariances.")
     ] = None,
-    labels_column: Annotated[
-        str | None, typer.Option(help="Column of known components; empty where unknown.")
-    ] = None,
-    weights_column: Annotated[
-        str | None, typer.Option(help="Column that says how often each row counts.")
-    ] = None,
+    columns: Columns = None,
+    labels_column: LabelsColumn = None,
+    weights_column: WeightsColumn = None,
+    target_column: TargetColumn = None,
+    sequence_column: SequenceColumn = None,
+    emission: Emission = None,
     output: Annotated[Path | None, typer.Option(help="Write the fitted model here.")] = None,
-    n_init: Annotated[int, typer.Option(min=1, help="Starts; the best is kept.")] = 1,
-    tol: Annotated[float, typer.Option(min=0, help="Gain that counts as converged.")] = 1e-3,
-    max_iter: Annotated[int, typer.Option(min=0, help="Most iterations.")] = 100,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the starts.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: all CPUs.")] = None,
-    reg_covar: Annotated[
-        float | None, typer.Option(min=0, help="Added to Gaussian variances. Default: 1e-6.")
-    ] = None,
-) -> None:
-    """Fit a mixture to the columns of a table and print it."""
-    import numpy as np
+    plot: PlotFile = None,
+    n_init: Inits = None,
+    tol: Tol = None,
+    max_iter: MaxIter = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    reg_covar: RegCovar = None,
+    trials: Trials = None,
+    settings: Settings = None,
+    progress: Progress = None,
+    as_json: AsJson = False,
+) -> int:
+    """Fit a model to the columns of a table and print it; Ctrl-C ends with the best so far."""
+    from emfast import pictures, report
+    from emfast.writing import write_json
 
-    from emfast import persistence, report
+    if components is None and model is not Model.bayesian_regression:
+        raise typer.BadParameter("is missing", param_hint="'--components'")
+    options = {
+        "--components": ("n_components", components),
+        "--covariance": ("covariance_type", covariance and covariance.value),
+        **_options(n_init, tol, max_iter, seed, threads, reg_covar, trials),
+    }
+    roles = _roles(labels_column, weights_column, target_column, sequence_column, columns)
+    _check_outputs(file, output, plot)
+    made, data = _prepared(file, model, options, settings, progress, roles, emission)
+    interrupted = _interrupted(made, data)
+    if as_json:
+        write_json(report.described(made, data), sys.stdout)
+    else:
+        report.print_fit(report.console(), made, data)
+    _save(made, data, output)
+    if plot is not None:
+        pictures.draw_fit(made, data, plot)
+    return INTERRUPTED if interrupted else 0
+
+
+@app.command()
+def select(
+    file: DataFile,
+    components: Annotated[str, typer.Option(help="Numbers to try, like 1-6 or 1,2,4.")] = "1-6",
+    covariance: Annotated[
+        str | None, typer.Option(help="Shapes to try, separated by commas. Default: all.")
+    ] = None,
+    criterion: Annotated[Criterion, typer.Option(help="The least is picked.")] = Criterion.bic,
+    model: ModelOption = Model.gaussian,
+    columns: Columns = None,
+    labels_column: LabelsColumn = None,
+    weights_column: WeightsColumn = None,
+    target_column: TargetColumn = None,
+    sequence_column: SequenceColumn = None,
+    emission: Emission = None,
+    output: Annotated[Path | None, typer.Option(help="Write the best model here.")] = None,
+    plot: PlotFile = None,
+    n_init: Inits = None,
+    tol: Tol = None,
+    max_iter: MaxIter = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    reg_covar: RegCovar = None,
+    trials: Trials = None,
+    settings: Settings = None,
+    progress: Progress = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a model for every number of components and shape, and pick one by a criterion."""
+    from emfast import pictures, report, selection
+    from emfast.writing import records, write_json
+
+    shapes = _shapes(covariance)
+    options = {
+        "--covariance": ("covariance_type", shapes[0] if covariance else None),
+        **_options(n_init, tol, max_iter, seed, threads, reg_covar, trials),
+    }
+    numbers = _numbers("--components", components)
+    roles = _roles(labels_column, weights_column, target_column, sequence_column, columns)
+    _check_outputs(file, output, plot)
+    made, data = _prepared(file, model, options, settings, progress, roles, emission)
+    shaped = "covariance_type" in made.get_params(deep=False)
+    grid = {"covariance_type": shapes} if shaped else {}
+    grid["n_components"] = numbers
+    found = selection.select(made, data.X, grid, criterion.value, **data.fit_params)
+    if as_json:
+        tried = records(found.table.columns())
+        write_json({"criterion": criterion.value, "candidates": tried}, sys.stdout)
+    else:
+        report.print_selection(report.console(), found.table)
+    _save(found.model, data, output)
+    if plot is not None:
+        pictures.draw_selection(found, plot)
+
+
+@app.command()
+def predict(
+    model: ModelFile,
+    file: DataFile,
+    sequence_column: SequenceColumn = None,
+    probabilities: Annotated[
+        bool, typer.Option("--proba", help="Add the probability of every component.")
+    ] = False,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Add the log-likelihood of every row, in nats.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help=".csv, .npy, .parquet or .arrow. Default: CSV on stdout.")
+    ] = None,
+    plot: PlotFile = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the component, class, state, factors or target of every row of a table."""
+    from emfast import pictures, predictions
     from emfast.tables import read_table
 
-    mixture = _mixture(
-        model,
-        covariance,
-        reg_covar,
-        n_components=components,
-        tol=tol,
-        max_iter=max_iter,
-        n_init=n_init,
-        random_state=seed,
-        n_threads=threads,
-    )
-    if output is not None:
-        _check_output(output, file)
+    _check_outputs(file, output, plot, table=True)
+    fitted, names = _load(model, threads)
+    data = predictions.rows_for(fitted, names, read_table(file), sequence_column)
+    found = predictions.predicted(fitted, data, probabilities, scores)
+    _write(found, output, as_json)
+    if plot is not None:
+        pictures.draw_fit(fitted, data, plot)
+
+
+@app.command()
+def sample(
+    model: ModelFile,
+    rows: Annotated[int | None, typer.Option(min=1, help="How many rows to draw.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Features of which a regression draws the target.")
+    ] = None,
+    seed: Seed = None,
+    output: Annotated[
+        Path | None, typer.Option(help=".csv, .npy, .parquet or .arrow. Default: CSV on stdout.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw rows from a fitted model, with their components; of an HMM one sequence."""
+    from emfast import predictions
+    from emfast.tables import read_table
+
+    _check_outputs(data, output, None, table=True)
+    fitted, names = _load(model, None)
+    table = None if data is None else read_table(data)
+    _write(predictions.sampled(fitted, names, rows, seed, table), output, as_json)
+
+
+# What they share
+
+
+def _options(n_init, tol, max_iter, seed, threads, reg_covar, trials) -> dict[str, tuple[str, Any]]:
+    return {
+        "--n-init": ("n_init", n_init),
+        "--tol": ("tol", tol),
+        "--max-iter": ("max_iter", max_iter),
+        "--seed": ("random_state", seed),
+        "--threads": ("n_threads", threads),
+        "--reg-covar": ("reg_covar", reg_covar),
+        "--trials": ("n_trials", trials),
+    }
+
+
+def _roles(labels, weights, target, sequences, columns: str | None):
+    from emfast.kinds import Roles, split
+
+    roles = Roles(labels, weights, target, sequences, None if columns is None else split(columns))
+    roles.named()
+    return roles
+
+
+def _prepared(
+    file: Path, model: Model, options, settings, progress, roles, emission
+) -> tuple[Any, "Data"]:
+    """The estimator, and the data that it is to be fitted to."""
+    from emfast import kinds
+    from emfast.tables import read_table
+
+    shown = sys.stderr.isatty() if progress is None else progress
+    made = kinds.estimator(model.value, options, _settings(settings), shown)
+    if emission and model.value not in kinds.OF_COLUMNS:
+        raise ValueError(f"--emission needs --model {' or '.join(kinds.OF_COLUMNS)}")
     table = read_table(file)
-    X, names, labels, weights = _columns(table, labels_column, weights_column)
-    mixture.fit(X, labels=labels, sample_weight=weights)
-    report.print_fit(report.console(), mixture, X, names, weights, labelled=labels is not None)
+    data = kinds.read(model.value, table, roles)
+    if model.value in kinds.OF_COLUMNS:
+        kinds.with_emissions(model.value, made, table, data, emission or [])
+    return made, data
+
+
+def _interrupted(made: Any, data: "Data") -> bool:
+    """Fit; whether Ctrl-C has ended that, and left a model."""
+    try:
+        made.fit(data.X, **data.fit_params)
+    except KeyboardInterrupt:
+        if not hasattr(made, "n_features_in_"):
+            raise
+        print("emfast: interrupted; this is the best model so far", file=sys.stderr)
+        return True
+    return False
+
+
+def _settings(given: list[str] | None) -> dict[str, Any]:
+    """Arguments of the estimator by their names; what is not JSON is a string."""
+    found = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set: found {text!r}; expected NAME=VALUE")
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """Numbers like 1-3,6."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            numbers = range(int(first), int(last if dash else first) + 1)
+        except ValueError:
+            numbers = range(0)
+        if not numbers or numbers[0] < 1:
+            message = f"found {text!r}; expected numbers like 1-6 or 1,2,4"
+            raise typer.BadParameter(message, param_hint=f"'{option}'")
+        found += numbers
+    return found
+
+
+def _shapes(text: str | None) -> list[str]:
+    """Shapes of covariances, which commas separate."""
+    known = [each.value for each in Covariance]
+    if text is None or text == "all":
+        return known
+    found = [part.strip() for part in text.split(",")]
+    for part in found:
+        if part not in known:
+            message = f"found {part!r}; expected some of {', '.join(known)}, or all"
+            raise typer.BadParameter(message, param_hint="'--covariance'")
+    return found
+
+
+def _check_outputs(
+    file: Path | None, output: Path | None, plot: Path | None, table: bool = False
+) -> None:
+    """Raise where what is to be written cannot be, before anything is done."""
+    from emfast import pictures
+    from emfast.archive import check_writable
+    from emfast.writing import check_suffix
+
+    for option, path in (("--output", output), ("--plot", plot)):
+        if path is None:
+            continue
+        check_writable(path)
+        if file is not None and path.exists() and file.exists() and os.path.samefile(path, file):
+            raise ValueError(f"{option} {path} would replace the data")
+    if table and output is not None:
+        check_suffix(output)
+    if plot is not None:
+        pictures.check(plot)
+
+
+def _save(model: Any, data: "Data", output: Path | None) -> None:
+    if output is None:
+        return
+    import numpy as np
+
+    model.feature_names_in_ = np.array(data.names, dtype=object)
+    model.save(output)
+    del model.feature_names_in_
+
+
+def _load(path: Path, threads: int | None) -> tuple[Any, list[str]]:
+    """A fitted model, and the names of its columns, which rows without names do not have."""
+    import emfast
+
+    model = emfast.load(path)
+    names = model.__dict__.pop("feature_names_in_", None)
+    if threads is not None:
+        model.set_params(n_threads=threads)
+    if names is None:
+        names = [f"x{j}" for j in range(model.n_features_in_)]
+    return model, [str(name) for name in names]
+
+
+def _write(columns, output: Path | None, as_json: bool) -> None:
+    from emfast.writing import records, write_csv, write_json, write_table
+
     if output is not None:
-        mixture.feature_names_in_ = np.array(names, dtype=object)
-        persistence.save(mixture, output)
-
-
-def _mixture(
-    model: Model, covariance: Covariance | None, reg_covar: float | None, **common
-) -> "BaseMixture":
-    from emfast import BernoulliMixture, GaussianMixture
-
-    if model is Model.gaussian:
-        return GaussianMixture(
-            covariance_type=(covariance or Covariance.full).value,
-            reg_covar=1e-6 if reg_covar is None else reg_covar,
-            **common,
-        )
-    for name, value in (("--covariance", covariance), ("--reg-covar", reg_covar)):
-        if value is not None:
-            raise ValueError(f"{name} needs --model gaussian; found --model {model.value}")
-    return BernoulliMixture(**common)
-
-
-def _check_output(output: Path, file: Path) -> None:
-    from emfast.persistence import check_writable
-
-    check_writable(output)
-    if output.exists() and file.exists() and os.path.samefile(output, file):
-        raise ValueError(f"--output {output} would replace the data")
-
-
-def _columns(
-    table: "Table", labels_column: str | None, weights_column: str | None
-) -> tuple["np.ndarray", list[str], "np.ndarray | None", "np.ndarray | None"]:
-    """Features and their names, labels, weights."""
-    if labels_column is not None and labels_column == weights_column:
-        raise ValueError(
-            f"--labels-column and --weights-column are both {labels_column!r}; expected two columns"
-        )
-    labels = None if labels_column is None else table.labels(labels_column)
-    weights = None if weights_column is None else table.numbers(weights_column)
-    X, names = table.features(without={labels_column, weights_column})
-    return X, names, labels, weights
+        write_table(columns, output)
+    if as_json:
+        write_json(records(columns), sys.stdout)
+    elif output is None:
+        write_csv(columns, sys.stdout)

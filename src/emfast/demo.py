@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from threadpoolctl import threadpool_limits
 
-from emfast import em, report
+from emfast import report
 from emfast.baseline import numpy_em
 from emfast.datasets import load_faithful, make_cars_and_trucks, make_gaussian_mixture
+from emfast.kinds import Data
 from emfast.mixture import GaussianMixture
 from emfast.threads import resolve_threads
 
@@ -45,7 +46,7 @@ def old_faithful(out: Console, output_dir: Path, n_threads: int | None) -> None:
     _title(out, "Old Faithful: two Gaussians with full covariances")
     mixture = GaussianMixture(2, tol=1e-9, max_iter=1000, random_state=0, n_threads=n_threads)
     mixture.fit(X)
-    report.print_fit(out, mixture, X, names)
+    report.print_fit(out, mixture, Data(X, names))
     if find_spec("matplotlib") is None:
         out.print('no picture: matplotlib is missing, pip install "emfast[plot]"')
         return
@@ -92,15 +93,6 @@ def cars_and_trucks(out: Console, n_threads: int | None) -> None:
     out.print(table)
 
 
-class _Watched(GaussianMixture):
-    """Calls ``on_iteration`` with the number of every iteration and the objective after it."""
-
-    on_iteration: Callable[[int, float], None]
-
-    def _observe(self, start: int, iteration: em.Iteration) -> None:
-        self.on_iteration(iteration.number, iteration.objective)
-
-
 def beside_numpy(out: Console, n_rows: int, n_threads: int | None) -> None:
     """The same iterations from the same start, by the NumPy baseline and by the kernels."""
     threads = resolve_threads(n_threads)
@@ -144,15 +136,15 @@ def _time_numpy(X, start, threads, on_iteration) -> tuple[float, float]:
 
 
 def _time_emfast(X, start, threads, on_iteration) -> tuple[float, float]:
-    mixture = _Watched(
+    mixture = GaussianMixture(
         N_COMPONENTS,
         covariance_type="diag",
         tol=0,
         max_iter=N_ITER,
         n_threads=threads,
+        callback=lambda iteration: on_iteration(iteration.number, iteration.objective),
         **{f"{group}_init": values for group, values in start.items()},
     )
-    mixture.on_iteration = on_iteration
     began = time.perf_counter()
     mixture.fit(X)
     return time.perf_counter() - began, mixture.lower_bound_

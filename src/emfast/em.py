@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from emfast.acceleration import Squarem
-from emfast.exceptions import ObjectiveDecreaseWarning
+from emfast.exceptions import Interrupted, ObjectiveDecreaseWarning
 
 Model = TypeVar("Model")
 
@@ -55,12 +55,28 @@ class Problem(Protocol[Model]):
 
 @dataclass(frozen=True)
 class Iteration:
-    """What an observer sees after each iteration."""
+    """What an observer sees after each iteration.
+
+    Attributes
+    ----------
+    number : int, of the iteration, from 1 on
+    objective : float, of `model`: for estimators in nats, the mean over rows
+    gain : float, by which it is above that of the iteration before
+    converged : bool
+    remaining_gain : float or None, Aitken's estimate of all gain still to come: see the function
+    model : what the driver has come to, not to be changed: for mixtures and hidden Markov models
+        ``model.latent`` and ``model.emission``, in float64
+    start, n_starts : int, which of how many starts this is, from 0 on; estimators have several
+    """
 
     number: int
     objective: float
     gain: float
     converged: bool
+    remaining_gain: float | None = None
+    model: Any = field(default=None, repr=False, compare=False)
+    start: int = 0
+    n_starts: int = 1
 
 
 @dataclass
@@ -75,6 +91,8 @@ class Trace(Generic[Model]):
     converged : bool
     history : list of float, at most the last two objectives, from which a later run goes on
     statistics : the expected sufficient statistics under `model`
+    stopped : bool
+        Whether the observer, or Ctrl-C, ended the run.
     """
 
     model: Model
@@ -83,14 +101,19 @@ class Trace(Generic[Model]):
     objectives: list[float] = field(default_factory=list)
     converged: bool = False
     history: list[float] = field(default_factory=list)
+    stopped: bool = False
 
     @property
     def n_iter(self) -> int:
         return len(self.objectives)
 
-    def move(self, model: Model, statistics: Any, objective: float) -> None:
-        """Go on to another model."""
+    def move(
+        self, model: Model, statistics: Any, objective: float, history: Sequence[float]
+    ) -> None:
+        """Go on to another model, and to the objectives that led to it."""
+        # No call comes between, so that Ctrl-C finds all of the one model or of the other.
         self.model, self.statistics, self.objective = model, statistics, objective
+        self.history = [*history, objective]
 
 
 def remaining_gain(history: Sequence[float]) -> float | None:
@@ -132,7 +155,7 @@ def maximize(
     tol: float = 1e-3,
     max_iter: int = 100,
     history: Sequence[float] = (),
-    observe: Callable[[Iteration], None] | None = None,
+    observe: Callable[[Iteration], object] | None = None,
     accelerate: bool = False,
 ) -> Trace[Model]:
     """Run EM from `model` until convergence or `max_iter` iterations.
@@ -150,7 +173,7 @@ def maximize(
     history : sequence of float, default=()
         Objectives of an earlier run that led to `model`, without that of `model` itself.
     observe : callable, optional
-        Called with an `Iteration` after each.
+        Called with an `Iteration` after each. If it returns something true, the run ends there.
     accelerate : bool, default=False
         Extrapolate every two M-steps (see `acceleration`), and keep what that leads to if it is
         higher. Convergence is tested after the second of them.
@@ -166,6 +189,8 @@ def maximize(
         The objective is not a number, or infinite.
     TypeError
         `accelerate`, and the problem has not the methods of `acceleration.Space`.
+    Interrupted
+        Ctrl-C, a `KeyboardInterrupt`: its ``trace`` is that of all iterations that were completed.
 
     Warns
     -----
@@ -197,18 +222,35 @@ def maximize(
     trace = Trace(model, _finite(problem.objective(statistics, model)), statistics)
     trace.history = [*history[-2:], trace.objective]
     squarem = Squarem(problem, _step) if accelerate else None
-    while trace.n_iter < max_iter and not trace.converged:
-        before, settled = trace.objective, True
-        if squarem is None:
-            _step(problem, trace)
-        else:
-            settled = squarem.advance(trace, tol)
-        trace.converged = settled and has_converged(trace.history, tol)
-        trace.objectives.append(trace.objective)
-        if observe is not None:
-            gain = trace.objective - before
-            observe(Iteration(trace.n_iter, trace.objective, gain, trace.converged))
+    n_iter, before = 0, trace.objective
+    try:
+        while trace.n_iter < max_iter and not (trace.converged or trace.stopped):
+            n_iter, before, settled = trace.n_iter, trace.objective, True
+            if squarem is None:
+                _step(problem, trace)
+            else:
+                settled = squarem.advance(trace, tol)
+            trace.converged = settled and has_converged(trace.history, tol)
+            trace.objectives.append(trace.objective)
+            if observe is not None and observe(_seen(trace, before)):
+                trace.stopped = True
+    except KeyboardInterrupt:
+        if trace.n_iter == n_iter and trace.objective != before:
+            trace.objectives.append(trace.objective)
+        trace.stopped = True
+        raise Interrupted(trace) from None
     return trace
+
+
+def _seen(trace: Trace[Model], before: float) -> Iteration:
+    return Iteration(
+        trace.n_iter,
+        trace.objective,
+        trace.objective - before,
+        trace.converged,
+        remaining_gain(trace.history),
+        trace.model,
+    )
 
 
 def _step(problem: Problem[Model], trace: Trace[Model]) -> None:
@@ -232,8 +274,7 @@ def _step(problem: Problem[Model], trace: Trace[Model]) -> None:
             ObjectiveDecreaseWarning,
             stacklevel=3,
         )
-    trace.move(model, statistics, objective)
-    trace.history = [*trace.history[-2:], objective]
+    trace.move(model, statistics, objective, trace.history[-2:])
 
 
 def _finite(objective: float) -> float:

@@ -37,6 +37,7 @@ from emfast.stored import Maybe, Names, Numbers, Whole
 from emfast.subsamples import nested, sizes
 from emfast.threads import resolve_threads
 from emfast.validation import check_observed, column_called
+from emfast.watch import WATCH_CONSTRAINTS, Watch
 
 # Rows above which starts race.
 RACE_ABOVE = 50_000
@@ -81,8 +82,7 @@ class EMEstimator(FittedModel):
         "assignment": [StrOptions({"soft", "hard", "stochastic"})],
         "accelerate": ["boolean"],
         "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+        **WATCH_CONSTRAINTS,
     }
 
     # All about the fit, which models that were derived from others have not; none or all.
@@ -120,19 +120,23 @@ class EMEstimator(FittedModel):
         return None
 
     def _fit(self, *data: Any) -> GridProblem:
-        """Fit to what `_observed` takes; nothing is changed where that fails."""
+        """Fit to what `_observed` takes; nothing is changed where that fails.
+
+        Ctrl-C leaves the best model so far, once there is one, and is raised then.
+        """
         before = self.__dict__.copy()
         try:
             self._validate_params()
             problem, given = self._problem(self._observed(*data))
             self._check_possible(problem, given)
-            best, restarts = self._run_starts(problem, given)
+            best, restarts, watch = self._run_starts(problem, given)
+            self._set_fitted(problem, best, restarts)
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
-        self._set_fitted(problem, best, restarts)
-        self._report(restarts)
+        watch.raise_interrupt()
+        self._report(best, restarts)
         return problem
 
     @abstractmethod
@@ -220,7 +224,9 @@ class EMEstimator(FittedModel):
         flat = problem.emission.flat_start(batch.X[first : first + 1], K)
         return problem.with_groups(Model(problem.latent.flat_start(K), flat), given)
 
-    def _run_starts(self, problem: GridProblem, given: dict) -> tuple[em.Trace, list[Restart]]:
+    def _run_starts(
+        self, problem: GridProblem, given: dict
+    ) -> tuple[em.Trace, list[Restart], Watch]:
         """All starts; one where the start is given as a whole or goes on from the last fit."""
         history, model = self._previous(problem, given) if self.warm_start else ((), None)
         if model is None and given_as_a_whole(problem.groups, given):
@@ -235,24 +241,28 @@ class EMEstimator(FittedModel):
             Restart(seed, self._init_params(number, bool(rows)), problem.source.n_rows)
             for number, seed in enumerate(_seeds(self.random_state, n_init))
         ]
+        watch = Watch(self, n_init, 1 if race else n_init)
         starter = Starter(
+            watch,
             lambda seed: nested(problem, rows, K, np.random.RandomState(seed)) if rows else [],
             lambda seed: self._evaluation(problem, rows, seed),
             lambda restart, subsamples: (
                 self._start(problem, given, restart, subsamples, race) if model is None else model
             ),
-            lambda model, number: em.maximize(
+            lambda model, number: watch.maximize(
                 problem.with_draws(restarts[number].seed),
                 model,
+                number,
                 tol=self._tol,
                 max_iter=self.max_iter,
                 history=history,
                 accelerate=self.accelerate,
-                observe=lambda iteration: self._observe(number, iteration),
             ),
-            lambda trace, number: self._refine(problem, trace, number),
+            lambda trace, number: self._refine(problem, trace, number, watch),
         )
-        return best_of(problem, restarts, starter, race=race), restarts
+        with watch:
+            best = best_of(problem, restarts, starter, race=race)
+        return best, restarts, watch
 
     @property
     def _tol(self) -> float:
@@ -305,23 +315,22 @@ class EMEstimator(FittedModel):
             others = [init_params] * len(others)
         return Trials((init_params, *others), share)
 
-    def _refine(self, problem: GridProblem, trace: em.Trace, number: int) -> em.Trace:
+    def _refine(self, problem: GridProblem, trace: em.Trace, number: int, watch: Watch) -> em.Trace:
         """Go on from where a start has converged, within `max_iter`, to a finer tolerance."""
         tol, max_iter = REFINEMENT * self.tol, self.max_iter - trace.n_iter
         if problem.source.n_rows > RACE_ABOVE:
             tol, max_iter = REFINEMENT_OF_MANY * self.tol, min(max_iter, REFINEMENT_ITER)
         if not trace.converged or max_iter == 0 or em.has_converged(trace.history, tol):
             return trace
-        further = em.maximize(
+        further = watch.maximize(
             problem,
             trace.model,
+            number,
             tol=tol,
             max_iter=max_iter,
+            done=trace.n_iter,
             history=trace.history[:-1],
             accelerate=True,
-            observe=lambda iteration: self._observe(
-                number, replace(iteration, number=trace.n_iter + iteration.number)
-            ),
         )
         return replace(
             further, objectives=trace.objectives + further.objectives, converged=trace.converged
@@ -352,23 +361,11 @@ class EMEstimator(FittedModel):
         model = problem.with_groups(self._model(), problem.fixed.only(given))
         return tuple(self._history[:-1]), model
 
-    def _observe(self, start: int, iteration: em.Iteration) -> None:
-        """Print progress as scikit-learn's mixtures do."""
-        if not self.verbose:
-            return
-        if iteration.number == 1:
-            print(f"Initialization {start}")
-        if iteration.number % self.verbose_interval == 0:
-            change = f"\t ll change {iteration.gain:.5f}" if self.verbose > 1 else ""
-            print(f"  Iteration {iteration.number}{change}")
-        if iteration.converged:
-            print(f"Initialization converged. Lower bound {iteration.objective:.6f}")
-
     def _set_fitted(self, problem: GridProblem, best: em.Trace, restarts: list[Restart]) -> None:
         dtype = np.dtype(problem.source.dtype)
         self._set_model(best.model, dtype)
         self._history = best.history
-        self.converged_ = best.converged
+        self.converged_ = best.converged and not best.stopped
         self.n_iter_ = best.n_iter
         self.lower_bound_ = best.objective
         self.lower_bounds_ = np.array(best.objectives)
@@ -379,9 +376,9 @@ class EMEstimator(FittedModel):
         elif hasattr(self, "classes_"):
             del self.classes_
 
-    def _report(self, restarts: list[Restart]) -> None:
+    def _report(self, best: em.Trace, restarts: list[Restart]) -> None:
         winner = next(restart for restart in restarts if restart.won)
-        if not self.converged_ and self._tol > 0 and self.max_iter > 0:
+        if not (self.converged_ or best.stopped) and self._tol > 0 and self.max_iter > 0:
             warnings.warn(
                 f"The best of {len(restarts)} start(s) did not converge in {self.max_iter} "
                 f"iterations (tol={self.tol}). Try other starts, or increase max_iter or tol.",

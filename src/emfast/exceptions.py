@@ -1,10 +1,13 @@
 """Warnings and errors with names of their own."""
 
+from typing import Any
+
 from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
     "ConvergenceWarning",
     "DegenerateComponentWarning",
+    "Interrupted",
     "ObjectiveDecreaseWarning",
     "SingularComponentError",
     "StarvedComponentWarning",
@@ -41,3 +44,17 @@ class SingularComponentError(ValueError):
 
 class ImpossibleRowError(ValueError):
     """A row has zero likelihood under every component that its label allows."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in a run of EM.
+
+    Attributes
+    ----------
+    trace : emfast.em.Trace
+        How the run went until then: its model is that of the last iteration that was completed.
+    """
+
+    def __init__(self, trace: Any):
+        super().__init__(f"after {trace.n_iter} iterations of EM")
+        self.trace = trace

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import StrOptions
 from emfast.annotations import (
     Array,
     Assignment,
+    Callback,
     Fixed,
     InitParams,
     Prior,
@@ -77,7 +78,8 @@ or mapping of them, optional
         their standard deviations (``gate_scale_``), are Gaussian about 0 with this precision.
         Intercepts are free. Those of experts: see `LinearRegressionMixture`, or the mixtures of
         these emissions.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -189,6 +191,8 @@ feature_names_in_ : see `GaussianMixture`
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.expert = expert
@@ -213,6 +217,8 @@ feature_names_in_ : see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     # The gate
 

@@ -1,6 +1,7 @@
 """Factor analysis and probabilistic principal components; the algorithm is in `factors`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -12,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from emfast import em
-from emfast.annotations import Array, RandomState, Rows
+from emfast.annotations import Array, Callback, RandomState, Rows
 from emfast.arguments import check_array_of, check_sample_weight
 from emfast.factors import FactorProblem, Factors, GivenRows, points_of
 from emfast.filling import filled, settable
@@ -20,6 +21,7 @@ from emfast.fitting import unchanged_by_failure, warn_unless_converged
 from emfast.stored import POSITIVE, Numbers, Precision, Record, Storable, Whole
 from emfast.threads import SingleThreadedBlas, resolve_threads
 from emfast.validation import check_observed, check_rows, check_squares, column_called
+from emfast.watch import WATCH_CONSTRAINTS, Watch
 
 # Variances that are nothing but rounding of the mean, as deviations in units of machine epsilon.
 ROUNDING = 8
@@ -73,6 +75,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend
         on it.
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -130,6 +133,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         "accelerate": ["boolean"],
         "warm_start": ["boolean"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        **WATCH_CONSTRAINTS,
     }
 
     _stored = {
@@ -172,6 +176,10 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         accelerate: bool = True,
         warm_start: bool = False,
         n_threads: int | None = None,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.noise = noise
@@ -184,6 +192,10 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.accelerate = accelerate
         self.warm_start = warm_start
         self.n_threads = n_threads
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -221,20 +233,31 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         with unchanged_by_failure(self), SingleThreadedBlas():
             self._validate_params()
             problem, dtype = self._problem(X, sample_weight)
-            traces = [
-                em.maximize(
-                    problem,
-                    start,
-                    tol=self.tol,
-                    max_iter=self.max_iter,
-                    accelerate=self.accelerate,
-                )
-                for start in self._starts(problem)
-            ]
-            best = max(traces, key=lambda trace: trace.objective)
+            best, watch = self._run_starts(problem)
             self._set_fitted(problem, best, dtype)
+        watch.raise_interrupt()
         warn_unless_converged(best, self.tol, self.max_iter)
         return self
+
+    def _run_starts(self, problem: FactorProblem) -> tuple[em.Trace, Watch]:
+        """The trace of the best of all starts, or of those until the fit is stopped."""
+        traces = []
+        with Watch(self, 1 if self._is_given else int(self.n_init)) as watch:
+            for number, start in enumerate(self._starts(problem)):
+                options = {"tol": self.tol, "accelerate": self.accelerate}
+                traces.append(
+                    watch.maximize(problem, start, number, max_iter=self.max_iter, **options)
+                )
+                if watch.stopped:
+                    break
+        best = max(traces, key=lambda trace: trace.objective)
+        return replace(best, stopped=watch.stopped), watch
+
+    @property
+    def _is_given(self) -> bool:
+        """Whether there is one start, that of the arguments or of the last fit."""
+        given = self.components_init is not None or self.noise_variance_init is not None
+        return given or (self.warm_start and hasattr(self, "_model"))
 
     def _problem(self, X: Any, sample_weight: Any) -> tuple[FactorProblem, np.dtype]:
         rows, missing = self._rows(X, reset=True)
@@ -283,10 +306,12 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 )
             yield problem.bounded(self._model.without_units(problem.centre, problem.scales))
             return
-        given = self.components_init is not None or self.noise_variance_init is not None
-        yield self._given_start(problem) if given else problem.principal_start(K)
+        if self._is_given:
+            yield self._given_start(problem)
+            return
+        yield problem.principal_start(K)
         random_state = check_random_state(self.random_state)
-        for _ in range(0 if given else self.n_init - 1):
+        for _ in range(self.n_init - 1):
             yield problem.random_start(K, random_state)
 
     def _given_start(self, problem: FactorProblem) -> Factors:
@@ -320,7 +345,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.lower_bounds_ = np.array(trace.objectives)
         self.loglike_ = self.lower_bounds_ * problem.points.weight
         self.n_iter_ = trace.n_iter
-        self.converged_ = trace.converged
+        self.converged_ = trace.converged and not trace.stopped
 
     def _set_model(self, model: Factors, dtype: np.dtype) -> None:
         """Keep the model in float64 and show it as fitted attributes of `dtype`."""

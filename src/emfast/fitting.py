@@ -23,7 +23,7 @@ def unchanged_by_failure(estimator: Any) -> Iterator[None]:
 
 def warn_unless_converged(trace: Trace, tol: float, max_iter: int) -> None:
     """Warn of a run that ended before it converged, if it was to converge."""
-    if not trace.converged and tol > 0 and max_iter > 0:
+    if not (trace.converged or trace.stopped) and tol > 0 and max_iter > 0:
         warnings.warn(
             f"EM did not converge in {max_iter} iterations (tol={tol}). Increase max_iter or tol.",
             ConvergenceWarning,

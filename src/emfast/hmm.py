@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from emfast.annotations import (
     Array,
+    Callback,
     CovarianceType,
     Fixed,
     InitParams,
@@ -77,8 +78,7 @@ class GaussianHMM(BaseHMM):
         is better than they are.
     warm_start : bool, default=False
         Go on from the last fit.
-    verbose : int, default=0
-    verbose_interval : int, default=10
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -155,6 +155,8 @@ see `GaussianMixture`
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -177,6 +179,8 @@ see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Gaussian:
         return Gaussian(self.covariance_type, reg_covar=self.reg_covar, fixed=fixed)
@@ -215,7 +219,8 @@ class BernoulliHMM(OneParameter, BaseHMM):
     prior : mapping, optional
         "startprob_prior" and "transmat_prior", see `GaussianHMM`, and "probabilities_prior", see
         `BernoulliMixture`.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianHMM`
+    assignment, accelerate, warm_start : see `GaussianHMM`
+    verbose, verbose_interval, progress, callback : see `GaussianHMM`
 
     Attributes
     ----------
@@ -265,6 +270,8 @@ feature_names_in_ : see `GaussianHMM`
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.tol = tol
@@ -284,6 +291,8 @@ feature_names_in_ : see `GaussianHMM`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
@@ -311,7 +320,8 @@ class CategoricalHMM(OfCategories, BaseHMM):
     prior : mapping, optional
         "startprob_prior" and "transmat_prior", see `GaussianHMM`, and "probabilities_prior", see
         `CategoricalMixture`.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianHMM`
+    assignment, accelerate, warm_start : see `GaussianHMM`
+    verbose, verbose_interval, progress, callback : see `GaussianHMM`
 
     Attributes
     ----------
@@ -370,6 +380,8 @@ feature_names_in_ : see `GaussianHMM`
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.categories = categories
@@ -390,6 +402,8 @@ feature_names_in_ : see `GaussianHMM`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
 
 class PoissonHMM(OneParameter, BaseHMM):
@@ -407,7 +421,8 @@ class PoissonHMM(OneParameter, BaseHMM):
     prior : mapping, optional
         "startprob_prior" and "transmat_prior", see `GaussianHMM`, and "rates_prior", see
         `PoissonMixture`.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianHMM`
+    assignment, accelerate, warm_start : see `GaussianHMM`
+    verbose, verbose_interval, progress, callback : see `GaussianHMM`
 
     Attributes
     ----------
@@ -461,6 +476,8 @@ feature_names_in_ : see `GaussianHMM`
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.tol = tol
@@ -480,6 +497,8 @@ feature_names_in_ : see `GaussianHMM`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Poisson:
         return Poisson(fixed=fixed)
@@ -510,7 +529,8 @@ class HMM(OfOneOrSeveral, BaseHMM):
     prior : mapping, optional
         "startprob_prior" and "transmat_prior", see `GaussianHMM`, and that of the emission, or of
         several by "name.", as in "name.mean_prior".
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianHMM`
+    assignment, accelerate, warm_start : see `GaussianHMM`
+    verbose, verbose_interval, progress, callback : see `GaussianHMM`
 
     Attributes
     ----------
@@ -572,6 +592,8 @@ feature_names_in_ : see `GaussianHMM`
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.emission = emission
@@ -592,3 +614,5 @@ feature_names_in_ : see `GaussianHMM`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback

@@ -196,7 +196,8 @@ def _encoded(labels: Any, X: Any, estimator: BaseMixture) -> np.ndarray | None:
 def _starts(
     estimator: BaseMixture, group: str, first: np.ndarray, second: np.ndarray
 ) -> Iterator[tuple[tuple[int, int], BaseMixture]]:
-    """A mixture for every place of the grid, with its initial values."""
+    """A mixture for every place of the grid, with its initial values, and nobody to watch it."""
+    estimator = clone(estimator).set_params(progress=False, callback=None)
     for i, b in enumerate(second):
         for j, a in enumerate(first):
             yield (i, j), clone(estimator).set_params(**{f"{group}_init": [[a], [b]]})

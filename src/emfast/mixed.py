@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from emfast.annotations import (
     Array,
     Assignment,
+    Callback,
     Fixed,
     InitParams,
     Prior,
@@ -44,7 +45,8 @@ class Mixture(OfColumns, BaseMixture):
     prior : mapping, optional
         "weight_concentration_prior", see `GaussianMixture`, and those of the emissions by the names
         they have in mixtures of their own, as in "name.mean_prior".
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -112,6 +114,8 @@ feature_names_in_ : see `GaussianMixture`
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.emissions = emissions
@@ -131,6 +135,8 @@ feature_names_in_ : see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _n_columns(self) -> int:
         check_is_fitted(self)

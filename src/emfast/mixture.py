@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from emfast.annotations import (
     Array,
     Assignment,
+    Callback,
     CovarianceType,
     Fixed,
     InitParams,
@@ -107,7 +108,18 @@ class GaussianMixture(BaseMixture):
     warm_start : bool, default=False
         Go on from the last fit.
     verbose : int, default=0
+        1 prints that a start begins, every `verbose_interval`-th iteration of it, and that it has
+        converged; 2 prints gains, too.
     verbose_interval : int, default=10
+    progress : bool, default=False
+        Show a bar on stderr, with the iterations of all starts on all rows, the mean log-likelihood
+        in nats, and Aitken's estimate of what is still to be gained.
+    callback : callable, optional
+        Called after every iteration on all rows with an `emfast.em.Iteration`: its number, that of
+        its start, the objective, what it has gained and what is still to be gained, and the model.
+        If it returns True the fit ends there, all starts included: the best model so far is kept,
+        and ``converged_`` is False. Nothing warns of it. Ctrl-C does the same, and its
+        `KeyboardInterrupt` is raised after that.
 
     Attributes
     ----------
@@ -120,7 +132,7 @@ class GaussianMixture(BaseMixture):
     noise_weight_ : float, with `noise`; `weights_` and it sum to 1
     noise_bounds_ : ndarray of shape (2, n_features), with `noise`, least and largest values
     converged_ : bool
-        Whether the best start came within `tol`.
+        Whether the best start came within `tol`, and the fit was not stopped.
     n_iter_ : int
         Iterations of the best start on all rows, those beyond `tol` included.
     lower_bound_ : float
@@ -228,6 +240,8 @@ class GaussianMixture(BaseMixture):
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -251,6 +265,8 @@ class GaussianMixture(BaseMixture):
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def to_sklearn(self):
         """The fitted mixture as scikit-learn's estimator.

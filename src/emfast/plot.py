@@ -3,16 +3,21 @@
 Every function draws on the given Axes, or on those of a new figure, and returns them.
 """
 
+import itertools
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from emfast.annotations import Rows
+from emfast.annotations import Rows, Values
+from emfast.base_hmm import BaseHMM
 from emfast.base_mixture import BaseMixture
 from emfast.landscape import Landscape, Paths
 from emfast.mixture import GaussianMixture
+from emfast.rates import ExponentialMixture, PoissonMixture, RatesMixture
 from emfast.restarts import Restart
+from emfast.selection import Candidate, Candidates, Selection
 from emfast.theory import Staircase
 
 if TYPE_CHECKING:
@@ -22,6 +27,15 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F6FB0", "#6B6B6B")
 # More points than these hide each other.
 MAX_POINTS = 20_000
+
+# A line of equal density a bit, so many of them, from so many points along either axis.
+DENSITY_LEVELS = 7
+DENSITY_POINTS = 150
+
+# A difference of criteria that is strong evidence (Kass and Raftery, Journal of the American
+# Statistical Association 90, 1995), and the range over that of the better half that hides it.
+DIFFERENCE = 10.0
+CROWDED = 6
 
 # What a start that was not kept has.
 LOST = "#A3A9B0"
@@ -36,18 +50,19 @@ TOP, BOUND, GAP = "#1B1F24", COLOURS[0], COLOURS[1]
 LOWEST_SHOWN = 0.02
 
 
-def mixture(model: GaussianMixture, X: Rows, ax: "Axes | None" = None) -> "Axes":
-    """Draw two-dimensional data and the Gaussians fitted to it.
+def mixture(model: BaseMixture, X: Rows, ax: "Axes | None" = None) -> "Axes":
+    """Draw data in one or two columns, and the mixture fitted to it.
 
-    Points have the colours of the components, mixed by their responsibilities. The ellipses are 1
-    and 2 standard deviations from the means.
+    One column: a histogram of the data, the density of the mixture, and what the components add to
+    it. Two columns, for Gaussians: points in the colours of the components, mixed by their
+    responsibilities, over lines of equal density, each of half the density of the next; the
+    ellipses are 1 and 2 standard deviations from the means.
 
     Parameters
     ----------
-    model : GaussianMixture
-        Fitted to two features.
-    X : array-like of shape (n_samples, 2)
-        Of more than 20,000 rows, as many are drawn, evenly spaced.
+    model : fitted mixture of one column of numbers, or GaussianMixture of two
+    X : array-like of shape (n_samples, 1) or (n_samples, 2)
+        Of more than 20,000 rows, as many points are drawn, evenly spaced.
     ax : matplotlib Axes, optional
         A new figure by default.
 
@@ -58,21 +73,97 @@ def mixture(model: GaussianMixture, X: Rows, ax: "Axes | None" = None) -> "Axes"
     Raises
     ------
     ValueError
-        The model has not two features.
+        The model has other features.
     """
-    n_features = model._model().emission.means.shape[1]
-    if n_features != 2:
-        raise ValueError(f"model: found {n_features} feature(s); expected 2 to draw")
+    check_is_fitted(model)
+    n_features = model.n_features_in_
+    drawable = (1, 2) if isinstance(model, GaussianMixture) else (1,)
+    if n_features not in drawable or not isinstance(model, GaussianMixture | RatesMixture):
+        expected = "1 or 2 of a GaussianMixture, or 1 of a Poisson or exponential one"
+        raise ValueError(f"model: found {n_features} feature(s); expected {expected}, to draw")
     ax = _axes(ax)
-    points = np.asarray(X)[:: -(-len(X) // MAX_POINTS)]
     colours = _colours(len(model.weights_))
-    _draw_points(ax, model, X, points, colours)
-    names = [str(name) for name in getattr(model, "classes_", ())]
-    for k, (mean, covariance) in enumerate(zip(model.means_, _covariances(model), strict=True)):
-        name = names[k] if k < len(names) else f"component {k}"
-        _draw_gaussian(ax, mean, covariance, colours[k], f"{name}, {model.weights_[k]:.1%}")
+    if n_features == 1:
+        _draw_histogram(ax, model, np.asarray(X, np.float64).ravel(), colours)
+    else:
+        _draw_plane(ax, model, X, colours)
     _style(ax, model)
     return ax
+
+
+def _names(model: BaseMixture) -> list[str]:
+    """What components are called, and how much they weigh."""
+    classes = [str(name) for name in getattr(model, "classes_", ())]
+    names = [
+        classes[k] if k < len(classes) else f"component {k}" for k in range(len(model.weights_))
+    ]
+    return [f"{name}, {weight:.1%}" for name, weight in zip(names, model.weights_, strict=True)]
+
+
+def _draw_histogram(ax, model: BaseMixture, x: np.ndarray, colours: np.ndarray) -> None:
+    """A histogram of one column, the density of the mixture, and those of the components."""
+    x = x[~np.isnan(x)]
+    counts = isinstance(model, PoissonMixture)
+    at, edges = _places(x, counts)
+    ax.hist(x, edges, density=True, color=LOST, alpha=0.45, linewidth=0, label="data", zorder=1)
+    rows = at[:, None]
+    with warnings.catch_warnings():
+        # Of columns without names.
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        density, shares = np.exp(model.score_samples(rows)), model.predict_proba(rows)
+    line = {"marker": "o", "markersize": 4} if counts and len(at) < MANY_ITERATIONS else {}
+    for k, name in enumerate(_names(model)):
+        part = density * shares[:, k]
+        ax.fill_between(at, part, color=colours[k], alpha=0.18, linewidth=0, zorder=2)
+        ax.plot(at, part, color=colours[k], linewidth=1.8, label=name, zorder=3, **line)
+    ax.plot(at, density, color=TOP, linewidth=1.2, linestyle="--", label="mixture", zorder=4)
+    ax.set_ylabel("probability" if counts else "density")
+    if isinstance(model, ExponentialMixture):
+        # Of which every component is a straight line then.
+        bar = edges[1] - edges[0]
+        ax.set_yscale("log")
+        ax.set_ylim(bottom=0.3 / (len(x) * bar))
+
+
+def _places(x: np.ndarray, counts: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Where a density is evaluated, and the edges of the bars."""
+    low, high = float(x.min()), float(x.max())
+    if counts:
+        step = max(1, int(-(-(high - low) // 200)))
+        return np.arange(low, high + 1), np.arange(low - 0.5, high + 1 + step, step)
+    room = 0.05 * (high - low) or 1.0
+    bars = int(np.clip(2 * len(x) ** (1 / 3) * 2, 10, 100))
+    at = np.unique(np.append(np.linspace(low - room, high + room, 800), [low, high]))
+    return at[at >= 0] if low >= 0 and low - room < 0 else at, np.linspace(low, high, bars + 1)
+
+
+def _draw_plane(ax, model: GaussianMixture, X, colours: np.ndarray) -> None:
+    """Points, lines of equal density, and ellipses."""
+    points = np.asarray(X, np.float64)[:: -(-len(X) // MAX_POINTS)]
+    _draw_points(ax, model, X, points, colours)
+    for k, name in enumerate(_names(model)):
+        _draw_gaussian(ax, model.means_[k], _covariances(model)[k], colours[k], name)
+    if hasattr(model, "noise_weight_"):
+        name = f"noise, {model.noise_weight_:.1%}"
+        ax.plot([], [], "o", color=LOST, markersize=5, label=name)
+    ax.autoscale_view()
+    ax.margins(0.05)
+    _draw_density(ax, model)
+
+
+def _draw_density(ax, model: GaussianMixture) -> None:
+    """Lines of equal density, each of half the density of the next, over the whole picture."""
+    x, y = (np.linspace(*limits, DENSITY_POINTS) for limits in (ax.get_xlim(), ax.get_ylim()))
+    rows = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        bits = model.score_samples(rows).reshape(len(y), len(x)) / np.log(2)
+    levels = bits.max() - np.arange(DENSITY_LEVELS, 0, -1)
+    ax.contour(
+        x, y, bits, levels, colors="0.55", linewidths=0.6, linestyles="solid", alpha=0.7, zorder=1
+    )
+    ax.set_xlim(x[0], x[-1])
+    ax.set_ylim(y[0], y[-1])
 
 
 def _colours(n_components: int) -> np.ndarray:
@@ -96,12 +187,15 @@ def _covariances(model: GaussianMixture) -> np.ndarray:
 
 
 def _draw_points(ax, model: GaussianMixture, X, points: np.ndarray, colours: np.ndarray) -> None:
+    from matplotlib.colors import to_rgb
+
     # A table keeps its column names, which the model compares with those it was fitted with.
+    shares = np.vstack([colours, to_rgb(LOST)]) if hasattr(model, "noise_weight_") else colours
     rows = X.iloc[:: -(-len(X) // MAX_POINTS)] if hasattr(X, "iloc") else points
     ax.scatter(
         *points.T,
         s=float(np.clip(8000 / len(points), 2, 26)),
-        c=np.clip(model.predict_proba(rows) @ colours, 0, 1),
+        c=np.clip(model.predict_proba(rows) @ shares, 0, 1),
         alpha=0.65 if len(points) < 5000 else 0.35,
         linewidths=0,
         rasterized=len(points) > 5000,
@@ -142,28 +236,30 @@ def _draw_gaussian(ax, mean, covariance, colour: np.ndarray, label: str) -> None
     )
 
 
-def _style(ax, model: GaussianMixture) -> None:
+def _style(ax, model: BaseMixture) -> None:
     names = getattr(model, "feature_names_in_", ())
-    if len(names) == 2:
-        ax.set_xlabel(names[0])
-        ax.set_ylabel(names[1])
-    ax.autoscale_view()
-    ax.margins(0.05)
+    for name, label in zip(names, (ax.set_xlabel, ax.set_ylabel), strict=False):
+        label(name)
     _plain(ax)
-    inside = {"loc": "best"}
+    _legend(ax)
+
+
+def _legend(ax) -> None:
+    """What is drawn: inside where there is room, else beside it."""
     outside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.0}
-    where = inside if len(model.weights_) <= 4 else outside
-    ax.legend(frameon=False, handletextpad=0.3, **where)
+    few = len(ax.get_legend_handles_labels()[1]) <= 4
+    ax.legend(frameon=False, handletextpad=0.5, **({"loc": "best"} if few else outside))
 
 
-def trace(model: BaseMixture, ax: "Axes | None" = None) -> "Axes":
+def trace(model, ax: "Axes | None" = None) -> "Axes":
     """Draw how the objective of every start grew: initialisation matters.
 
     Parameters
     ----------
-    model : fitted mixture
-        With its starts in ``restarts_``. The one that was kept stands out; a cross ends those with
-        degenerate components, and dotted lines are starts that lost a race, on fewer rows.
+    model : fitted estimator
+        With its starts in ``restarts_``, if it has several. The one that was kept stands out; a
+        cross ends those with degenerate components, and dotted lines are starts that lost a race,
+        on fewer rows.
     ax : matplotlib Axes, optional
         A new figure by default.
 
@@ -176,8 +272,8 @@ def trace(model: BaseMixture, ax: "Axes | None" = None) -> "Axes":
     ValueError
         No start ran for an iteration.
     """
-    check_is_fitted(model, "restarts_")
-    runs = [restart for restart in model.restarts_ if restart.lower_bounds]
+    check_is_fitted(model)
+    runs = [restart for restart in _starts(model) if restart.lower_bounds]
     if not runs:
         raise ValueError("model: found no iterations in its restarts_; expected some to draw")
     ax = _axes(ax)
@@ -188,12 +284,25 @@ def trace(model: BaseMixture, ax: "Axes | None" = None) -> "Axes":
     if longest > MANY_ITERATIONS:
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter("{x:g}")
+    else:
+        _whole_numbers(ax)
+    ax.yaxis.get_major_formatter().set_useOffset(False)
     ax.set_xlabel("iteration")
-    ax.set_ylabel("objective (nats a row)")
+    ax.set_ylabel("log evidence (nats)" if hasattr(model, "scores_") else "objective (nats a row)")
     _plain(ax)
+    if len(runs) == 1:
+        return ax
     named = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     ax.legend(named.values(), named.keys(), frameon=False, loc="lower right")
     return ax
+
+
+def _starts(model) -> list[Restart]:
+    """How the starts went; of estimators that keep but the best, how that did."""
+    if hasattr(model, "restarts_"):
+        return model.restarts_
+    mean = getattr(model, "lower_bounds_", getattr(model, "scores_", np.empty(0)))
+    return [Restart(0, lower_bounds=mean.tolist(), n_iter=model.n_iter_, won=True)]
 
 
 def _draw_run(ax, run: Restart, line: str) -> None:
@@ -215,9 +324,9 @@ def _draw_run(ax, run: Restart, line: str) -> None:
         ax.annotate(
             _number(run.lower_bounds[-1], 5),
             (number[-1], run.lower_bounds[-1]),
-            xytext=(0, 9),
+            xytext=(4, 9),
             textcoords="offset points",
-            ha="center",
+            ha="right",
             color=colour,
             zorder=6,
         )
@@ -232,6 +341,172 @@ def _show_ends(ax, runs: list[Restart]) -> None:
         lowest = max(lowest, min(ends) - 2 * spread)
     room = 0.05 * (top - lowest) or 1.0
     ax.set_ylim(lowest - room, top + 2 * room)
+
+
+def selection(table: Candidates | Selection, ax: "Axes | None" = None) -> "Axes":
+    """Draw how a criterion depends on the number of components, the lower the better.
+
+    Parameters
+    ----------
+    table : Candidates or Selection, from `emfast.select`
+        There is a line for each combination of what else is in the grid. The ring is what was
+        picked; crosses are models with degenerate components. Fits that failed are left out.
+    ax : matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    table = table.table if isinstance(table, Selection) else table
+    ax = _axes(ax)
+    along = _along(table)
+    lines: dict[str, list[Candidate]] = {}
+    for each in table:
+        if each.error is None:
+            rest = (str(value) for name, value in each.params.items() if name != along)
+            lines.setdefault(", ".join(rest), []).append(each)
+    markers = itertools.cycle("os^Dv<>p")
+    for colour, marker, (name, each) in zip(
+        _colours(len(lines)), markers, lines.items(), strict=False
+    ):
+        _draw_line(
+            ax, each, table.criterion, along, color=colour, marker=marker, label=name or None
+        )
+    _show_pick(ax, table, along)
+    ax.set_xlabel("components" if along == "n_components" else along)
+    ax.set_ylabel(f"{table.criterion.upper()} (the lower the better)")
+    _plain(ax)
+    if len(lines) > 1:
+        _legend(ax)
+    return ax
+
+
+def _along(table: Candidates) -> str:
+    """The argument that a selection is drawn along: the components, or else the first."""
+    names = list(table.columns())
+    return "n_components" if "n_components" in names else names[0]
+
+
+def _draw_line(ax, line: list[Candidate], criterion: str, along: str, **style) -> None:
+    x = [each.params.get(along) for each in line]
+    y = [getattr(each, criterion) for each in line]
+    ax.plot(x, y, linewidth=1.8, markersize=6, markeredgecolor="white", zorder=3, **style)
+    for each in line:
+        if each.degenerate:
+            place = each.params.get(along), getattr(each, criterion)
+            ax.plot(*place, "X", color=style["color"], markersize=11, zorder=4)
+
+
+def _show_pick(ax, table: Candidates, along: str) -> None:
+    best = next(each for each in table if each.best)
+    x, y = best.params.get(along), getattr(best, table.criterion)
+    ax.plot(x, y, "o", markersize=15, markerfacecolor="none", markeredgecolor=TOP, zorder=5)
+    text = _number(y, 6)
+    ax.annotate(text, (x, y), xytext=(0, -20), textcoords="offset points", ha="center", zorder=6)
+    if isinstance(x, int):
+        _whole_numbers(ax)
+    values = [getattr(each, table.criterion) for each in table if each.error is None]
+    _spread(ax, np.array(values), y)
+
+
+def _spread(ax, values: np.ndarray, best: float) -> None:
+    """Show how far values are from the best, where far ones would hide how near others are."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    range_ = values.max() - best
+    if range_ <= CROWDED * max(np.median(values) - best, DIFFERENCE):
+        ax.margins(y=0.12)
+        return
+    ax.set_yscale(
+        "function",
+        functions=(
+            lambda y: np.arcsinh((np.asarray(y) - best) / DIFFERENCE),
+            lambda t: best + DIFFERENCE * np.sinh(t),
+        ),
+    )
+    steps = DIFFERENCE * 10.0 ** np.arange(np.ceil(np.log10(range_ / DIFFERENCE)))
+    ax.yaxis.set_major_locator(FixedLocator([best, *(best + steps)]))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FixedFormatter(["best", *(f"+{step:g}" for step in steps)]))
+    lowest = min(values.min(), best)
+    ax.set_ylim(lowest - 0.8 * DIFFERENCE, values.max() + 0.3 * range_)
+
+
+def _whole_numbers(ax) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def states(
+    model: BaseHMM,
+    X: Rows,
+    lengths: Values | None = None,
+    column: int = 0,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw a column over time, on the colours of the states of the most probable path.
+
+    Parameters
+    ----------
+    model : fitted hidden Markov model
+    X : array-like of shape (n_samples, n_features), of numbers in the column
+    lengths : array-like of shape (n_sequences,), optional
+        As in `fit`: where a sequence ends there is a line.
+    column : int, default=0
+        Which column of X to draw.
+    ax : matplotlib Axes, optional
+        A new figure by default.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    check_is_fitted(model)
+    path = model.predict(X, lengths)
+    values = np.asarray(X)[:, column].astype(np.float64)
+    ax = _axes(ax)
+    colours, classes = _colours(model.n_components), getattr(model, "classes_", ())
+    named: dict[int, str] = {}
+    for first, last in _stretches(path, lengths):
+        k = int(path[first])
+        label = None
+        if k not in named:
+            label = named[k] = str(classes[k]) if k < len(classes) else f"state {k}"
+        style = {"color": colours[k], "alpha": 0.3, "linewidth": 0, "zorder": 1}
+        ax.axvspan(first - 0.5, last + 0.5, label=label, **style)
+    ends = np.cumsum(lengths)[:-1] if lengths is not None else []
+    for end in ends:
+        ax.axvline(end - 0.5, color=TOP, linewidth=0.8, linestyle=":", zorder=2)
+    broken = np.insert(values, ends, np.nan) if len(ends) else values
+    times = np.insert(np.arange(len(values), dtype=float), ends, np.nan) if len(ends) else None
+    few = len(values) <= 400
+    ax.plot(
+        np.arange(len(values)) if times is None else times, broken, color=TOP, linewidth=0.9,
+        marker="." if few else None, markersize=4, zorder=3,
+    )  # fmt: skip
+    ax.set_xlim(-0.5, len(values) - 0.5)
+    names = getattr(model, "feature_names_in_", ())
+    ax.set_xlabel("row")
+    ax.set_ylabel(names[column] if len(names) else f"column {column}")
+    _plain(ax)
+    ax.grid(visible=False, axis="x")
+    handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    order = [name for _, name in sorted(named.items())]
+    ax.legend(
+        [handles[name] for name in order], order,
+        frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=6,
+    )  # fmt: skip
+    return ax
+
+
+def _stretches(path: np.ndarray, lengths) -> list[tuple[int, int]]:
+    """First and last rows of the stretches that stay in one state of one sequence."""
+    begins = np.flatnonzero(np.diff(path, prepend=-1))
+    if lengths is not None:
+        begins = np.union1d(begins, np.cumsum([0, *lengths])[:-1])
+    return list(zip(begins.tolist(), [*(begins[1:] - 1).tolist(), len(path) - 1], strict=True))
 
 
 def staircase(steps: Staircase, ax: "Axes | None" = None) -> "Axes":

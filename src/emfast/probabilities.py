@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from emfast.annotations import (
     Array,
     Assignment,
+    Callback,
     Fixed,
     InitParams,
     Prior,
@@ -47,7 +48,8 @@ class BernoulliMixture(OneParameterMixture):
         "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
         Beta distributions, numbers of at least 1 or arrays of shape (n_features,) or
         (n_components, n_features).
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -97,6 +99,8 @@ feature_names_in_ : see `GaussianMixture`
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.tol = tol
@@ -115,6 +119,8 @@ feature_names_in_ : see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
@@ -150,7 +156,8 @@ class BinomialMixture(OneParameterMixture):
     prior : mapping, optional
         "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
         Beta distributions as of `BernoulliMixture`.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -210,6 +217,8 @@ feature_names_in_ : see `GaussianMixture`
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.n_trials = n_trials
@@ -229,6 +238,8 @@ feature_names_in_ : see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def fit(
         self,

@@ -3,6 +3,7 @@
 from emfast.annotations import (
     Array,
     Assignment,
+    Callback,
     Fixed,
     InitParams,
     Prior,
@@ -49,6 +50,8 @@ class RatesMixture(OneParameterMixture):
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.tol = tol
@@ -67,6 +70,8 @@ class RatesMixture(OneParameterMixture):
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -90,7 +95,8 @@ class PoissonMixture(RatesMixture):
         "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
         Gamma distributions, a shape of at least 1; numbers or arrays of shape (n_features,) or
         (n_components, n_features).
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -139,7 +145,8 @@ class ExponentialMixture(RatesMixture):
     prior : mapping, optional
         "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
         Gamma distributions as of `PoissonMixture`.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------

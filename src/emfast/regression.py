@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import StrOptions
 from emfast.annotations import (
     Array,
     Assignment,
+    Callback,
     Fixed,
     InitParams,
     Prior,
@@ -57,7 +58,8 @@ optional
         "noise_variance_prior" and "degrees_of_freedom_prior", numbers or one for each component:
         scale and degrees of freedom of inverse Wishart distributions, in one dimension, of the
         noise variances.
-    assignment, accelerate, warm_start, verbose, verbose_interval : see `GaussianMixture`
+    assignment, accelerate, warm_start : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback : see `GaussianMixture`
 
     Attributes
     ----------
@@ -133,6 +135,8 @@ feature_names_in_ : see `GaussianMixture`
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        progress: bool = False,
+        callback: Callback | None = None,
     ) -> None:
         self.n_components = n_components
         self.tol = tol
@@ -154,6 +158,8 @@ feature_names_in_ : see `GaussianMixture`
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.progress = progress
+        self.callback = callback
 
     def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> MixtureWeights:
         return MixtureWeights(fixed=fixed, assignment=assignment)

@@ -1,18 +1,46 @@
-"""Fitted mixtures as tables on a console."""
+"""Fitted models as tables on a console, and as what JSON can hold."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from emfast.base_mixture import BaseMixture
+from emfast.classifier import MixtureClassifier
+from emfast.kinds import Data
+from emfast.selection import Candidates, measured
 
 # No line is folded where the output goes to a file or another program.
 UNLIMITED_WIDTH = 1_000_000
 # What a column of numbers takes at most on a terminal.
 NUMBER_WIDTH = 14
+
+# What people call facts about a fit, where it is not their name.
+CALLED = {
+    "log_likelihood": "log-likelihood",
+    "with_labels": "with the labels",
+    "log_evidence": "log evidence",
+    "bic": "BIC",
+    "aic": "AIC",
+    "icl": "ICL",
+    "n_parameters": "parameters",
+    "n_iter": "iterations",
+    "r_squared": "R squared",
+    "noise_deviation": "noise deviation",
+}
+# Digits after the point.
+DIGITS = {"log_likelihood": 6, "with_labels": 6, "log_evidence": 6, "bic": 4, "aic": 4, "icl": 4}
+
+
+class Section(NamedTuple):
+    """Rows of a table of parameters; `values` has a column for each component."""
+
+    title: str | None
+    names: Sequence[str]
+    values: np.ndarray
 
 
 def console(stderr: bool = False) -> Console:
@@ -22,57 +50,209 @@ def console(stderr: bool = False) -> Console:
     return found if found.is_terminal else Console(width=UNLIMITED_WIDTH, **plain)
 
 
-def print_fit(
-    out: Console,
-    mixture: BaseMixture,
-    X: np.ndarray,
-    names: list[str],
-    weights: np.ndarray | None = None,
-    labelled: bool = False,
-) -> None:
-    """Print the parameters of a fitted mixture and how well it fits.
+def print_fit(out: Console, model: Any, data: Data) -> None:
+    """Print the parameters of a fitted model and how well it fits.
 
     Parameters
     ----------
     out : Console
-    mixture : GaussianMixture or BernoulliMixture
-    X : ndarray of shape (n_samples, n_features), the rows it was fitted to
-    names : list of str, the names of the features
-    weights : ndarray of shape (n_samples,), optional
-    labelled : bool, whether rows had labels
+    model : fitted estimator
+    data : Data, what it was fitted to
     """
-    print_parameters(out, mixture, names)
-    total = len(X) if weights is None else float(np.sum(weights))
-    facts = {"log-likelihood": f"{mixture.score(X, sample_weight=weights) * total:.6f}"}
-    if labelled:
-        facts["with the labels"] = f"{mixture.lower_bound_ * total:.6f}"
-    facts["BIC"] = f"{mixture.bic(X, sample_weight=weights):.4f}"
-    facts["iterations"] = str(mixture.n_iter_)
-    facts["converged"] = "yes" if mixture.converged_ else "no"
-    for name, value in facts.items():
-        out.print(f"{name:<15}  {value}", soft_wrap=True)
+    print_parameters(out, model, data.names)
+    for name, value in facts(model, data).items():
+        out.print(f"{CALLED.get(name, name):<15}  {_said(name, value)}", soft_wrap=True)
 
 
-def print_parameters(out: Console, mixture: BaseMixture, names: list[str]) -> None:
-    """Print weights and means or probabilities, a column for each component.
+def facts(model: Any, data: Data) -> dict[str, Any]:
+    """How well a model fits: log-likelihood in nats, criteria, iterations."""
+    if isinstance(model, MixtureClassifier):
+        accuracy = {"accuracy": model.score(data.X, **data.fit_params)}
+        inner = {name: v for name, v in data.fit_params.items() if name == "sample_weight"}
+        return {**facts(model.mixture_, Data(data.X, data.names, inner)), **accuracy}
+    found = measured(model, data.X, data.fit_params)
+    if hasattr(model, "scores_"):
+        found["log_evidence"] = float(model.scores_[-1]) if model.n_iter_ else None
+        found["noise_deviation"] = float(model.alpha_**-0.5)
+    elif "log_likelihood" not in found:
+        mean = model.score(data.X, sample_weight=data.fit_params.get("sample_weight"))
+        found["log_likelihood"] = mean * _total_weight(data)
+    if "labels" in data.fit_params:
+        found["with_labels"] = model.lower_bound_ * _total_weight(data)
+    if "y" in data.fit_params:
+        found["r_squared"] = model.score(data.X, data.fit_params["y"])
+    order = ("log_likelihood", "log_evidence", "with_labels", "r_squared", "noise_deviation")
+    order = (*order, "n_parameters", "bic", "aic", "icl", "n_iter", "converged", "degenerate")
+    return {name: found[name] for name in order if found.get(name) not in (None, [])}
+
+
+def _total_weight(data: Data) -> float:
+    """The weight of all rows, which `lower_bound_` is a mean over."""
+    weights = data.fit_params.get("sample_weight")
+    if weights is None:
+        return float(len(data.X))
+    return float(np.dot(weights, data.fit_params.get("lengths", np.ones(len(weights)))))
+
+
+def _said(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name in DIGITS:
+        return f"{value:.{DIGITS[name]}f}"
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def print_parameters(out: Console, model: Any, names: list[str]) -> None:
+    """Print weights and means or whatever the model has, a column for each component.
 
     Tables that are too wide for the terminal are cut into several.
     """
-    kind = "means" if hasattr(mixture, "means_") else "probabilities"
-    values = getattr(mixture, f"{kind}_")
-    K = len(mixture.weights_)
-    classes = [str(name) for name in getattr(mixture, "classes_", ())]
-    headers = [f"{k} {classes[k]}" if k < len(classes) else str(k) for k in range(K)]
-    room = out.width - max(map(len, [*names, kind])) - 4
+    first, headers, found = parameters(model, names)
+    names_of_rows = [name for section in found for name in (section.title or "", *section.names)]
+    room = out.width - max(map(len, names_of_rows)) - 4
     per_table = max(1, room // max(NUMBER_WIDTH, 2 + max(map(len, headers))))
-    for first in range(0, K, per_table):
-        shown = range(first, min(first + per_table, K))
-        table = new_table("component", *(headers[k] for k in shown))
-        table.add_row("weight", *(number(mixture.weights_[k]) for k in shown), end_section=True)
-        table.add_row(kind, style="dim")
-        for name, row in zip(names, values.T, strict=True):
-            table.add_row(name, *(number(row[k]) for k in shown))
+    for start in range(0, len(headers), per_table):
+        shown = slice(start, start + per_table)
+        table = new_table(first, *headers[shown])
+        for section in found:
+            if section.title is not None:
+                table.add_row(section.title, style="dim")
+            for name, row in zip(section.names, section.values, strict=True):
+                table.add_row(name, *map(number, row[shown]))
+            table.add_section()
         out.print(table)
+
+
+def parameters(model: Any, names: list[str]) -> tuple[str, list[str], list[Section]]:
+    """What components are called, one by one, and their parameters."""
+    if isinstance(model, MixtureClassifier):
+        first, headers, found = parameters(model.mixture_, names)
+        classes = model.component_classes_.tolist()
+        return first, [f"{k} {name}" for k, name in enumerate(classes)], found
+    if hasattr(model, "scores_"):
+        deviations = np.sqrt(np.diag(model.sigma_))
+        values = np.column_stack([model.coef_, deviations])
+        intercept = Section(None, ["intercept"], np.array([[model.intercept_, np.nan]]))
+        return "", ["coefficient", "deviation"], [Section(None, names, values), intercept]
+    if hasattr(model, "components_"):
+        loadings = model.components_.T
+        noise = np.broadcast_to(model.noise_variance_, len(names))
+        values = np.column_stack([model.mean_, noise, loadings])
+        factors = [f"factor {k}" for k in range(loadings.shape[1])]
+        return "", ["mean", "noise variance", *factors], [Section(None, names, values)]
+    K = int(model.n_components)
+    classes = [str(name) for name in getattr(model, "classes_", ())]
+    headers = [f"{k} {classes[k]}" if k < len(classes) else str(k) for k in range(K)]
+    first = "state" if hasattr(model, "startprob_") else "component"
+    return first, headers, [*_of_latent(model, names, headers), *_of_emission(model, names)]
+
+
+def _of_latent(model: Any, names: list[str], headers: list[str]) -> Iterator[Section]:
+    if hasattr(model, "weights_"):
+        yield Section(None, ["weight"], model.weights_[None])
+    if hasattr(model, "startprob_"):
+        yield Section(None, ["start"], model.startprob_[None])
+        yield Section("transitions to", headers, model.transmat_.T)
+    if hasattr(model, "gate_coef_"):
+        values = np.vstack([model.gate_intercept_, model.gate_coef_.T])
+        yield Section("gate", ["intercept", *names], values)
+
+
+def _of_emission(model: Any, names: list[str]) -> Iterator[Section]:
+    several = getattr(model, "emissions_", getattr(model, "emission_", None))
+    if several is None:
+        categories = getattr(model, "categories_", None)
+        shape = getattr(model, "covariance_type", None)
+        yield from _sections(_attributes(model), names, categories, shape)
+        return
+    for name, emission, columns in model._parts():
+        own = [names[column] for column in columns]
+        values = {each.name: getattr(several[name], each.name) for each in _fields(several[name])}
+        shape = getattr(emission, "covariance_type", None)
+        yield from _sections(values, own, model.categories_.get(name), shape)
+
+
+def _fields(value: Any) -> tuple:
+    return fields(value) if is_dataclass(value) else ()
+
+
+def _attributes(model: Any) -> dict[str, np.ndarray]:
+    names = ("means", "covariances", "covars", "probabilities", "rates")
+    names = (*names, "coef", "intercept", "noise_variances")
+    return {name: getattr(model, f"{name}_") for name in names if hasattr(model, f"{name}_")}
+
+
+def _sections(
+    values: dict[str, Any],
+    names: list[str],
+    categories: Sequence[np.ndarray] | None,
+    covariance_type: str | None,
+) -> Iterator[Section]:
+    """The parameters of one emission."""
+    if categories is not None:
+        yield from _of_categories(values["probabilities"], names, categories)
+        return
+    for name in ("means", "probabilities", "rates"):
+        if name in values:
+            yield Section(name, names, values[name].T)
+    if "coef" in values:
+        yield Section("coefficients", names, values["coef"].T)
+        yield Section(None, ["intercept"], values["intercept"][None])
+        yield Section(None, ["noise variance"], values["noise_variances"][None])
+    spread = values.get("covariances", values.get("covars"))
+    if spread is not None:
+        K, D = values["means"].shape
+        yield Section("standard deviations", names, _deviations(spread, covariance_type, (K, D)).T)
+
+
+def _of_categories(
+    probabilities: Any, names: list[str], categories: Sequence[np.ndarray]
+) -> Iterator[Section]:
+    if not isinstance(probabilities, list):
+        # Of several columns, one after the other.
+        ends = np.cumsum([len(each) for each in categories])[:-1]
+        probabilities = np.split(probabilities, ends, axis=1)
+    for name, levels, values in zip(names, categories, probabilities, strict=True):
+        yield Section(f"probabilities of {name}", [str(level) for level in levels], values.T)
+
+
+def _deviations(
+    covariances: np.ndarray, covariance_type: str | None, shape: tuple[int, int]
+) -> np.ndarray:
+    """Standard deviations of every feature in every component."""
+    if covariance_type in ("full", "tied"):
+        covariances = np.diagonal(covariances, axis1=-2, axis2=-1)
+    elif covariance_type == "spherical":
+        covariances = covariances[:, None]
+    return np.sqrt(np.broadcast_to(covariances, shape))
+
+
+def described(model: Any, data: Data) -> dict[str, Any]:
+    """What `print_fit` prints, for JSON."""
+    first, headers, found = parameters(model, data.names)
+    return {
+        "model": type(model).__name__,
+        "columns": data.names,
+        (first or "value") + "s": headers,
+        "parameters": [
+            {"of": section.title, **dict(zip(section.names, section.values, strict=True))}
+            for section in found
+        ],
+        **facts(model, data),
+    }
+
+
+def print_selection(out: Console, table: Candidates) -> None:
+    """Print what was tried, the best model marked."""
+    shown = table.shown()
+    headers = [CALLED.get(name, name.removeprefix("n_").replace("_", " ")) for name in shown]
+    printed = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        printed.add_column(header, justify="right", no_wrap=True)
+    printed.add_column("", no_wrap=True)
+    for row, (each, cells) in enumerate(zip(table, table.cells(shown), strict=True)):
+        printed.add_row(*cells, table.remark(row), style="bold" if each.best else "")
+    out.print(printed)
 
 
 def new_table(first: str, *others: str) -> Table:
@@ -85,4 +265,4 @@ def new_table(first: str, *others: str) -> Table:
 
 
 def number(value: float) -> str:
-    return f"{value:.6g}"
+    return "" if np.isnan(value) else f"{value:.6g}"

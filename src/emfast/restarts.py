@@ -8,7 +8,7 @@ sees all rows.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from emfast.problem import GridProblem, Model
 from emfast.statistics import Statistics
 from emfast.subsamples import SHORT, THOROUGH, Effort, improve
 from emfast.threads import SingleThreadedBlas
+from emfast.watch import Watch
 
 # Of the starts on a subsample, one in so many goes on to the next, but at least so many.
 SURVIVORS = 3
@@ -47,14 +48,14 @@ class Restart:
         Whether it came within `tol`.
     score : float
         The objective of the final model on rows that are the same for all starts: all rows, or in
-        a race some that are drawn for this alone. -inf where the start failed, or has come to a
-        model that cannot have produced these rows.
+        a race some that are drawn for this alone, unless the fit was stopped. -inf where the start
+        failed, or has come to a model that cannot have produced these rows.
     starved : list of int
         Components that lost all their rows.
     degenerate : list of int
         Components that owe their likelihood to few rows, or to rows that do not vary.
     error : str or None
-        Why the start failed.
+        Why the start failed, or never began.
     singular : list of int
         Components whose covariances became singular, which is why it failed.
     won : bool
@@ -95,11 +96,12 @@ class Restart:
 
 @dataclass
 class Run:
-    """A start under way: its record, its number, and the model it has come to, once begun."""
+    """A start under way: its record and number, the model it has come to, its run on all rows."""
 
     restart: Restart
     number: int
     model: Model | None = None
+    trace: em.Trace[Model] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Starter:
 
     Attributes
     ----------
+    watch : Watch, which knows whether to stop
     subsamples : callable, the nested subsamples that improve a start with a seed, smallest first
     evaluation : callable, rows on which the starts of a race with a seed are compared for the
         record, drawn for nothing else
@@ -117,6 +120,7 @@ class Starter:
     refine : callable, the trace of the winner of a number, gone on until less is left to gain
     """
 
+    watch: Watch
     subsamples: Callable[[int], list[GridProblem]]
     evaluation: Callable[[int], GridProblem]
     begin: Callable[[Restart, list[GridProblem]], Model]
@@ -127,7 +131,7 @@ class Starter:
 def best_of(
     problem: GridProblem, restarts: Sequence[Restart], starter: Starter, *, race: bool
 ) -> em.Trace[Model]:
-    """Run the starts; the trace of the best.
+    """Run the starts; the trace of the best, or of the best until the fit is stopped.
 
     Parameters
     ----------
@@ -141,31 +145,72 @@ def best_of(
     ------
     SingularComponentError
         Every start ended in singular covariances.
+    KeyboardInterrupt
+        Ctrl-C before there was any model.
     """
-    best, winner = None, None
     runs = [Run(restart, number) for number, restart in enumerate(restarts)]
+    winner = None
     with SingleThreadedBlas():
-        for group in [runs] if race else [[run] for run in runs]:
-            trace, run = _race(problem, group, starter)
-            if trace is not None and (winner is None or run.restart.merit > winner.restart.merit):
-                best, winner = trace, run
-        if best is None:
+        try:
+            for group in [runs] if race else [[run] for run in runs]:
+                _race(problem, group, starter)
+                winner = _better(winner, group)
+                if starter.watch.stopped:
+                    break
+        except KeyboardInterrupt:
+            # Of iterations on all rows the watch takes care.
+            starter.watch.interrupt()
+            winner = winner or _measured(problem, runs)
+            if winner is None:
+                raise
+        if winner is None:
             raise SingularComponentError(
                 f"all {len(restarts)} start(s) failed; in the last one {restarts[-1].error}",
                 tuple(restarts[-1].singular),
             )
-        if len(runs) > 1:
-            best = _refined(problem, best, winner, starter)
-        if race:
+        if len(runs) > 1 and not starter.watch.stopped:
+            winner.trace = _refined(problem, winner.trace, winner, starter)
+        if race and not starter.watch.stopped:
             _score(starter.evaluation(restarts[0].seed), runs)
+    if starter.watch.stopped:
+        winner.trace = replace(winner.trace, stopped=True)
+        for run in runs:
+            if run.model is None and run.restart.error is None:
+                run.restart.error = "the fit was stopped before this start began"
     winner.restart.won = True
+    return winner.trace
+
+
+def _better(winner: Run | None, group: list[Run]) -> Run | None:
+    """The best of the winner so far and those of a group that have run on all rows."""
+    run_on_all = [run for run in (winner, *group) if run is not None and run.trace is not None]
+    best = max(run_on_all, key=lambda run: run.restart.merit, default=None)
+    for run in run_on_all:
+        if run is not best:
+            run.trace = None
     return best
 
 
-def _race(
-    problem: GridProblem, group: list[Run], starter: Starter
-) -> tuple[em.Trace[Model] | None, Run | None]:
-    """The trace of the start that wins, or None where all fail; alone, a start wins if it can."""
+def _measured(problem: GridProblem, runs: list[Run]) -> Run | None:
+    """The best of starts that have seen but part of the rows, measured on all of them."""
+    begun = [run for run in runs if run.model is not None and run.restart.error is None]
+    if not begun:
+        return None
+    run = max(begun, key=_how_far)
+    with _failure_recorded(run.restart):
+        run.trace = em.maximize(problem, run.model, max_iter=0)
+        run.restart.take(problem, run.trace)
+        return run
+    return None
+
+
+def _how_far(run: Run) -> tuple[bool, int, tuple[bool, float]]:
+    """What the best of starts has most of, where these have come to different subsamples."""
+    return bool(run.restart.lower_bounds), run.restart.n_rows, run.restart.merit
+
+
+def _race(problem: GridProblem, group: list[Run], starter: Starter) -> None:
+    """Run the start that wins on all rows; alone, a start wins if it can."""
     subsamples = starter.subsamples(group[0].restart.seed)
     if not subsamples and len(group) > 1:
         # Too few rows to draw from: short runs on all of them.
@@ -175,24 +220,17 @@ def _race(
             run.model = starter.begin(run.restart, subsamples)
     runs = [run for run in group if run.restart.error is None]
     for subsample in subsamples:
+        starter.watch.tell(f"{len(runs)} start(s) on {subsample.source.n_rows:,} rows")
         contested = len(runs) > FINALISTS
         _improve(subsample, runs, problem.source.n_rows, SHORT if contested else THOROUGH)
         runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
-    return _first_regular(problem, runs, starter)
-
-
-def _first_regular(
-    problem: GridProblem, runs: list[Run], starter: Starter
-) -> tuple[em.Trace[Model] | None, Run | None]:
-    """The first run that does not fail on all rows."""
     for run in runs:
         with _failure_recorded(run.restart):
-            trace = starter.maximize(run.model, run.number)
-            run.model = trace.model
-            run.restart.take(problem, trace)
-            run.restart.converged = trace.converged
-            return trace, run
-    return None, None
+            run.trace = starter.maximize(run.model, run.number)
+            run.model = run.trace.model
+            run.restart.take(problem, run.trace)
+            run.restart.converged = run.trace.converged
+            return
 
 
 def _refined(

@@ -308,8 +308,9 @@ class Storable:
         return kinds
 
     def _arguments(self) -> dict[str, Any]:
-        """The arguments of the constructor, as a file keeps them."""
-        return self.get_params(deep=False)
+        """The arguments of the constructor, as a file keeps them: a callback is code, and None."""
+        arguments = self.get_params(deep=False)
+        return {**arguments, "callback": None} if "callback" in arguments else arguments
 
     def _state(self) -> dict[str, Any]:
         """What a file keeps besides the arguments: a value for every name in `_stored`."""

@@ -1,4 +1,4 @@
-"""Tables in files: CSV with a header row, ``.npy``, Parquet."""
+"""Tables in files: CSV with a header row, ``.npy``, Parquet, Arrow (Feather)."""
 
 import csv
 import os
@@ -14,6 +14,8 @@ import numpy as np
 # What an empty cell may be spelled like in a CSV file.
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 NPY_MAGIC = b"\x93NUMPY"
+# Of a file, which is also Feather, and of a stream.
+ARROW_MAGIC = (b"ARROW1", b"\xff\xff\xff\xff")
 # Numbers of a matrix that are looked at together.
 CHECK_SIZE = 2**20
 # Smaller files are read as a whole; an array without rows cannot be mapped into memory.
@@ -57,9 +59,9 @@ class Table:
         TableError
             Names the column, the row (from 0) and what is found there.
         """
-        values = self._column(name)
+        values = self.column(name)
         if values.dtype.kind not in "biuf":
-            at, value = _first_bad(values)
+            at, value = _first_bad(values, allow_missing)
             found = "a missing value" if value is None else repr(str(value))
             raise TableError(f"column {name!r}: found {found} in row {at}; expected numbers")
         good = ~np.isinf(values) if allow_missing else np.isfinite(values)
@@ -68,6 +70,40 @@ class Table:
             found = "a missing value" if np.isnan(values[at]) else str(values[at])
             raise TableError(f"column {name!r}: found {found} in row {at}; expected finite numbers")
         return values
+
+    def names(self, without: Iterable[str] = ()) -> list[str]:
+        """The names of all columns but some."""
+        names = [name for name in self.columns if name not in set(without)]
+        if not names:
+            raise TableError("no columns are left to be features")
+        return names
+
+    def only(self, names: Iterable[str]) -> "Table":
+        """The table of these columns, in this order."""
+        found = {name: self.column(name) for name in names}
+        same = list(found) == list(self.columns)
+        return Table(found, self.matrix if same else None)
+
+    def values(self, without: Iterable[str] = ()) -> tuple[np.ndarray, list[str]]:
+        """All columns but some, as they are: as `features` if all are numbers, else as objects.
+
+        Parameters
+        ----------
+        without : iterable of str
+
+        Returns
+        -------
+        X : ndarray of shape (n_rows, n_features)
+            None where a cell is missing, if these are objects.
+        names : list of str
+        """
+        names = self.names(without)
+        if all(self.columns[name].dtype.kind in "biuf" for name in names):
+            return self.features(without)
+        X = np.empty((self.n_rows, len(names)), object)
+        for j, name in enumerate(names):
+            X[:, j] = [None if v is None or v != v else v for v in self.columns[name].tolist()]
+        return X, names
 
     def features(self, without: Iterable[str] = ()) -> tuple[np.ndarray, list[str]]:
         """All columns but some, as one array.
@@ -82,9 +118,7 @@ class Table:
             float32, uint8 or bool if all columns are, else float64; NaN where a number is missing.
         names : list of str
         """
-        names = [name for name in self.columns if name not in set(without)]
-        if not names:
-            raise TableError("no columns are left to be features")
+        names = self.names(without)
         if self.matrix is not None and len(names) == len(self.columns) and not self._any_infinite():
             return self.matrix, names
         columns = [self.numbers(name, allow_missing=True) for name in names]
@@ -103,14 +137,14 @@ class Table:
 
     def labels(self, name: str) -> np.ndarray:
         """A column of labels: numbers with NaN, or strings with None, where they are missing."""
-        values = self._column(name)
+        values = self.column(name)
         if values.dtype.kind != "O":
             return values
         labels = np.empty(len(values), object)
         labels[:] = [None if value is None else str(value).strip() or None for value in values]
         return labels
 
-    def _column(self, name: str) -> np.ndarray:
+    def column(self, name: str) -> np.ndarray:
         if name not in self.columns:
             names = ", ".join(list(self.columns)[:10]) + (", ..." * (len(self.columns) > 10))
             raise TableError(f"there is no column {name!r}; the columns are {names}")
@@ -124,7 +158,8 @@ def read_table(path: str | os.PathLike) -> Table:
     ----------
     path : str or path-like
         CSV in UTF-8, separated by commas, with a header row; ``.npy`` with a two-dimensional array,
-        whose columns are then named x0, x1, ..., or a structured one; Parquet.
+        whose columns are then named x0, x1, ..., a one-dimensional one, which is x0, or a
+        structured one; Parquet; Arrow, which is Feather, as a file or a stream.
 
     Returns
     -------
@@ -151,16 +186,20 @@ def _read(path: Path, start: bytes) -> Table:
         return _read_npy(path, start)
     if start.startswith(b"PAR1") or path.suffix == ".parquet":
         return _read_parquet(path)
+    if start.startswith(ARROW_MAGIC) or path.suffix in (".arrow", ".feather"):
+        return _read_arrow(path)
     if not start:
         raise TableError("the file is empty")
     if b"\0" in start:
-        raise TableError("neither text nor .npy nor Parquet; expected one of them")
+        raise TableError("neither text nor .npy, Parquet or Arrow; expected one of them")
     return _read_csv(path)
 
 
-def _first_bad(values: np.ndarray) -> tuple[int, Any]:
+def _first_bad(values: np.ndarray, allow_missing: bool) -> tuple[int, Any]:
     """The first value that is no number; the first one where all of them look like numbers."""
     for at, value in enumerate(values):
+        if allow_missing and value is None:
+            continue
         try:
             float(value)
         except (TypeError, ValueError):
@@ -183,6 +222,8 @@ def _read_npy(path: Path, start: bytes) -> Table:
         raise TableError("an .npz archive; expected a single array")
     if array.dtype.names and array.ndim == 1:
         return Table({name: _plain_column(array[name]) for name in array.dtype.names})
+    if array.ndim == 1:
+        array = array[:, None]
     if array.ndim != 2:
         raise TableError(f"an array of shape {array.shape}; expected two dimensions")
     if array.dtype.kind not in "biuf":
@@ -196,7 +237,7 @@ def _plain_column(values: np.ndarray) -> np.ndarray:
     return values if values.dtype.kind in "biuf" else _objects(values.tolist())
 
 
-# Parquet
+# Parquet and Arrow
 
 
 def _read_parquet(path: Path) -> Table:
@@ -211,6 +252,29 @@ def _read_parquet(path: Path) -> Table:
         raise TableError(f"not a readable Parquet file ({_line(error)})") from error
     _check_names(table.column_names)
     return Table(_columns_of_arrow(table))
+
+
+def _read_arrow(path: Path) -> Table:
+    if find_spec("pyarrow") is None:
+        raise TableError(NEEDS_PYARROW)
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(path)) as source:
+            table = _arrow_reader(source).read_all()
+            _check_names(table.column_names)
+            return Table(_columns_of_arrow(table))
+    except (pa.ArrowException, OSError) as error:
+        raise TableError(f"not a readable Arrow file ({_line(error)})") from error
+
+
+def _arrow_reader(source):
+    import pyarrow as pa
+
+    if source.read(6) == ARROW_MAGIC[0]:
+        return pa.ipc.open_file(source)
+    source.seek(0)
+    return pa.ipc.open_stream(source)
 
 
 def _columns_of_arrow(table) -> dict[str, np.ndarray]:

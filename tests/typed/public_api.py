@@ -27,6 +27,7 @@ from emfast import (
     PoissonMixture,
     elbo,
     em,
+    select,
     show_versions,
     theory,
 )
@@ -51,6 +52,12 @@ def gaussian_mixture() -> GaussianMixture:
     assert_type(model.n_iter_, int)
     assert_type([restart.seed for restart in model.restarts_], list[int])
     assert_type(model.marginal([0]), GaussianMixture)
+    seen: list[em.Iteration] = []
+    model.set_params(progress=False, callback=seen.append).fit(X)
+    assert_type(seen[0].remaining_gain, float | None)
+    _, table = select(model, X, {"n_components": range(1, 3)}, criterion="icl")
+    assert_type([each.bic for each in table], list[float | None])
+    GaussianMixture(2, callback=lambda iteration: iteration.number > 3, progress=True, verbose=1)
     assert_type(model.conditional({0: 2.0}), GaussianMixture)
     return model
 

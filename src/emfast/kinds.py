@@ -1,0 +1,285 @@
+"""What ``--model`` names: estimators, the options they take, the columns of a table they need."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import emfast
+from emfast import emissions
+from emfast.base_hmm import BaseHMM
+from emfast.tables import Table, TableError
+
+# By name, the estimator.
+MODELS: dict[str, type] = {
+    "gaussian": emfast.GaussianMixture,
+    "bernoulli": emfast.BernoulliMixture,
+    "categorical": emfast.CategoricalMixture,
+    "poisson": emfast.PoissonMixture,
+    "binomial": emfast.BinomialMixture,
+    "exponential": emfast.ExponentialMixture,
+    "mixed": emfast.Mixture,
+    "classifier": emfast.MixtureClassifier,
+    "gaussian-hmm": emfast.GaussianHMM,
+    "bernoulli-hmm": emfast.BernoulliHMM,
+    "categorical-hmm": emfast.CategoricalHMM,
+    "poisson-hmm": emfast.PoissonHMM,
+    "hmm": emfast.HMM,
+    "regression": emfast.LinearRegressionMixture,
+    "experts": emfast.MixtureOfExperts,
+    "bayesian-regression": emfast.BayesianLinearRegression,
+    "factor-analysis": emfast.FactorAnalysis,
+}
+
+# Those whose columns are of several kinds, with the argument that says which is of what kind.
+OF_COLUMNS = {"mixed": "emissions", "hmm": "emission"}
+# Those whose columns need not be numbers.
+ANY_VALUES = {"categorical", "categorical-hmm", *OF_COLUMNS}
+# Those that have a target, or classes to learn.
+WITH_TARGET = {"classifier", "regression", "experts", "bayesian-regression"}
+CLASSIFIER = "classifier"
+
+EMISSIONS = {
+    "gaussian": lambda: emissions.Gaussian("diag"),
+    "gaussian-full": lambda: emissions.Gaussian("full"),
+    "bernoulli": emissions.Bernoulli,
+    "categorical": emissions.Categorical,
+    "poisson": emissions.Poisson,
+    "exponential": emissions.Exponential,
+}
+
+
+@dataclass
+class Data:
+    """What an estimator is fitted to.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+    names : list of str, the columns of X
+    fit_params : dict, the other arguments of `fit`
+    """
+
+    X: np.ndarray
+    names: list[str]
+    fit_params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Roles:
+    """Which columns of a table are no features; `columns` are the features, if not all others."""
+
+    labels: str | None = None
+    weights: str | None = None
+    target: str | None = None
+    sequences: str | None = None
+    columns: list[str] | None = None
+
+    def named(self) -> dict[str, str]:
+        """The columns that have a role, by the option that says so."""
+        given = {
+            "--labels-column": self.labels,
+            "--weights-column": self.weights,
+            "--target-column": self.target,
+            "--sequence-column": self.sequences,
+        }
+        found: dict[str, str] = {}
+        for option, name in given.items():
+            for other, taken in found.items():
+                if name == taken:
+                    raise ValueError(
+                        f"{other} and {option} are both {name!r}; expected two columns"
+                    )
+            if name is not None:
+                found[option] = name
+        for name in self.columns or ():
+            for option, taken in found.items():
+                if name == taken:
+                    raise ValueError(f"--columns and {option} both have {name!r}; expected one")
+        return found
+
+
+def estimator(
+    model: str, options: Mapping[str, Any], settings: Mapping[str, Any], progress: bool
+) -> Any:
+    """The estimator that ``--model`` names, with its options.
+
+    Parameters
+    ----------
+    model : str, a key of `MODELS`
+    options : mapping of str to (argument, value)
+        By the name of the option, like ``--covariance``; None where it was not given.
+    settings : mapping of str to value, further arguments by their names
+    progress : bool
+
+    Raises
+    ------
+    ValueError
+        The model has not the argument of an option.
+    """
+    kind = MODELS[model]
+    inner = emfast.GaussianMixture if model == CLASSIFIER else kind
+    takes = inspect.signature(inner).parameters
+    arguments = {}
+    for option, (argument, value) in options.items():
+        if value is None:
+            continue
+        if model == CLASSIFIER and argument == "n_components":
+            continue
+        if argument not in takes:
+            raise ValueError(f"{option} needs --model {_who_takes(argument)}; found {model}")
+        arguments[argument] = value
+    for name, value in settings.items():
+        if name not in takes:
+            raise ValueError(f"--set: found {name!r}; expected arguments of {inner.__name__}")
+        arguments[name] = value
+    made = inner(**arguments, progress=progress)
+    if model != CLASSIFIER:
+        return made
+    count = options["--components"][1]
+    return kind(made, components_per_class=1 if count is None else count)
+
+
+def _who_takes(argument: str) -> str:
+    """The models with this argument, in words."""
+    names = [
+        name for name, kind in MODELS.items() if argument in inspect.signature(kind).parameters
+    ]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def read(model: str, table: Table, roles: Roles) -> Data:
+    """Rows and the other arguments of `fit`, from the columns of a table."""
+    _check_roles(model, roles)
+    others = list(roles.named().values())
+    for name in others:
+        table.column(name)
+    part = table if roles.columns is None else table.only(roles.columns)
+    data = Data(*_features(model, part, others))
+    if roles.labels is not None:
+        data.fit_params["labels"] = table.labels(roles.labels)
+    if roles.target is not None and model == CLASSIFIER:
+        data.fit_params["y"] = table.labels(roles.target)
+    elif roles.target is not None:
+        data.fit_params["y"] = table.numbers(roles.target)
+    lengths = None
+    if is_chain(MODELS[model]):
+        lengths = sequence_lengths(table, roles.sequences)
+        data.fit_params["lengths"] = lengths
+    if roles.weights is not None:
+        weights = table.numbers(roles.weights)
+        if lengths is not None:
+            weights = _of_sequences(weights, lengths, roles.weights)
+        data.fit_params["sample_weight"] = weights
+    return data
+
+
+def _features(model: str, table: Table, others: list[str]) -> tuple[np.ndarray, list[str]]:
+    if model in ANY_VALUES:
+        return table.values(others)
+    try:
+        return table.features(others)
+    except TableError as error:
+        raise TableError(
+            f"{error}: --columns chooses features, and --model mixed takes those of any kind"
+        ) from error
+
+
+def is_chain(kind: type) -> bool:
+    return issubclass(kind, BaseHMM)
+
+
+def _check_roles(model: str, roles: Roles) -> None:
+    """Raise where the model lacks a column that it needs, or has one that it has no use for."""
+    if model in WITH_TARGET and roles.target is None:
+        raise ValueError(f"--model {model} needs --target-column")
+    if model not in WITH_TARGET and roles.target is not None:
+        raise ValueError(f"--target-column needs --model {' or '.join(sorted(WITH_TARGET))}")
+    if roles.sequences is not None and not is_chain(MODELS[model]):
+        chains = [name for name, kind in MODELS.items() if is_chain(kind)]
+        raise ValueError(f"--sequence-column needs --model {' or '.join(chains)}")
+    takes = inspect.signature(MODELS[model].fit).parameters
+    if roles.labels is not None and "labels" not in takes:
+        raise ValueError(f"--labels-column: found with --model {model}, which has no labels")
+
+
+def sequence_lengths(table: Table, name: str | None) -> np.ndarray:
+    """How many rows each sequence has, whose rows have the same value in a column; else one."""
+    if name is None:
+        return np.array([table.n_rows])
+    values = table.labels(name)
+    if values.dtype.kind == "f":
+        values = np.where(np.isnan(values), np.inf, values)
+    begins = np.append(0, 1 + np.flatnonzero(values[1:] != values[:-1]))
+    seen: set[Any] = set()
+    for row in begins.tolist():
+        value = values[row]
+        if value in seen:
+            raise TableError(
+                f"column {name!r}: found {value!s} again in row {row}; expected the rows of a "
+                "sequence one after the other"
+            )
+        seen.add(value)
+    return np.diff(np.append(begins, table.n_rows))
+
+
+def _of_sequences(weights: np.ndarray, lengths: np.ndarray, name: str | None) -> np.ndarray:
+    """The weight of each sequence, which all its rows have."""
+    first = np.cumsum(lengths) - lengths
+    same = weights == np.repeat(weights[first], lengths)
+    if not same.all():
+        row = int(np.argmin(same))
+        raise TableError(
+            f"column {name!r}: found {weights[row]:g} in row {row}; expected one weight for all "
+            "rows of a sequence"
+        )
+    return weights[first]
+
+
+def with_emissions(model: str, made: Any, table: Table, data: Data, given: list[str]) -> None:
+    """Tell an estimator of columns of several kinds which column is of what kind.
+
+    Parameters
+    ----------
+    model : str, a key of `OF_COLUMNS`
+    made : the estimator, whose argument is set
+    table : Table, whose columns have types
+    data : Data
+    given : list of str
+        ``kind=column,column``; the columns of no kind are not used. Without any, strings are
+        categorical, zeros and ones Bernoulli, and other numbers Gaussian.
+    """
+    of_kind: dict[str, list[str]] = {}
+    for text in given:
+        kind, _, columns = text.partition("=")
+        if kind not in EMISSIONS or not columns:
+            raise ValueError(
+                f"--emission: found {text!r}; expected KIND=COLUMN,COLUMN with a kind among "
+                f"{', '.join(EMISSIONS)}"
+            )
+        of_kind.setdefault(kind, []).extend(split(columns))
+    if not given:
+        for name in data.names:
+            of_kind.setdefault(_likely_kind(table.column(name)), []).append(name)
+    place = {name: j for j, name in enumerate(data.names)}
+    parts = []
+    for kind, columns in of_kind.items():
+        for name in columns:
+            if name not in place:
+                raise ValueError(f"--emission: there is no column {name!r} among the features")
+        parts.append((kind, EMISSIONS[kind](), [place[name] for name in columns]))
+    made.set_params(**{OF_COLUMNS[model]: parts})
+
+
+def _likely_kind(values: np.ndarray) -> str:
+    """What describes values best that nothing else is known of."""
+    if values.dtype.kind == "O":
+        return "categorical"
+    return "bernoulli" if np.isin(values[~np.isnan(values)], (0, 1)).all() else "gaussian"
+
+
+def split(text: str) -> list[str]:
+    """Names that commas separate."""
+    return [name.strip() for name in text.split(",") if name.strip()]
