@@ -219,8 +219,9 @@ class FittedHMM(FittedModel):
         ----------
         X, lengths : see `score`
         algorithm : {"viterbi", "map"}, optional
-            "viterbi", the default, is the most probable path of every sequence (Viterbi 1967), "map" the most
-            probable state of every row by itself; transitions between these may be impossible.
+            "viterbi", the default, is the most probable path of every sequence (Viterbi 1967),
+            "map" the most probable state of every row by itself; transitions between these may be
+            impossible.
         labels : see `score`
 
         Returns
