@@ -1,8 +1,8 @@
 """What a file keeps of an estimator: attributes by name, and what each of them has to be.
 
-An estimator names them in `_stored`, an emission or latent structure says it of its parameters in
-`Part.stored`. Whatever a file contains is checked against this before anything is made of it, for
-kernels trust shapes and values.
+An estimator names them in `_stored`, and emissions and latent structures tell of their parameters
+by a method `stored`. Whatever a file contains is checked against this before anything is made of
+it, for kernels trust shapes and values.
 
 What a value has to be is a type (a class, ``list[...]``, ``... | None``, or a dataclass, whose
 fields are checked), or a `Kept` here.
@@ -229,7 +229,6 @@ class Numbers(Kept):
             isinstance(n, int) and found != n for found, n in zip(value.shape, shape, strict=True)
         ):
             raise _unexpected(name, value, expected)
-        sizes.update({n: m for n, m in zip(shape, value.shape, strict=True) if isinstance(n, str)})
         if not np.isfinite(value).all():
             raise ValueError(f"{name}: found NaN or infinity; expected {self.rule.words}")
         with np.errstate(all="ignore"):

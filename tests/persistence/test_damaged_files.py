@@ -331,7 +331,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-N_WRONG = 6
+N_WRONG = 4
 
 
 def places(node, here=()):
