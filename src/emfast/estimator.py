@@ -385,7 +385,7 @@ class EMEstimator(FittedModel):
                 ConvergenceWarning,
                 stacklevel=4,
             )
-        if winner.starved and self.n_iter_ > 0:
+        if winner.starved:
             warnings.warn(
                 f"component(s) {winner.starved} lost all their rows; their parameters are where "
                 "they last were, and their weight is 0, unless these are fixed or have a prior",
