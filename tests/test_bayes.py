@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.linear_model import ARDRegression, BayesianRidge
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -47,6 +47,11 @@ CASES = {
     "collinear": collinear(),
     "D > N": more_features_than_rows(),
     "diabetes": (*load_diabetes(return_X_y=True), np.random.default_rng(0).uniform(0, 2, 442)),
+    # Of a flat evidence: the scales of the columns differ by five orders of magnitude.
+    "breast cancer": (
+        *load_breast_cancer(return_X_y=True),
+        np.random.default_rng(0).uniform(0, 2, 569),
+    ),
 }
 over_cases = pytest.mark.parametrize("case", CASES)
 

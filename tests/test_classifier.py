@@ -22,9 +22,11 @@ from emfast import (
     BinomialMixture,
     CategoricalMixture,
     ExponentialMixture,
+    GaussianHMM,
     GaussianMixture,
     Mixture,
     MixtureClassifier,
+    MixtureOfExperts,
     PoissonMixture,
 )
 from emfast.emissions import Bernoulli, Gaussian, Poisson
@@ -454,6 +456,8 @@ def test_score_is_of_rows_whose_class_is_known():
             "y: class 1 has n_samples = 2 of positive weight, and the class of 0 is missing",
         ),
         ({"mixture": SklearnMixture()}, [0, 1] * 20, TypeError, "mixture of emfast"),
+        ({"mixture": MixtureOfExperts(2)}, [0, 1] * 20, TypeError, "^mixture: .*of emfast"),
+        ({"mixture": GaussianHMM(2)}, [0, 1] * 20, TypeError, "^mixture: .*of emfast"),
         ({"mixture": "full"}, [0, 1] * 20, ValueError, "mixture"),
         ({"mixture": GaussianMixture(tol=-1)}, [0, 1] * 20, ValueError, "tol"),
     ],

@@ -345,6 +345,30 @@ def test_a_problem_that_gives_up_is_warned_of():
     assert [attempt for attempt, _ in problem.tried] == [1, 2]
 
 
+def test_slack_hides_no_step_that_leads_too_far():
+    class Slack(Newton):
+        def slack(self, x):
+            return 100.0
+
+    problem = Slack()
+    trace = em.maximize(problem, 5.0, tol=0, max_iter=1)
+    assert [attempt for attempt, _ in problem.tried] == [1, 2]
+    assert trace.objective > -5
+
+
+def test_the_best_of_all_attempts_is_kept():
+    class Worse(Newton):
+        def slack(self, x):
+            return 100.0
+
+        def retreat(self, slope, x, proposal, attempt):
+            return (-20.0, -40.0, None)[attempt - 1]
+
+    trace = em.maximize(Worse(), 5.0, tol=0, max_iter=1)
+    assert (trace.model, trace.objective) == (-20.0, -20.0)
+    assert trace.statistics == math.atan(-20.0)
+
+
 def test_nothing_is_retreated_from_where_the_objective_rises():
     problem = Newton()
     em.maximize(problem, 1.0, tol=0, max_iter=5)

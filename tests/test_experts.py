@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import expit
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -141,6 +142,21 @@ def test_steps_that_lead_too_far_are_halved_or_bounded(monkeypatch, scale, accel
     assert_allclose(experts.gate_coef_, plain.gate_coef_, atol=1e-3)
     assert 1 in attempts
     assert 4 in attempts or scale < 5
+
+
+@pytest.mark.parametrize("seed", [34, 58])
+def test_noise_near_reg_covar_hides_no_step_that_leads_too_far(seed):
+    """There `reg_covar` may cost half a nat a row, which is no leave for the gate."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_t(1.5, size=(150, 2))
+    is_first = rng.random(150) < expit(3 * rng.normal() * x[:, 0])
+    y = np.where(is_first, 1 + x[:, 0], -1) + 1e-4 * rng.normal(size=150)
+    experts = MixtureOfExperts(
+        2, coef_init=[[1, 0], [0, 0]], intercept_init=[1, -1], noise_variances_init=[1e-6, 1e-6],
+        gate_coef_init=3 * rng.normal(size=(2, 2)), gate_intercept_init=[0, 0],
+        prior={"gate_coef_precision_prior": 0}, tol=0, max_iter=40,
+    ).fit(x, y)  # fmt: skip
+    assert np.all(np.diff(experts.lower_bounds_) >= -1e-4)
 
 
 def test_without_retreat_the_objective_falls(monkeypatch):

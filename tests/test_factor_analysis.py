@@ -465,6 +465,17 @@ def test_isotropic_noise_of_rows_in_a_plane():
     assert_allclose(analysis.noise_variance_, 1e-8 * X.var(axis=0).mean(), rtol=1e-3)
 
 
+def test_diagonal_noise_of_rows_in_a_plane():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 2)) @ rng.normal(size=(2, 5))
+    start = FactorAnalysis(2, max_iter=0, tol=0).fit(X)
+    analysis = FactorAnalysis(2).fit(X)
+    for each in (start, analysis):
+        assert np.all(each.noise_variance_ >= 0.999e-8 * X.var(axis=0))
+    assert analysis.lower_bound_ >= start.lower_bound_ - 1e-8
+    assert np.diff(analysis.lower_bounds_).min(initial=0) >= -1e-8
+
+
 def test_as_many_factors_as_features():
     X = data()
     analysis = FactorAnalysis(6, noise="isotropic").fit(X)

@@ -68,7 +68,7 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
     fit_intercept : bool, default=True
         Whether there is an intercept b. It has no prior, and where the features have their means it
         is the mean of the targets.
-    tol : float, default=1e-12
+    tol : float, default=1e-14
         Converged once the last gain of the log evidence over the sum of weights, and Aitken's
         estimate of all gain still to come, are below. Near its maximum the evidence is flat: the
         relative error of the precisions is about the root of what is left of it. 0 runs exactly
@@ -185,7 +185,7 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
         *,
         per_feature: bool = False,
         fit_intercept: bool = True,
-        tol: float = 1e-12,
+        tol: float = 1e-14,
         max_iter: int = 1000,
         alpha_init: float | None = None,
         lambda_init: float | ArrayLike | None = None,

@@ -12,7 +12,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_sample_weight
@@ -321,12 +321,8 @@ class MixtureClassifier(Storable, ClassifierMixin, BaseEstimator):
         """The mixture to fit."""
         if self.mixture is None:
             return GaussianMixture()
-        if not (
-            hasattr(self.mixture, "n_components") and has_fit_parameter(self.mixture, "labels")
-        ):
-            raise TypeError(
-                f"mixture: found {self.mixture!r}; expected a mixture of emfast, which takes labels"
-            )
+        if not isinstance(self.mixture, BaseMixture):
+            raise TypeError(f"mixture: found {self.mixture!r}; expected a mixture of emfast")
         return clone(self.mixture)
 
     def _encoded(self, y: Any, n_rows: int, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

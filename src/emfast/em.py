@@ -9,9 +9,10 @@ A *problem* is anything with three methods::
 and, where its M-step is not exact, ``slack(model)`` and ``rounding``, which say how much an
 iteration may lower the objective without a warning; where an M-step may lead too far, as a Newton
 step does (generalised EM), ``retreat(statistics, model, proposal, attempt)``, which says what to
-try instead of a proposal that has lowered the objective; and, to be accelerated, the two methods of
-`acceleration.Space`. A model may be anything, a number or an array or a dataclass, and so may its
-statistics, which are only handed on. ``docs/write-a-model.md`` writes some.
+try instead of a proposal that has lowered the objective, and of all that was tried the best is
+kept; and, to be accelerated, the two methods of `acceleration.Space`. A model may be anything, a
+number or an array or a dataclass, and so may its statistics, which are only handed on.
+``docs/write-a-model.md`` writes some.
 
 `maximize` alternates them. The objective it records always belongs to the model it returns: each
 iteration is an M-step followed by the E-step that measures it, or an extrapolation of the last two
@@ -255,19 +256,21 @@ def _seen(trace: Trace[Model], before: float) -> Iteration:
 
 def _step(problem: Problem[Model], trace: Trace[Model]) -> None:
     """One M-step, and the E-step that measures it; again where the problem retreats from it."""
-    model, attempt = problem.mstep(trace.statistics, trace.model), 0
     retreat = getattr(problem, "retreat", None)
-    while True:
-        statistics = problem.estep(model)
-        objective = problem.objective(statistics, model)
-        fall, attempt = _fall(problem, trace, model, objective), attempt + 1
-        nearer = (
-            retreat(trace.statistics, trace.model, model, attempt) if retreat and fall else None
-        )
-        if nearer is None:
-            break
-        model = nearer
-    objective = _finite(objective)
+    proposal, attempt = problem.mstep(trace.statistics, trace.model), 0
+    best: tuple[float, Model, Any] | None = None
+    while proposal is not None:
+        statistics = problem.estep(proposal)
+        objective = problem.objective(statistics, proposal)
+        is_best = best is None or _rank(objective) > _rank(best[0])
+        if is_best:
+            best = objective, proposal, statistics
+        attempt, tried, proposal = attempt + 1, proposal, None
+        # What the slack explains may be a step that led too far all the same: then less is better.
+        if retreat and _fall(problem, trace, objective, None if is_best else tried):
+            proposal = retreat(trace.statistics, trace.model, tried, attempt)
+    objective, model, statistics = best
+    objective, fall = _finite(objective), _fall(problem, trace, objective, model)
     if fall:
         warnings.warn(
             f"iteration {trace.n_iter + 1} lowered the objective by {fall:.3g} to {objective:.6g}",
@@ -275,6 +278,10 @@ def _step(problem: Problem[Model], trace: Trace[Model]) -> None:
             stacklevel=3,
         )
     trace.move(model, statistics, objective, trace.history[-2:])
+
+
+def _rank(objective: float) -> float:
+    return objective if math.isfinite(objective) else -math.inf
 
 
 def _finite(objective: float) -> float:
@@ -286,12 +293,14 @@ def _finite(objective: float) -> float:
     return float(objective)
 
 
-def _fall(problem: Problem[Model], trace: Trace[Model], model: Model, objective: float) -> float:
-    """By how much the objective has fallen, if that is more than rounding and slack explain."""
+def _fall(
+    problem: Problem[Model], trace: Trace[Model], objective: float, model: Model | None = None
+) -> float:
+    """By how much the objective has fallen, if rounding (and a model's slack) do not explain it."""
     if not math.isfinite(objective):
         return math.inf
-    slack = getattr(problem, "slack", None)
-    rounding = getattr(problem, "rounding", 1e-11) * (1 + abs(objective))
+    explained = getattr(problem, "rounding", 1e-11) * (1 + abs(objective))
     fall = trace.objective - objective
-    explained = fall <= rounding or fall <= rounding + (slack(model) if slack else 0.0)
-    return 0.0 if explained else fall
+    if model is not None and fall > explained and hasattr(problem, "slack"):
+        explained += problem.slack(model)
+    return 0.0 if fall <= explained else fall

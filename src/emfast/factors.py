@@ -384,7 +384,8 @@ class FactorProblem:
         left = np.full(D, noise)
         if not self.isotropic:
             left = np.maximum(1 - (loadings**2).sum(axis=1), noise / 10)
-        return Factors(np.zeros(D), loadings, left)
+        # A tenth of the least would be below it, where no iteration could stay.
+        return self.bounded(Factors(np.zeros(D), loadings, left))
 
     def _covariance(self) -> np.ndarray:
         """Second moments of the points about 0, where the means are, (D, D)."""

@@ -273,6 +273,9 @@ class GridProblem:
         self, statistics: Statistics, model: Model, proposal: Model, attempt: int
     ) -> Model | None:
         """What to try in place of a proposal that has lowered the objective; None for nothing."""
+        if self.latent.draws:
+            # They lower it wherever the proposal leads.
+            return None
         latent = self.latent.retreat(statistics.latent, model.latent, proposal.latent, attempt)
         return None if latent is None else proposal._replace(latent=latent)
 
