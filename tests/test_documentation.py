@@ -60,16 +60,9 @@ def test_excerpts_are_what_the_files_say(page):
     excerpts = re.findall(r"In `([^`]+)`:\n\n```\w+\n(.*?)```", text, re.DOTALL)
     assert len(excerpts) > 3
     for file, excerpt in excerpts:
-        source = without_indentation(found(file).read_text(encoding="utf-8"))
+        source = without_indentation((ROOT / file).read_text(encoding="utf-8"))
         for part in re.split(r"\n *\.\.\.\n", excerpt):
             assert without_indentation(part).strip() in source, f"{file}: {part}"
-
-
-def found(file):
-    """A file of the tree; of the installed package, where tests are apart from its sources."""
-    if (ROOT / "src").is_dir() or not file.startswith("src/emfast/"):
-        return ROOT / file
-    return Path(emfast.__file__).parent / file.removeprefix("src/emfast/")
 
 
 def without_indentation(code):
