@@ -154,5 +154,5 @@ def test_files_give_the_same_answers(waits, tmp_path):
         after = load(tmp_path / "model.npz")
         assert_array_equal(after.predict_proba(X), each.predict_proba(X))
     mixture.rates_[0, 0] = 0
-    with pytest.raises(ValueError, match="positive rates"):
+    with pytest.raises(ValueError, match="expected positive numbers"):
         save(mixture, tmp_path / "model.npz")

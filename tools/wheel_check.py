@@ -7,8 +7,8 @@
 
 The kernels are compiled once, from the unpacked source distribution, which proves that this is
 complete. The wheel is for the Python that runs this script; ``python3.13 tools/wheel_check.py``
-checks another. Tests run in a copy of the source distribution without `src`, so that they can only
-import what is installed. Linux only: elsewhere cibuildwheel does the same.
+checks another. Tests run in a copy of the source distribution where nothing was built, and from
+whose `src` nothing is imported. Linux only: elsewhere cibuildwheel does the same.
 """
 
 import argparse
@@ -104,7 +104,7 @@ def main() -> None:
         wheel = repaired(tools, only(folder / "built", "*.whl"), folder)
         check_wheel(wheel)
         tests = folder / "tests_alone"
-        shutil.copytree(source, tests, ignore=shutil.ignore_patterns("src", "build", "*.egg-info"))
+        shutil.copytree(source, tests, ignore=shutil.ignore_patterns("build", "*.egg-info"))
 
         say("installed where there is no compiler")
         without = environment_without_compiler(folder / "installed")
