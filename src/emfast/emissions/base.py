@@ -61,6 +61,17 @@ class Emission(Part):
     has_units: bool = False
     takes_sparse: bool = False
 
+    def __repr__(self) -> str:
+        """The call that makes one like it, without arguments that are as by default."""
+        shown = []
+        for name, parameter in signature(type(self)).parameters.items():
+            value = getattr(self, name, parameter.default)
+            if name == "fixed":
+                value = dict(value) or parameter.default
+            if repr(value) != repr(parameter.default):
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
     @abstractmethod
     def validated(
         self, estimator: BaseEstimator, X: Any, *, reset: bool
