@@ -36,7 +36,10 @@ class ChainWorkload(Workload):
 
     def scaled(self, scale: float) -> "ChainWorkload":
         length = self.n_samples // self.n_sequences
-        n_sequences = max(1, round(scale * self.n_sequences))
+        # Nothing is added to variances, which must not become singular.
+        needed = 50 * self.n_features if self.covariance_type == "full" else 500
+        least = min(self.n_sequences, -(-needed * self.n_components // length))
+        n_sequences = max(least, round(scale * self.n_sequences))
         return replace(self, n_sequences=n_sequences, n_samples=length * n_sequences)
 
     def start(self, X: np.ndarray) -> tuple[np.ndarray, ...]:

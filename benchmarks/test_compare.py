@@ -60,9 +60,10 @@ def test_regressions_agree_with_numpy():
 
 @pytest.mark.parametrize("covariance_type", ["diag", "full"])
 def test_sequences_are_scaled_and_run(covariance_type):
-    workload = ChainWorkload("hmm", 1000, 2, 3, covariance_type=covariance_type, n_sequences=10)
+    workload = ChainWorkload("hmm", 9000, 2, 3, covariance_type=covariance_type, n_sequences=90)
     smaller = workload.scaled(0.2)
-    assert (smaller.n_samples, smaller.n_sequences) == (200, 2)
+    assert (smaller.n_samples, smaller.n_sequences) == (1800, 18)
+    assert workload.scaled(0.0001).n_sequences == {"full": 3, "diag": 15}[covariance_type]
     results = row_of(smaller, ["emfast", "numpy", "sklearn"])["results"]
     assert set(results) == {"emfast"}
     assert np.isfinite(results["emfast"]["log_likelihood"])
