@@ -73,7 +73,6 @@ cdef class MarkovChain(Latent):
     cdef Buffer start, log_start                # (stride,)
     cdef Buffer transitions, log_transitions    # (stride, stride), to a state in the lanes
     cdef Buffer reverse, log_reverse            # their transposes, from a state in the lanes
-    cdef Buffer exact                           # (K, K)  as real
     cdef Buffer ones                            # (stride,)  1 for states
     cdef bint hard
     cdef bint connected                         # every state leads to every other, not too rarely

@@ -9,7 +9,13 @@ from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import StrOptions
 
 from emfast.annotations import Rows, Values
-from emfast.arguments import check_lengths, check_sample_weight, check_startprob, check_transmat
+from emfast.arguments import (
+    check_enough_rows,
+    check_lengths,
+    check_sample_weight,
+    check_startprob,
+    check_transmat,
+)
 from emfast.data import Batch, SequenceSource
 from emfast.decoding import FittedHMM
 from emfast.emissions.base import Emission
@@ -91,13 +97,7 @@ class BaseHMM(EMEstimator, FittedHMM):
         weights = check_sample_weight(sample_weight, len(sequences) - 1, "sequence")
         known = encode_labels(labels, batch.n_rows, int(self.n_components))
         batch = replace(batch, weights=weights, labels=known, sequences=sequences)
-        usable = batch.n_rows if weights is None else int(batch.lengths[weights > 0].sum())
-        if usable < int(self.n_components):
-            raise ValueError(
-                "X: Expected n_samples >= n_components but got "
-                f"n_components = {self.n_components}, n_samples = {usable}"
-                + (" of positive weight" if usable < batch.n_rows else "")
-            )
+        check_enough_rows(batch.n_rows, batch.row_weights, int(self.n_components))
         return batch
 
     def _source(self, batch: Batch, emission: Emission) -> SequenceSource:

@@ -28,6 +28,7 @@ from emfast.exceptions import (
     StarvedComponentWarning,
 )
 from emfast.fitted import FittedModel
+from emfast.fitting import unchanged_by_failure
 from emfast.initialize import INIT_PARAMS, NO_TRIALS, Trials, start_model, start_size
 from emfast.known import Known, check_known_values, given_as_a_whole
 from emfast.latent import Latent
@@ -124,17 +125,12 @@ class EMEstimator(FittedModel):
 
         Ctrl-C leaves the best model so far, once there is one, and is raised then.
         """
-        before = self.__dict__.copy()
-        try:
+        with unchanged_by_failure(self):
             self._validate_params()
             problem, given = self._problem(self._observed(*data))
             self._check_possible(problem, given)
             best, restarts, watch = self._run_starts(problem, given)
             self._set_fitted(problem, best, restarts)
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
         watch.raise_interrupt()
         self._report(best, restarts)
         return problem

@@ -1,4 +1,4 @@
-"""What fits have in common that are not of the grid of emissions by latent structures."""
+"""What fits have in common, those of the grid of emissions by latent structures and others."""
 
 import warnings
 from collections.abc import Iterator
