@@ -1,5 +1,6 @@
 """Names for what arguments may be, as they stand in signatures."""
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -34,6 +35,7 @@ InitParams: TypeAlias = Literal[
 ]
 Restarts: TypeAlias = Literal["auto", "full", "race"]
 Assignment: TypeAlias = Literal["soft", "hard", "stochastic"]
+PathName: TypeAlias = str | os.PathLike[str]
 Callback: TypeAlias = Callable[[Iteration], object]
 CovarianceType: TypeAlias = Literal["full", "tied", "diag", "spherical"]
 

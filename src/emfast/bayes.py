@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from emfast import em
-from emfast.annotations import Array, Callback, Rows, Values
+from emfast.annotations import Array, Callback, PathName, Rows, Values
 from emfast.arguments import check_array_of
 from emfast.evidence import (
     EvidenceProblem,
@@ -88,7 +88,7 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend
         on it.
-    verbose, verbose_interval, progress, callback : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianMixture`
 
     Attributes
     ----------
@@ -196,6 +196,7 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
     ) -> None:
         self.per_feature = per_feature
         self.fit_intercept = fit_intercept
@@ -210,6 +211,7 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
 
     def fit(self, X: Rows, y: Values, sample_weight: ArrayLike | None = None) -> Self:
         """Estimate the precisions, and the weights given them.

@@ -13,6 +13,7 @@ from emfast.annotations import (
     Callback,
     Fixed,
     InitParams,
+    PathName,
     Prior,
     RandomState,
     Restarts,
@@ -85,7 +86,8 @@ class CategoricalMixture(OfCategories, BaseMixture):
         concentration of Dirichlet distributions of the levels, at least 1; a number, or for every
         feature a number or an array of shape (levels,).
     assignment, accelerate, warm_start : see `GaussianMixture`
-    verbose, verbose_interval, progress, callback : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianMixture`
+    incremental, step_exponent, step_offset : see `GaussianMixture`
 
     Attributes
     ----------
@@ -148,6 +150,10 @@ feature_names_in_ : see `GaussianMixture`
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
+        incremental: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 2.0,
     ) -> None:
         self.n_components = n_components
         self.categories = categories
@@ -169,6 +175,10 @@ feature_names_in_ : see `GaussianMixture`
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
+        self.incremental = incremental
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
 
     def _settable(self, X: Any, batch: Batch) -> Any:
         return check_columns(self, X, reset=False)

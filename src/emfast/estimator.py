@@ -83,6 +83,9 @@ class EMEstimator(FittedModel):
         "assignment": [StrOptions({"soft", "hard", "stochastic"})],
         "accelerate": ["boolean"],
         "warm_start": ["boolean"],
+        "incremental": ["boolean"],
+        "step_exponent": [Interval(Real, 0.5, 1.0, closed="right")],
+        "step_offset": [Interval(Real, 0.0, None, closed="left")],
         **WATCH_CONSTRAINTS,
     }
 

@@ -18,6 +18,7 @@ from emfast.annotations import (
     Callback,
     Fixed,
     InitParams,
+    PathName,
     Prior,
     RandomState,
     Restarts,
@@ -79,7 +80,7 @@ or mapping of them, optional
         Intercepts are free. Those of experts: see `LinearRegressionMixture`, or the mixtures of
         these emissions.
     assignment, accelerate, warm_start : see `GaussianMixture`
-    verbose, verbose_interval, progress, callback : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianMixture`
 
     Attributes
     ----------
@@ -193,6 +194,7 @@ feature_names_in_ : see `GaussianMixture`
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
     ) -> None:
         self.n_components = n_components
         self.expert = expert
@@ -219,6 +221,7 @@ feature_names_in_ : see `GaussianMixture`
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
 
     # The gate
 

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from emfast import em
-from emfast.annotations import Array, Callback, RandomState, Rows
+from emfast.annotations import Array, Callback, PathName, RandomState, Rows
 from emfast.arguments import check_array_of, check_sample_weight
 from emfast.factors import FactorProblem, Factors, GivenRows, points_of
 from emfast.filling import filled, settable
@@ -75,7 +75,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend
         on it.
-    verbose, verbose_interval, progress, callback : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianMixture`
 
     Attributes
     ----------
@@ -180,6 +180,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
     ) -> None:
         self.n_components = n_components
         self.noise = noise
@@ -196,6 +197,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -13,6 +13,7 @@ from emfast.annotations import (
     CovarianceType,
     Fixed,
     InitParams,
+    PathName,
     Prior,
     RandomState,
     Restarts,
@@ -78,7 +79,8 @@ class GaussianHMM(BaseHMM):
         is better than they are.
     warm_start : bool, default=False
         Go on from the last fit.
-    verbose, verbose_interval, progress, callback : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianMixture`
+    incremental, step_exponent, step_offset : see `GaussianMixture`
 
     Attributes
     ----------
@@ -157,6 +159,10 @@ see `GaussianMixture`
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
+        incremental: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 2.0,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -181,6 +187,10 @@ see `GaussianMixture`
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
+        self.incremental = incremental
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Gaussian:
         return Gaussian(self.covariance_type, reg_covar=self.reg_covar, fixed=fixed)
@@ -220,7 +230,8 @@ class BernoulliHMM(OneParameter, BaseHMM):
         "startprob_prior" and "transmat_prior", see `GaussianHMM`, and "probabilities_prior", see
         `BernoulliMixture`.
     assignment, accelerate, warm_start : see `GaussianHMM`
-    verbose, verbose_interval, progress, callback : see `GaussianHMM`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianHMM`
+    incremental, step_exponent, step_offset : see `GaussianHMM`
 
     Attributes
     ----------
@@ -272,6 +283,10 @@ feature_names_in_ : see `GaussianHMM`
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
+        incremental: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 2.0,
     ) -> None:
         self.n_components = n_components
         self.tol = tol
@@ -293,6 +308,10 @@ feature_names_in_ : see `GaussianHMM`
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
+        self.incremental = incremental
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
@@ -321,7 +340,8 @@ class CategoricalHMM(OfCategories, BaseHMM):
         "startprob_prior" and "transmat_prior", see `GaussianHMM`, and "probabilities_prior", see
         `CategoricalMixture`.
     assignment, accelerate, warm_start : see `GaussianHMM`
-    verbose, verbose_interval, progress, callback : see `GaussianHMM`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianHMM`
+    incremental, step_exponent, step_offset : see `GaussianHMM`
 
     Attributes
     ----------
@@ -382,6 +402,10 @@ feature_names_in_ : see `GaussianHMM`
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
+        incremental: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 2.0,
     ) -> None:
         self.n_components = n_components
         self.categories = categories
@@ -404,6 +428,10 @@ feature_names_in_ : see `GaussianHMM`
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
+        self.incremental = incremental
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
 
 
 class PoissonHMM(OneParameter, BaseHMM):
@@ -422,7 +450,8 @@ class PoissonHMM(OneParameter, BaseHMM):
         "startprob_prior" and "transmat_prior", see `GaussianHMM`, and "rates_prior", see
         `PoissonMixture`.
     assignment, accelerate, warm_start : see `GaussianHMM`
-    verbose, verbose_interval, progress, callback : see `GaussianHMM`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianHMM`
+    incremental, step_exponent, step_offset : see `GaussianHMM`
 
     Attributes
     ----------
@@ -478,6 +507,10 @@ feature_names_in_ : see `GaussianHMM`
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
+        incremental: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 2.0,
     ) -> None:
         self.n_components = n_components
         self.tol = tol
@@ -499,6 +532,10 @@ feature_names_in_ : see `GaussianHMM`
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
+        self.incremental = incremental
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Poisson:
         return Poisson(fixed=fixed)
@@ -530,7 +567,8 @@ class HMM(OfOneOrSeveral, BaseHMM):
         "startprob_prior" and "transmat_prior", see `GaussianHMM`, and that of the emission, or of
         several by "name.", as in "name.mean_prior".
     assignment, accelerate, warm_start : see `GaussianHMM`
-    verbose, verbose_interval, progress, callback : see `GaussianHMM`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianHMM`
+    incremental, step_exponent, step_offset : see `GaussianHMM`
 
     Attributes
     ----------
@@ -594,6 +632,10 @@ feature_names_in_ : see `GaussianHMM`
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
+        incremental: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 2.0,
     ) -> None:
         self.n_components = n_components
         self.emission = emission
@@ -616,3 +658,7 @@ feature_names_in_ : see `GaussianHMM`
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
+        self.incremental = incremental
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset

@@ -13,6 +13,7 @@ from emfast.annotations import (
     CovarianceType,
     Fixed,
     InitParams,
+    PathName,
     Prior,
     RandomState,
     Restarts,
@@ -120,6 +121,15 @@ class GaussianMixture(BaseMixture):
         If it returns True the fit ends there, all starts included: the best model so far is kept,
         and ``converged_`` is False. Nothing warns of it. Ctrl-C does the same, and its
         `KeyboardInterrupt` is raised after that.
+    checkpoint : path, optional
+        A file that keeps the state of a long fit, written every so often: the same call goes on
+        from there, and comes to the same parameters to the bit. A fit that ends removes it.
+    incremental : bool, default=False
+        Take the M-step after every block of rows (Neal and Hinton, 1998) instead of after all: few
+        passes lead as far as many. ``lower_bounds_`` are then bounds of the log-likelihood.
+    step_exponent, step_offset : float, default=0.6 and 2
+        By how much the t-th call of `partial_fit`, t = 0, 1, ..., moves the sufficient statistics
+        towards those of its rows: (t + step_offset) ** -step_exponent (Cappé and Moulines, 2009).
 
     Attributes
     ----------
@@ -242,6 +252,10 @@ class GaussianMixture(BaseMixture):
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
+        incremental: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 2.0,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -267,6 +281,10 @@ class GaussianMixture(BaseMixture):
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
+        self.incremental = incremental
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
 
     def to_sklearn(self):
         """The fitted mixture as scikit-learn's estimator.

@@ -14,6 +14,7 @@ from emfast.annotations import (
     Callback,
     Fixed,
     InitParams,
+    PathName,
     Prior,
     RandomState,
     Restarts,
@@ -49,7 +50,8 @@ class BernoulliMixture(OneParameterMixture):
         Beta distributions, numbers of at least 1 or arrays of shape (n_features,) or
         (n_components, n_features).
     assignment, accelerate, warm_start : see `GaussianMixture`
-    verbose, verbose_interval, progress, callback : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianMixture`
+    incremental, step_exponent, step_offset : see `GaussianMixture`
 
     Attributes
     ----------
@@ -101,6 +103,10 @@ feature_names_in_ : see `GaussianMixture`
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
+        incremental: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 2.0,
     ) -> None:
         self.n_components = n_components
         self.tol = tol
@@ -121,6 +127,10 @@ feature_names_in_ : see `GaussianMixture`
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
+        self.incremental = incremental
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
 
     def _emission(self, fixed: Known = NOTHING_KNOWN) -> Bernoulli:
         return Bernoulli(fixed=fixed)
@@ -157,7 +167,8 @@ class BinomialMixture(OneParameterMixture):
         "weight_concentration_prior", see `GaussianMixture`, and "probabilities_prior": (a, b) of
         Beta distributions as of `BernoulliMixture`.
     assignment, accelerate, warm_start : see `GaussianMixture`
-    verbose, verbose_interval, progress, callback : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianMixture`
+    incremental, step_exponent, step_offset : see `GaussianMixture`
 
     Attributes
     ----------
@@ -219,6 +230,10 @@ feature_names_in_ : see `GaussianMixture`
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
+        incremental: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 2.0,
     ) -> None:
         self.n_components = n_components
         self.n_trials = n_trials
@@ -240,6 +255,10 @@ feature_names_in_ : see `GaussianMixture`
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
+        self.incremental = incremental
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
 
     def fit(
         self,

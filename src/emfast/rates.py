@@ -6,6 +6,7 @@ from emfast.annotations import (
     Callback,
     Fixed,
     InitParams,
+    PathName,
     Prior,
     RandomState,
     Restarts,
@@ -52,6 +53,10 @@ class RatesMixture(OneParameterMixture):
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
+        incremental: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 2.0,
     ) -> None:
         self.n_components = n_components
         self.tol = tol
@@ -72,6 +77,10 @@ class RatesMixture(OneParameterMixture):
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
+        self.incremental = incremental
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -96,7 +105,8 @@ class PoissonMixture(RatesMixture):
         Gamma distributions, a shape of at least 1; numbers or arrays of shape (n_features,) or
         (n_components, n_features).
     assignment, accelerate, warm_start : see `GaussianMixture`
-    verbose, verbose_interval, progress, callback : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianMixture`
+    incremental, step_exponent, step_offset : see `GaussianMixture`
 
     Attributes
     ----------
@@ -146,7 +156,8 @@ class ExponentialMixture(RatesMixture):
         "weight_concentration_prior", see `GaussianMixture`, and "rates_prior": (shape, rate) of
         Gamma distributions as of `PoissonMixture`.
     assignment, accelerate, warm_start : see `GaussianMixture`
-    verbose, verbose_interval, progress, callback : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianMixture`
+    incremental, step_exponent, step_offset : see `GaussianMixture`
 
     Attributes
     ----------

@@ -11,6 +11,7 @@ from emfast.annotations import (
     Callback,
     Fixed,
     InitParams,
+    PathName,
     Prior,
     RandomState,
     Restarts,
@@ -59,7 +60,8 @@ optional
         scale and degrees of freedom of inverse Wishart distributions, in one dimension, of the
         noise variances.
     assignment, accelerate, warm_start : see `GaussianMixture`
-    verbose, verbose_interval, progress, callback : see `GaussianMixture`
+    verbose, verbose_interval, progress, callback, checkpoint : see `GaussianMixture`
+    incremental, step_exponent, step_offset : see `GaussianMixture`
 
     Attributes
     ----------
@@ -137,6 +139,10 @@ feature_names_in_ : see `GaussianMixture`
         verbose_interval: int = 10,
         progress: bool = False,
         callback: Callback | None = None,
+        checkpoint: PathName | None = None,
+        incremental: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 2.0,
     ) -> None:
         self.n_components = n_components
         self.tol = tol
@@ -160,6 +166,10 @@ feature_names_in_ : see `GaussianMixture`
         self.verbose_interval = verbose_interval
         self.progress = progress
         self.callback = callback
+        self.checkpoint = checkpoint
+        self.incremental = incremental
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
 
     def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> MixtureWeights:
         return MixtureWeights(fixed=fixed, assignment=assignment)

@@ -3,6 +3,7 @@
 This is around the driver, and in no model: every iteration of `em.maximize` is told to a `Watch`.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ WATCH_CONSTRAINTS: dict = {
     "verbose_interval": [Interval(Integral, 1, None, closed="left")],
     "progress": ["boolean"],
     "callback": [callable, None],
+    "checkpoint": [str, os.PathLike, None],
 }
 
 
