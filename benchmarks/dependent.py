@@ -9,7 +9,7 @@ from emfast.emissions import Gaussian, LinearRegression
 from emfast.emissions.base import Emission
 from emfast.latent import Latent, MarkovChain, MixtureWeights
 from emfast.latent.markov import ChainParameters
-from emfast.problem import Model
+from emfast.passes import Model
 from emfast.rows import RowsWithTargets
 from workloads import REG_COVAR, Workload
 

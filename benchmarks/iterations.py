@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from emfast.problem import GridProblem, Model
+from emfast.passes import Model
+from emfast.problem import GridProblem
 from emfast.threads import SingleThreadedBlas
 from workloads import Workload
 

@@ -8,7 +8,7 @@ import pytest
 import emcore
 import peak
 from costs import cost, multiply_adds
-from emfast.problem import posterior
+from emfast.passes import posterior
 from iterations import problem_of
 from workloads import FAMILIES, Workload
 

@@ -13,7 +13,7 @@ from emfast.emissions import Bernoulli, Gaussian
 from emfast.emissions.base import Emission
 from emfast.emissions.bernoulli import BernoulliParameters
 from emfast.latent import Latent, MixtureWeights
-from emfast.problem import Model
+from emfast.passes import Model
 
 FAMILIES = ("diag", "full", "tied", "spherical", "bernoulli")
 REG_COVAR = 1e-6

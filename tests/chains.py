@@ -12,7 +12,8 @@ from emfast.data import SequenceSource, offsets
 from emfast.labels import Labels
 from emfast.latent import MarkovChain
 from emfast.latent.markov import ChainParameters
-from emfast.problem import GridProblem, Model, expectation, posterior
+from emfast.passes import Model, expectation, posterior
+from emfast.problem import GridProblem
 from families import allowed_of, emission_of
 
 # Of posteriors, and of sums relative to the sums of absolute values.

@@ -30,7 +30,8 @@ from emfast.emissions import Bernoulli, Gaussian
 from emfast.emissions.bernoulli import BernoulliParameters
 from emfast.labels import Labels
 from emfast.latent import MixtureWeights
-from emfast.problem import GridProblem, Model, expectation, posterior
+from emfast.passes import Model, expectation, posterior
+from emfast.problem import GridProblem
 from emfast.rows import SparseRows
 from regressions import RegressionFamily
 

@@ -309,7 +309,8 @@ def test_known_parameters_in_the_driver():
     """As arguments of the emission itself."""
     from emfast.data import ArraySource, Batch
     from emfast.emissions import Gaussian
-    from emfast.problem import GridProblem, Model
+    from emfast.passes import Model
+    from emfast.problem import GridProblem
 
     X = np.concatenate([np.full(10, -1.0), np.arange(10.0)])[:, None]
     emission = Gaussian("diag", fixed={"means": [True, False]})

@@ -17,8 +17,9 @@ from emfast.data import ArraySource, Batch
 from emfast.emissions import Gaussian
 from emfast.labels import Labels
 from emfast.latent import MixtureWeights
+from emfast.passes import Model, expectation, posterior
 from emfast.persistence import load, save
-from emfast.problem import GridProblem, Model, expectation, posterior
+from emfast.problem import GridProblem
 from families import GaussianFamily, instruction_set
 
 TYPES = ("full", "tied", "diag", "spherical")

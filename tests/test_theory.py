@@ -19,7 +19,7 @@ from emfast import (
     elbo,
     theory,
 )
-from emfast.problem import Model
+from emfast.passes import Model
 from families import (
     LABELS,
     Shape,

@@ -4,6 +4,7 @@
 that is said here; `Real` is of the build's precision.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -207,6 +208,9 @@ class SequencePlan:
     def __init__(
         self, latent: MarkovChain, emission: Emission, starts: NDArray[np.int64]
     ) -> None: ...
+    @property
+    def first_sequences(self) -> Sequence[int]: ...
+    def part(self, first: int, stop: int) -> SequencePlan: ...
 
 class Kernels(Protocol):
     DTYPE: str
@@ -255,6 +259,8 @@ class Kernels(Protocol):
         assignments: NDArray[np.intp] | None = None,
         log_likelihoods: Doubles | None = None,
         imputed: Real | None = None,
+        head_rows: int = 0,
+        merged: bool = True,
     ) -> int: ...
     def expectation_of_sequences(
         self,
@@ -272,6 +278,7 @@ class Kernels(Protocol):
         responsibilities: Real | None = None,
         assignments: NDArray[np.intp] | None = None,
         log_likelihoods: Doubles | None = None,
+        merged: bool = True,
     ) -> int: ...
     def lane_exp(self, values: Real, out: Real) -> None: ...
     def lane_log(self, values: Real, out: Real) -> None: ...

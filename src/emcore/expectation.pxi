@@ -17,6 +17,7 @@ cdef Py_ssize_t ROW_STEP = 64                   # VECTORS vectors in every build
 cdef Py_ssize_t MAX_BLOCKS = 64
 cdef double WORK_OF_A_THREAD = 1e6              # rows x components x features, some 200 us
 cdef Py_ssize_t PARTIAL_BYTES = 32 * 1024 * 1024
+cdef Py_ssize_t BLOCK_BYTES = 16 * 1024 * 1024  # of rows: so much of a stream is in memory at least
 
 
 cdef struct Outputs:
@@ -143,14 +144,16 @@ def block_rows(Latent latent, Emission emission, Py_ssize_t n_rows):
     """Rows of a block: whole tiles, at most 64 blocks and 32 MiB of statistics in all.
 
     Where the statistics of one block are so large that this leaves few blocks, they may take an
-    eighth of the memory of the rows.
+    eighth of the memory of the rows. Where rows are so many that a block would be larger than 16 MiB,
+    and than eight times its statistics, there are more.
     """
     tile = tile_rows(emission)
     row_bytes = emission.n_features * sizeof(real)
     budget = max(PARTIAL_BYTES, n_rows * row_bytes // 8)
     size = partial_size(latent, emission) * sizeof(double)
     blocks = max(1, min(MAX_BLOCKS, budget // size))
-    return max(1, -(-n_rows // (blocks * tile))) * tile
+    most = max(1, max(BLOCK_BYTES, 8 * size) // (tile * row_bytes))
+    return max(1, min(most, -(-n_rows // (blocks * tile)))) * tile
 
 
 cdef double set_weights(Tile* tile, const char* weights, Py_ssize_t stride) noexcept nogil:
@@ -275,7 +278,7 @@ cdef Py_ssize_t describe_blocks(tuple blocks, Emission emission, Rows* sources) 
 
 cdef Rows described(block, Emission emission) except *:
     """The memory of a block of columns, to which no reference is held."""
-    cdef Rows rows = Rows(NULL, NULL, 0, 0, 0, False, NULL, NULL, NULL, NULL, 0)
+    cdef Rows rows = Rows(NULL, NULL, NULL, 0, 0, 0, False, NULL, NULL, NULL, NULL, 0)
     cdef Py_ssize_t n_rows = block.shape[0]
     cdef const real[:] last
     cdef const real[::1] values
@@ -290,6 +293,10 @@ cdef Rows described(block, Emission emission) except *:
         rows.starts = &starts[0]
         if values.shape[0] > 0:
             rows.values, rows.columns = &values[0], &columns[0]
+        return rows
+    if hasattr(block, "pointers"):
+        require(emission.reads == NUMBERS and emission.n_words == 0)
+        describe_columns(block, &rows)
         return rows
     if isinstance(emission, LinearRegression) and hasattr(block, "target"):
         last, block = block.target, block.features
@@ -307,6 +314,21 @@ cdef Rows described(block, Emission emission) except *:
     finally:
         PyBuffer_Release(&view)
     return rows
+
+
+cdef int describe_columns(block, Rows* rows) except -1:
+    """A block whose columns are arrays of their own; it keeps the pointers to them."""
+    cdef Py_ssize_t d
+    cdef const real[::1] column
+    cdef size_t[::1] pointers = block.pointers
+    require(len(block.arrays) == pointers.shape[0] == block.shape[1])
+    for d in range(pointers.shape[0]):
+        column = block.arrays[d]
+        require(column.shape[0] == block.shape[0])
+        pointers[d] = <size_t> &column[0] if column.shape[0] else 0
+    rows.features = <const char**> &pointers[0]
+    rows.row_stride = sizeof(real)
+    return 0
 
 
 cdef int integer_size(bytes format, Py_ssize_t itemsize, Reads reads) except -1:
@@ -334,6 +356,8 @@ def expectation(
     Py_ssize_t[::1] assignments=None,
     double[::1] log_likelihoods=None,
     real[:, ::1] imputed=None,
+    Py_ssize_t head_rows=0,
+    bint merged=True,
 ):
     """One E-step over `rows`; the statistics end up in ``partial[0]``.
 
@@ -357,6 +381,9 @@ def expectation(
         for rows of weight 0
     imputed : ndarray of shape (n_rows, n_features), optional
         Gets the conditional means of missing entries, of an emission of incomplete rows.
+    head_rows : int, rows before the second block, of a block that has begun with earlier rows: its
+        statistics go on from what is in ``partial[0]``; 0 where rows begin with a block
+    merged : bool, whether blocks are added up; else each stays where it is
 
     Returns
     -------
@@ -371,9 +398,12 @@ def expectation(
     cdef Rows* sources = <Rows*> source_memory.data
     cdef Py_ssize_t n_rows = describe_blocks(blocks, emission, sources)
     cdef Py_ssize_t n_blocks = partial.shape[0], K = latent.n_components
+    # What the first block lacks, which earlier rows have taken.
+    cdef Py_ssize_t gap = block_rows - head_rows if head_rows > 0 else 0
     if (emission.n_components != K - latent.n_uniform or not latent.fits(n_rows)
             or partial.shape[1] != partial_size(latent, emission)
-            or n_blocks * block_rows < n_rows or block_rows < 1
+            or n_blocks * block_rows - gap < n_rows or block_rows < 1
+            or head_rows < 0 or head_rows > block_rows
             or (weights is not None and weights.shape[0] != n_rows)
             or (component is not None and component.shape[0] != n_rows)
             or (allowed is not None and (allowed.shape[0] != n_rows or allowed.shape[1] != K))
@@ -430,10 +460,11 @@ def expectation(
             impossible[block] = pass_over_block(
                 latent, emission, &tiles[threadid()], weight_data, weight_stride,
                 &labels, &outputs, accumulate,
-                block * block_rows, min(n_rows, (block + 1) * block_rows), step,
+                max(0, block * block_rows - gap), min(n_rows, (block + 1) * block_rows - gap), step,
                 &partial[block, 0])
-    with nogil:
-        merge(partial)
+    if merged:
+        with nogil:
+            merge(partial)
     return min((row for row in impossible_rows if row >= 0), default=-1)
 
 

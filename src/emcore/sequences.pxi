@@ -15,7 +15,7 @@ cdef Py_ssize_t REALS_PER_STATE = 3             # density, forward and posterior
 cdef class SequencePlan:
     """How the sequences of some rows are shared out: groups of them, and pieces of those that are long.
 
-    It depends on the shapes alone.
+    It depends on the shapes alone. Blocks are some groups each, and `part` is the plan of some blocks.
 
     Parameters
     ----------
@@ -28,9 +28,11 @@ cdef class SequencePlan:
     cdef readonly Py_ssize_t tile_rows
     cdef readonly Py_ssize_t piece_rows         # of sequences that are cut
     cdef readonly Py_ssize_t capacity           # rows of the largest group or piece
+    cdef readonly object first_sequences        # (n_blocks + 1,)  of each block
     cdef const int64_t[::1] starts
-    cdef object group_memory
+    cdef object group_memory, block_memory
     cdef int64_t[::1] groups                    # (n_groups + 1,)  the first sequence of each
+    cdef int64_t[::1] blocks                    # (n_blocks + 1,)  the first group of each
 
     def __init__(self, MarkovChain latent not None, Emission emission not None,
                  const int64_t[::1] starts not None):
@@ -52,7 +54,45 @@ cdef class SequencePlan:
             self.piece_rows = self.in_tiles(max(group_rows, <Py_ssize_t> sqrt(<double> longest)))
         self.gather(group_rows, most_rows)
         size = partial_size(latent, emission) * sizeof(double)
-        self.n_blocks = max(1, min(MAX_BLOCKS, self.n_groups, PARTIAL_BYTES // size))
+        row_bytes = emission.n_features * sizeof(real)
+        blocks = max(min(MAX_BLOCKS, PARTIAL_BYTES // size),
+                     self.n_rows * row_bytes // max(BLOCK_BYTES, 8 * size))
+        self.share_out(max(1, min(self.n_groups, blocks)))
+
+    cdef int share_out(self, Py_ssize_t n_blocks) except -1:
+        """Groups among blocks."""
+        cdef Py_ssize_t block
+        self.n_blocks = n_blocks
+        self.block_memory = array("q", [0]) * (n_blocks + 1)
+        self.blocks = self.block_memory
+        for block in range(n_blocks + 1):
+            self.blocks[block] = block * self.n_groups // n_blocks
+        self.first_sequences = array("q", [self.groups[group] for group in self.block_memory])
+        return 0
+
+    def part(self, Py_ssize_t first, Py_ssize_t stop):
+        """The plan of the blocks first..stop, for the rows of their sequences alone."""
+        cdef SequencePlan plan = SequencePlan.__new__(SequencePlan)
+        cdef int64_t group, sequence
+        require(0 <= first < stop <= self.n_blocks)
+        group, sequence = self.blocks[first], self.groups[self.blocks[first]]
+        plan.block_memory = array("q", [self.blocks[i] - group for i in range(first, stop + 1)])
+        plan.blocks = plan.block_memory
+        plan.n_blocks, plan.n_groups = stop - first, plan.blocks[stop - first]
+        plan.group_memory = array(
+            "q", [self.groups[group + i] - sequence for i in range(plan.n_groups + 1)])
+        plan.groups = plan.group_memory
+        plan.n_sequences = plan.groups[plan.n_groups]
+        starts = array("q", [0]) * (plan.n_sequences + 1)
+        cdef int64_t[::1] shifted = starts
+        for i in range(plan.n_sequences + 1):
+            shifted[i] = self.starts[sequence + i] - self.starts[sequence]
+        plan.starts = starts
+        plan.n_rows = shifted[plan.n_sequences]
+        plan.tile_rows, plan.piece_rows = self.tile_rows, self.piece_rows
+        plan.capacity = self.capacity
+        plan.first_sequences = array("q", [plan.groups[group] for group in plan.block_memory])
+        return plan
 
     cdef Py_ssize_t in_tiles(self, Py_ssize_t n) noexcept:
         """Whole tiles of about n rows."""
@@ -413,6 +453,7 @@ def expectation_of_sequences(
     real[:, ::1] responsibilities=None,
     Py_ssize_t[::1] assignments=None,
     double[::1] log_likelihoods=None,
+    bint merged=True,
 ):
     """One E-step over sequences of `rows`; the statistics end up in ``partial[0]``.
 
@@ -434,6 +475,7 @@ def expectation_of_sequences(
     assignments : ndarray of shape (n_rows,), optional; gets the most probable state of each row, or of
         all of a sequence together if `latent` is "hard"
     log_likelihoods : ndarray of shape (n_sequences,), optional; undefined where the weight is 0
+    merged : bool, whether blocks are added up; else each stays where it is
 
     Returns
     -------
@@ -492,8 +534,9 @@ def expectation_of_sequences(
         for block in prange(plan.n_blocks, schedule="dynamic"):
             impossible[block] = pass_over_groups(
                 latent, emission, &data, plan, &spaces[threadid()], block, &partial[block, 0])
-    with nogil:
-        merge(partial)
+    if merged:
+        with nogil:
+            merge(partial)
     return min((row for row in impossible_rows if row >= 0), default=-1)
 
 
@@ -503,8 +546,7 @@ cdef Py_ssize_t pass_over_groups(
 ) noexcept nogil:
     """The groups of one block; the first row at which a sequence is impossible, or -1."""
     cdef Py_ssize_t group, row, impossible = -1
-    for group in range(block * plan.n_groups // plan.n_blocks,
-                       (block + 1) * plan.n_groups // plan.n_blocks):
+    for group in range(plan.blocks[block], plan.blocks[block + 1]):
         if plan.is_cut(group):
             row = pass_over_long_sequence(
                 chain, emission, data, space, plan.groups[group], statistics)

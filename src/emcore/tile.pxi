@@ -21,8 +21,10 @@ ctypedef struct Patterns:
 
 
 ctypedef struct Rows:
-    # A strided matrix of reals or of integers, strides in bytes; or the entries of a sparse one.
+    # A strided matrix of reals or of integers, strides in bytes; or one array of reals for each
+    # column; or the entries of a sparse matrix.
     const char* data
+    const char** features     # (n_features,)  the columns, adjacent reals each; or NULL
     const char* end           # after the last entry of the last row
     Py_ssize_t row_stride
     Py_ssize_t column_stride
@@ -75,6 +77,11 @@ cdef Py_ssize_t odd_stride(Py_ssize_t n) noexcept nogil:
     return n if n < 8 else n | 1
 
 
+cdef inline const char* column_of(const Rows* rows, Py_ssize_t d) noexcept nogil:
+    """Where a column begins."""
+    return rows.data + d * rows.column_stride if rows.features == NULL else rows.features[d]
+
+
 cdef void pack_entries(
     const Rows* rows, const real* centre, Py_ssize_t D, Tile* tile, Py_ssize_t i,
 ) noexcept nogil:
@@ -84,7 +91,7 @@ cdef void pack_entries(
     cdef const char* at
     cdef real* out
     for d in range(D):
-        at = rows.data + (tile.first + i * LANES) * rows.row_stride + d * rows.column_stride
+        at = column_of(rows, d) + (tile.first + i * LANES) * rows.row_stride
         out = <real*> (tile.x + i * tile.x_stride + d)
         for lane in range(valid):
             if rows.is_bytes:
@@ -163,16 +170,18 @@ cdef void pack(
     """Transpose rows into lanes, subtracting the centre in the precision of the input."""
     cdef Py_ssize_t i, d, size = sizeof(real)
     cdef Py_ssize_t whole = tile.rows // LANES
-    cdef const char* source = rows.data + tile.first * rows.row_stride
+    cdef const char* source
     if rows.row_stride == <Py_ssize_t> sizeof(real) and not rows.is_bytes:
         for i in range(whole):
             for d in range(D):
+                source = column_of(rows, d) + tile.first * size
                 tile.x[i * tile.x_stride + d] = (
-                    vload(<const real*> (source + d * rows.column_stride) + i * LANES) - centre[d])
+                    vload(<const real*> source + i * LANES) - centre[d])
             if tile.rows_of_x != NULL:
                 transpose_to_rows(tile, D, i)
     elif rows.column_stride == size and not rows.is_bytes:
         # Vectors of fewer features than lanes are read beyond their rows, but not beyond the last.
+        source = rows.data + tile.first * rows.row_stride
         if D < LANES and rows.row_stride < 0:
             whole = 0
         while (D < LANES and whole > 0

@@ -13,8 +13,12 @@ from scipy.linalg import lapack
 LARGEST_POWER = 1000
 
 
-def check_sample_weight(sample_weight: Any, n_rows: int, unit: str = "row") -> np.ndarray | None:
+def check_sample_weight(
+    sample_weight: Any, n_rows: int, unit: str = "row", *, some: bool = True
+) -> np.ndarray | None:
     """Weights as float64 of shape (n_rows,), or None; `unit` is what each is the weight of.
+
+    All may be zero unless there are to be `some` that are not.
 
     Raises
     ------
@@ -34,18 +38,17 @@ def check_sample_weight(sample_weight: Any, n_rows: int, unit: str = "row") -> n
         raise ValueError(
             f"sample_weight: found {weights[row]} in {unit} {row}; expected no negatives"
         )
-    if not np.any(weights > 0):
+    if some and not np.any(weights > 0):
         raise ValueError("sample_weight: all weights are zero; expected at least one positive")
-    if weights.max() > np.finfo(np.float64).max / n_rows:
+    if weights.max(initial=0) > np.finfo(np.float64).max / n_rows:
         raise ValueError(
             f"sample_weight: found {weights.max():g}; expected weights whose sum is finite"
         )
     return weights
 
 
-def check_enough_rows(n_rows: int, weights: np.ndarray | None, n_components: int) -> None:
-    """Raise where there are fewer rows of positive weight than components."""
-    usable = n_rows if weights is None else int(np.count_nonzero(weights))
+def check_enough_rows(n_rows: int, usable: int, n_components: int) -> None:
+    """Raise where fewer rows have a positive weight than there are components."""
     if usable < n_components:
         raise ValueError(
             "X: Expected n_samples >= n_components but got "

@@ -16,7 +16,7 @@ from emfast.arguments import (
     check_startprob,
     check_transmat,
 )
-from emfast.data import Batch, SequenceSource
+from emfast.data import Batch, SequenceSource, Source
 from emfast.decoding import FittedHMM
 from emfast.emissions.base import Emission
 from emfast.estimator import EMEstimator
@@ -97,7 +97,7 @@ class BaseHMM(EMEstimator, FittedHMM):
         weights = check_sample_weight(sample_weight, len(sequences) - 1, "sequence")
         known = encode_labels(labels, batch.n_rows, int(self.n_components))
         batch = replace(batch, weights=weights, labels=known, sequences=sequences)
-        check_enough_rows(batch.n_rows, batch.row_weights, int(self.n_components))
+        check_enough_rows(batch.n_rows, batch.n_used, int(self.n_components))
         return batch
 
     def _source(self, batch: Batch, emission: Emission) -> SequenceSource:
@@ -114,9 +114,9 @@ class BaseHMM(EMEstimator, FittedHMM):
             )
         return MarkovChain(fixed=fixed, assignment=assignment, possible=possible)
 
-    def _latent_of(self, batch: Batch, fixed: Known) -> Latent:
+    def _latent_of(self, source: Source, fixed: Known) -> Latent:
         latent = self._latent(fixed, self.assignment)
-        latent.length = batch.n_rows / batch.n_independent
+        latent.length = source.n_rows / source.n_sequences
         return latent
 
     def _evaluation(self, problem: GridProblem, rows: list[int], seed: int) -> GridProblem:

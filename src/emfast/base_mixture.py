@@ -10,11 +10,10 @@ from sklearn.utils._param_validation import StrOptions
 from emfast import em
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_enough_rows, check_mixture_weights, check_sample_weight
-from emfast.data import ArraySource, Batch
+from emfast.data import ArraySource, Batch, Source
 from emfast.emissions.base import Emission
 from emfast.estimator import EMEstimator
 from emfast.features import MixtureOfFeatures
-from emfast.labels import encode_labels
 from emfast.latent.mixture import noise_bounds
 from emfast.problem import GridProblem
 from emfast.repeats import collapsed
@@ -106,24 +105,24 @@ class BaseMixture(EMEstimator, MixtureOfFeatures):
         -------
         ndarray of shape (n_samples,), int
         """
-        problem = self._fit(X, labels, sample_weight)
-        batch = problem.source.batch
-        if batch.numbers is not None:
-            batch = self._validate_rows(X, reset=False)
-            known = encode_labels(
-                labels, batch.n_rows, int(self.n_components), noise=self._has_noise
-            )
-            batch = replace(batch, labels=known)
-        return self._with_noise_as_none(self._pass(batch, ["assignments"])["assignments"])
+        self._fit(X, labels, sample_weight)
+        return self._assignments(X, labels)
 
-    def _observed(self, X: Any, labels: Any, sample_weight: Any) -> Batch:
+    def _observed(self, X: Any, labels: Any, sample_weight: Any) -> Batch | Source:
+        rows = self._stream(X, labels, sample_weight)
+        if rows is None:
+            rows = self._in_memory(X, labels, sample_weight)
+        if self._has_noise:
+            whole = (rows.X, rows.weights) if isinstance(rows, Batch) else rows.extremes
+            self.noise_bounds_ = noise_bounds(self.noise, *whole)
+        return rows
+
+    def _in_memory(self, X: Any, labels: Any, sample_weight: Any) -> Batch:
         batch = self._validate_rows(X, reset=True)
         weights = check_sample_weight(sample_weight, batch.n_rows)
-        check_enough_rows(batch.n_rows, weights, int(self.n_components))
-        known = encode_labels(labels, batch.n_rows, int(self.n_components), noise=self._has_noise)
-        if self._has_noise:
-            self.noise_bounds_ = noise_bounds(self.noise, batch.X, weights)
-        return replace(batch, weights=weights, labels=known)
+        batch = replace(batch, weights=weights, labels=self._labels_of(labels, batch.n_rows, None))
+        check_enough_rows(batch.n_rows, batch.n_used, int(self.n_components))
+        return batch
 
     def _source(self, batch: Batch, emission: Emission) -> ArraySource:
         if emission.discrete and self.assignment != "stochastic":

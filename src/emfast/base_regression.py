@@ -84,9 +84,10 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
             )
         batch = self._validated_pair(X, y, reset=True)
         weights = check_sample_weight(sample_weight, batch.n_rows)
-        check_enough_rows(batch.n_rows, weights, int(self.n_components))
         known = encode_labels(labels, batch.n_rows, int(self.n_components))
-        return replace(batch, weights=weights, labels=known)
+        batch = replace(batch, weights=weights, labels=known)
+        check_enough_rows(batch.n_rows, batch.n_used, int(self.n_components))
+        return batch
 
     def _validated_pair(self, X: Any, y: Any, *, reset: bool) -> Batch:
         """X and y as rows that the kernels take."""
@@ -232,7 +233,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
         -------
         float
         """
-        return self._bic_of(self._batch(X, y), sample_weight)
+        return self._bic_of([self._weighted(self._batch(X, y), sample_weight)])
 
     def aic(self, X: Rows, y: Values, *, sample_weight: ArrayLike | None = None) -> float:
         """Akaike information criterion, the lower the better: -2 log-likelihood + 2 p.
@@ -245,7 +246,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
         -------
         float
         """
-        return self._aic_of(self._batch(X, y), sample_weight)
+        return self._aic_of([self._weighted(self._batch(X, y), sample_weight)])
 
     def sample(self, X: Rows) -> Array:
         """Draw a target for every row from the fitted model.

@@ -16,7 +16,7 @@ from emfast.data import Batch, rows_of
 from emfast.fitted import FittedModel
 from emfast.labels import Labels, encode_labels
 from emfast.latent.markov import ChainParameters, MarkovChain, stationary_distribution
-from emfast.problem import posterior
+from emfast.passes import posterior
 from emfast.threads import resolve_threads
 
 ALGORITHMS = ("viterbi", "map")

@@ -8,6 +8,7 @@ parameters, and says how rows and what is known of them become a `Batch`.
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -18,8 +19,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from emfast import em
 from emfast.annotations import Array
-from emfast.arguments import near_one
-from emfast.data import ArraySource, Batch
+from emfast.arguments import check_enough_rows
+from emfast.data import ArraySource, Batch, Plan, Source, StreamSource, observe, surveyed
 from emfast.emissions.base import Emission
 from emfast.exceptions import (
     ConvergenceWarning,
@@ -32,7 +33,8 @@ from emfast.fitting import unchanged_by_failure
 from emfast.initialize import INIT_PARAMS, NO_TRIALS, Trials, start_model, start_size
 from emfast.known import Known, check_known_values, given_as_a_whole
 from emfast.latent import Latent
-from emfast.problem import GridProblem, Model
+from emfast.passes import Model
+from emfast.problem import GridProblem
 from emfast.restarts import Restart, Starter, best_of
 from emfast.stored import Maybe, Names, Numbers, Whole
 from emfast.subsamples import nested, sizes
@@ -139,12 +141,27 @@ class EMEstimator(FittedModel):
         return problem
 
     @abstractmethod
-    def _observed(self, *data: Any) -> Batch:
+    def _observed(self, *data: Any) -> Batch | Source:
         """The arguments of `fit` as rows with what is known of them, or what is wrong with them."""
 
-    def _problem(self, batch: Batch) -> tuple[GridProblem, dict[str, np.ndarray]]:
+    def _stream(
+        self, X: Any, labels: Any, sample_weight: Any, y: Any = None
+    ) -> StreamSource | None:
+        """Rows that come in batches, once gone over; None where they are in memory."""
+        observer = observe(self, X, labels, sample_weight, y=y)
+        if observer is None:
+            return None
+        observer, K = observer.learned(), int(self.n_components)
+        seed = self.random_state
+        if not isinstance(seed, Integral):
+            seed = check_random_state(copy(seed)).randint(2**31 - 1)
+        plan = Plan(K, start_size(K, self.n_features_in_), int(seed))
+        source = surveyed(observer.batches, plan, observer.classes)
+        check_enough_rows(source.n_rows, source.n_used, K)
+        return source
+
+    def _problem(self, observed: Batch | Source) -> tuple[GridProblem, dict[str, np.ndarray]]:
         """The problem and the given starting values, with the arguments validated."""
-        n_features = batch.X.shape[1]
         if self.accelerate and self.assignment == "stochastic":
             raise ValueError(
                 "accelerate: found True with assignment='stochastic'; expected False, for draws "
@@ -152,27 +169,29 @@ class EMEstimator(FittedModel):
             )
         fixed = self._known()
         emission = self._emission(fixed)
-        if np.any(batch.missing):
-            check_observed(batch.X, batch.row_weights, emission.unseen_columns, self._called)
-        latent = self._latent_of(batch, fixed)
+        source = observed
+        if isinstance(observed, Batch):
+            source = self._source(observed, emission)
+        n_features = source.n_features
+        if np.any(source.missing):
+            check_observed(*source.extremes, emission.unseen_columns, self._called)
+        latent = self._latent_of(source, fixed)
         self._set_prior(latent, emission, n_features)
-        emission.check_columns(batch.X, batch.row_weights, self._called)
+        emission.check_columns(*source.extremes, self._called)
         given = {**self._given(n_features), **self._given_of_latent()}
         check_known_values(fixed, given, int(self.n_components), self._argument, self._named)
-        weights = batch.weights
-        scaled = near_one(weights)
-        source = self._source(replace(batch, weights=scaled), emission)
+        source, factor = source.near_one()
         problem = GridProblem(latent, emission, source, resolve_threads(self.n_threads))
-        if scaled is not weights:
-            problem = problem.with_prior_times(float(scaled.max() / weights.max()))
+        if factor != 1:
+            problem = problem.with_prior_times(factor)
         return problem, given
 
-    def _latent_of(self, batch: Batch, fixed: Known) -> Latent:
+    def _latent_of(self, source: Source, fixed: Known) -> Latent:
         """The latent structure of the rows to fit."""
         return self._latent(fixed, self.assignment)
 
     def _source(self, batch: Batch, emission: Emission) -> ArraySource:
-        """Where the driver gets its rows from."""
+        """Where the driver gets rows from that are in memory."""
         return ArraySource(batch)
 
     def _called(self, column: int) -> str:
@@ -196,31 +215,32 @@ class EMEstimator(FittedModel):
 
     def _check_possible(self, problem: GridProblem, given: dict) -> None:
         """Raise where known parameters leave a row no component that its label allows."""
-        emission, batch, K = problem.emission, problem.source.batch, int(self.n_components)
+        emission, K = problem.emission, int(self.n_components)
         known = np.all([emission.fixed.of(group, K) for group in emission.groups], axis=0)
         if not known.any():
             return
-        parameters = self._given_model(problem, given).emission
-        for chunk, rows in self._chunks(batch.X):
-            zero = emission.impossible_rows(rows, parameters)
-            if zero is None:
-                return
-            possible = ~(zero & known) & batch.labels.allows(chunk, zero.shape)
-            impossible = ~possible.any(axis=1)
-            if batch.row_weights is not None:
-                impossible &= batch.row_weights[chunk] > 0
-            if impossible.any():
-                row = batch.number(chunk.start + impossible.argmax())
-                raise ImpossibleRowError(
-                    f"X: row {row} has zero likelihood under every "
-                    "component that its label allows, by the known probabilities"
-                )
+        parameters, first_row = self._given_model(problem, given).emission, 0
+        if emission.impossible_rows(problem.source.head(1), parameters) is None:
+            return
+        for batch in problem.source.batches():
+            for chunk, rows in self._chunks(batch.X):
+                zero = emission.impossible_rows(rows, parameters)
+                possible = ~(zero & known) & batch.labels.allows(chunk, zero.shape)
+                impossible = ~possible.any(axis=1)
+                if batch.row_weights is not None:
+                    impossible &= batch.row_weights[chunk] > 0
+                if impossible.any():
+                    row = first_row + batch.number(chunk.start + impossible.argmax())
+                    raise ImpossibleRowError(
+                        f"X: row {row} has zero likelihood under every "
+                        "component that its label allows, by the known probabilities"
+                    )
+            first_row += batch.n_rows
 
     def _given_model(self, problem: GridProblem, given: dict) -> Model:
         """The model whose emission is given as a whole, with equal weights unless they are too."""
-        K, batch = int(self.n_components), problem.source.batch
-        first = 0 if batch.row_weights is None else int((batch.row_weights > 0).argmax())
-        flat = problem.emission.flat_start(batch.X[first : first + 1], K)
+        K = int(self.n_components)
+        flat = problem.emission.flat_start(problem.source.head(1), K)
         return problem.with_groups(Model(problem.latent.flat_start(K), flat), given)
 
     def _run_starts(
@@ -234,8 +254,8 @@ class EMEstimator(FittedModel):
         subsampled = model is None and problem.fixed.covers(given)
         n_init = self.n_init if model is None else 1
         race = subsampled and n_init > 1 and self._races(problem.source.n_rows)
-        K, shape = int(self.n_components), (problem.source.n_rows, problem.source.n_features)
-        rows = sizes(*shape, K, n_init if race else 1) if subsampled else []
+        rows = self._subsample_sizes(problem, n_init if race else 1) if subsampled else []
+        K = int(self.n_components)
         restarts = [
             Restart(seed, self._init_params(number, bool(rows)), problem.source.n_rows)
             for number, seed in enumerate(_seeds(self.random_state, n_init))
@@ -262,6 +282,12 @@ class EMEstimator(FittedModel):
         with watch:
             best = best_of(problem, restarts, starter, race=race)
         return best, restarts, watch
+
+    def _subsample_sizes(self, problem: GridProblem, n_starts: int) -> list[int]:
+        """How many rows the subsamples have that starts are improved on; see `sizes`."""
+        source = problem.source
+        wanted = sizes(source.n_rows, source.n_features, int(self.n_components), n_starts)
+        return sorted({min(size, source.n_kept) for size in wanted})
 
     @property
     def _tol(self) -> float:
@@ -369,7 +395,7 @@ class EMEstimator(FittedModel):
         self.lower_bound_ = best.objective
         self.lower_bounds_ = np.array(best.objectives)
         self.restarts_ = restarts
-        classes = problem.source.batch.labels.classes
+        classes = problem.source.classes
         if classes is not None:
             self.classes_ = classes
         elif hasattr(self, "classes_"):

@@ -33,7 +33,7 @@ from emfast.known import NOTHING_KNOWN, Known
 from emfast.latent import Gate
 from emfast.latent.gate import GateParameters
 from emfast.of_columns import OfOneOrSeveral
-from emfast.problem import conditional_means
+from emfast.passes import conditional_means
 from emfast.rows import in_precision
 from emfast.stored import POSITIVE, Maybe, Numbers, Record, Storable
 from emfast.threads import resolve_threads

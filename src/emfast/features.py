@@ -15,7 +15,7 @@ from emfast.data import Batch
 from emfast.filling import filled, settable
 from emfast.inference import FittedMixture
 from emfast.labels import Labels
-from emfast.problem import Model, conditional_means
+from emfast.passes import Model, conditional_means
 from emfast.rows import take
 from emfast.threads import resolve_threads
 from emfast.validation import Block, column_called

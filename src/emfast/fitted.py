@@ -11,11 +11,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Array
-from emfast.data import Batch
+from emfast.data import Batch, Observer
 from emfast.emissions.base import Emission
 from emfast.known import NOTHING_KNOWN, Known, check_fixed
+from emfast.labels import Labels, encode_labels
 from emfast.latent import Latent
-from emfast.problem import Model, posterior
+from emfast.passes import Model, posterior
 from emfast.stored import Precision, Record, Storable, Whole
 from emfast.threads import resolve_threads
 
@@ -29,6 +30,9 @@ class FittedModel(Storable, BaseEstimator, metaclass=ABCMeta):
     n_features_in_: int
     feature_names_in_: Array
     classes_: Array
+
+    # Whether there is a component that the emission does not know of.
+    _has_noise: bool = False
 
     # The fitted attributes that tell the whole model.
     _defining_attributes: tuple[str, ...] = ()
@@ -64,6 +68,34 @@ class FittedModel(Storable, BaseEstimator, metaclass=ABCMeta):
         """X as rows that the kernels take, or an error that says what is wrong with it."""
         rows, missing = self._emission().validated(self, X, reset=reset)
         return Batch(rows, missing=missing)
+
+    def _portion(self, X: Any, y: Any = None, *, reset: bool = False) -> Batch:
+        """Some rows of a source as the kernels take them."""
+        return self._validate_rows(X, reset=reset)
+
+    def _learn(self, observer: Observer) -> None:
+        """Learn what columns there are, and what is in them, from portions of a source."""
+        portions = observer.portions()
+        try:
+            first = next(portions, None)
+            if first is not None:
+                observer.batch(first, 0, reset=True)
+        finally:
+            portions.close()
+
+    @property
+    def _takes_columns(self) -> bool:
+        """Whether rows may come as `ColumnRows`."""
+        return self._emission().takes_numbers
+
+    def _takes_again(self, X: Any) -> bool:
+        """Whether rows that once have been validated need not be looked at again."""
+        return self._takes_columns and X.dtype in (np.float32, np.float64)
+
+    def _labels_of(self, labels: Any, n_rows: int, classes: np.ndarray | None) -> Labels:
+        """What labels say of so many rows, by the names in `classes` if there are any yet."""
+        K = int(self.n_components)
+        return encode_labels(labels, n_rows, K, classes, noise=self._has_noise)
 
     @abstractmethod
     def _attributes(self, parameters: Any) -> dict[str, np.ndarray]:

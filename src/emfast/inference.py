@@ -1,6 +1,7 @@
 """What people ask of a fitted mixture: scores, responsibilities, criteria, samples."""
 
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -9,13 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import DensityMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_sample_weight
-from emfast.data import Batch, covariates_of
+from emfast.data import Batch, covariates_of, observe, read_ahead
 from emfast.fitted import FittedModel
 from emfast.known import NOTHING_KNOWN, Known
-from emfast.labels import Labels, encode_labels
+from emfast.labels import Labels
 from emfast.latent import MixtureWeights
 
 
@@ -77,22 +79,29 @@ class RowPosteriors(FittedModel):
         # With the likelihoods, which tell the rows that underflow under every component.
         return self._posterior(batch, "responsibilities", "log_likelihoods")[0]
 
-    def _total_of(self, batch: Batch, sample_weight: Any) -> tuple[float, float]:
-        """Weighted log-likelihood of the rows, and the sum of weights."""
-        weights = check_sample_weight(sample_weight, batch.n_rows)
-        scores = self._posterior(replace(batch, weights=weights), "log_likelihoods")[0]
-        if weights is None:
-            return float(scores.sum()), float(len(scores))
-        return float(scores[weights > 0] @ weights[weights > 0]), float(weights.sum())
+    def _weighted(self, batch: Batch, sample_weight: Any) -> Batch:
+        return replace(batch, weights=check_sample_weight(sample_weight, batch.n_rows))
 
-    def _bic_of(self, batch: Batch, sample_weight: Any) -> float:
+    def _totals(self, batches: Iterable[Batch]) -> tuple[float, float]:
+        """Weighted log-likelihood of the rows, and the sum of weights."""
+        total = weight = 0.0
+        for batch in batches:
+            scores, weights = self._posterior(batch, "log_likelihoods")[0], batch.weights
+            if weights is None:
+                total, weight = total + float(scores.sum()), weight + len(scores)
+            else:
+                total += float(scores[weights > 0] @ weights[weights > 0])
+                weight += float(weights.sum())
+        return total, weight
+
+    def _bic_of(self, batches: Iterable[Batch]) -> float:
         """-2 log-likelihood + p log n with p free parameters and n the sum of weights."""
-        total, weight = self._total_of(batch, sample_weight)
+        total, weight = self._totals(batches)
         return -2 * total + self._n_parameters() * np.log(weight)
 
-    def _aic_of(self, batch: Batch, sample_weight: Any) -> float:
+    def _aic_of(self, batches: Iterable[Batch]) -> float:
         """-2 log-likelihood + 2 p."""
-        return -2 * self._total_of(batch, sample_weight)[0] + 2 * self._n_parameters()
+        return -2 * self._totals(batches)[0] + 2 * self._n_parameters()
 
 
 class FittedMixture(DensityMixin, RowPosteriors):
@@ -138,10 +147,19 @@ class FittedMixture(DensityMixin, RowPosteriors):
     def _batch(self, X: Any, labels: Any) -> Batch:
         """Rows that the fitted model can be asked about, with what is known of them."""
         batch = self._rows(X)
-        classes = getattr(self, "classes_", np.empty(0, object))
-        K = len(self.weights_)
-        known = encode_labels(labels, batch.n_rows, K, classes, self._has_noise)
+        known = self._labels_of(labels, batch.n_rows, self._names_of_components())
         return replace(batch, labels=known)
+
+    def _batches(self, X: Any, labels: Any = None, sample_weight: Any = None) -> Iterator[Batch]:
+        """The rows of X, in one batch where they are in memory, with what is known of them."""
+        check_is_fitted(self)
+        observer = observe(self, X, labels, sample_weight, self._names_of_components())
+        if observer is None:
+            return iter([self._weighted(self._batch(X, labels), sample_weight)])
+        return read_ahead(observer.batches())
+
+    def _names_of_components(self) -> np.ndarray:
+        return getattr(self, "classes_", np.empty(0, object))
 
     def _with_noise_as_none(self, assignments: np.ndarray) -> np.ndarray:
         """Components of rows, with -1 for those of noise."""
@@ -172,7 +190,9 @@ class FittedMixture(DensityMixin, RowPosteriors):
         ValueError
             A row has zero likelihood under every component that its label allows.
         """
-        return self._posterior(self._batch(X, labels), "log_likelihoods")[0]
+        return all_of(
+            self._posterior(batch, "log_likelihoods")[0] for batch in self._batches(X, labels)
+        )
 
     def score(
         self,
@@ -195,7 +215,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         -------
         float
         """
-        total, weight = self._total_of(self._batch(X, labels), sample_weight)
+        total, weight = self._totals(self._batches(X, labels, sample_weight))
         return total / weight
 
     def predict_proba(self, X: Rows, *, labels: Values | None = None) -> Array:
@@ -217,7 +237,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         ValueError
             A row has zero likelihood under every component that its label allows.
         """
-        return self._responsibilities(self._batch(X, labels))
+        return all_of(map(self._responsibilities, self._batches(X, labels)))
 
     def predict(self, X: Rows) -> Array:
         """The most probable component of every row.
@@ -231,8 +251,15 @@ class FittedMixture(DensityMixin, RowPosteriors):
         ndarray of shape (n_samples,), int
             -1 where noise is more probable than any component.
         """
-        assignments = self._posterior(self._rows(X), "assignments", "log_likelihoods")[0]
-        return self._with_noise_as_none(assignments)
+        return self._assignments(X)
+
+    def _assignments(self, X: Any, labels: Any = None) -> Array:
+        """The most probable component of every row, of those that its label allows."""
+        found = all_of(
+            self._posterior(batch, "assignments", "log_likelihoods")[0]
+            for batch in self._batches(X, labels)
+        )
+        return self._with_noise_as_none(found)
 
     def sample(self, n_samples: int = 1) -> tuple[Array, Array]:
         """Draw rows from the fitted mixture, component after component.
@@ -276,7 +303,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         -------
         float
         """
-        return self._bic_of(self._rows(X), sample_weight)
+        return self._bic_of(self._batches(X, None, sample_weight))
 
     def aic(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
         """Akaike information criterion, the lower the better: -2 log-likelihood + 2 p.
@@ -290,7 +317,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         -------
         float
         """
-        return self._aic_of(self._rows(X), sample_weight)
+        return self._aic_of(self._batches(X, None, sample_weight))
 
     def icl(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
         """Integrated completed likelihood, the lower the better.
@@ -307,14 +334,20 @@ class FittedMixture(DensityMixin, RowPosteriors):
         -------
         float
         """
-        batch = self._rows(X)
-        weights = check_sample_weight(sample_weight, batch.n_rows)
         certainty = 0.0
-        for chunk, rows in self._chunks(batch.X):
-            shares = self._responsibilities(replace(batch, X=rows))
-            largest = np.log(shares.max(axis=1), dtype=np.float64)
-            certainty += float(largest.sum() if weights is None else largest @ weights[chunk])
+        for batch in self._batches(X, None, sample_weight):
+            for chunk, rows in self._chunks(batch.X):
+                shares = self._responsibilities(replace(batch, X=rows, weights=None))
+                largest = np.log(shares.max(axis=1), dtype=np.float64)
+                weights = np.ones(len(largest)) if batch.weights is None else batch.weights[chunk]
+                certainty += float(largest @ weights)
         return self.bic(X, sample_weight=sample_weight) - 2 * certainty
+
+
+def all_of(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """What there is for the rows of all batches, in one array."""
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:

@@ -27,7 +27,7 @@ from emfast.data import Batch, covariates_of
 from emfast.emissions.regression import LinearRegression, RegressionParameters
 from emfast.latent import Gate, MixtureWeights
 from emfast.latent.gate import GateParameters
-from emfast.problem import Model
+from emfast.passes import Model
 from emfast.quadratic import EPSILON, RANK_DIGITS
 from emfast.rows import take
 

@@ -17,7 +17,8 @@ from emfast.exceptions import SingularComponentError
 from emfast.kmeans import KMeans, spread, squared_distances
 from emfast.known import components_given
 from emfast.labels import Labels
-from emfast.problem import GridProblem, Model, expectation
+from emfast.passes import Model, expectation
+from emfast.problem import GridProblem
 from emfast.rows import as_numbers, take
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")

@@ -17,7 +17,8 @@ from emfast.data import ArraySource, Batch
 from emfast.emissions.gaussian import Gaussian
 from emfast.known import components_given
 from emfast.latent.mixture import MixtureWeights
-from emfast.problem import GridProblem, Model
+from emfast.passes import Model
+from emfast.problem import GridProblem
 
 # Rows that are enough to draw centres from, and so many for each of them.
 SPREAD_ROWS = 1_000

@@ -218,6 +218,18 @@ def _encode_known_classes(values: np.ndarray, missing: np.ndarray, classes: np.n
     return Labels(component=component, classes=classes)
 
 
+def label_names(labels: Any) -> np.ndarray | None:
+    """The different names that labels are, in their order; None of numbers, masks and nothing."""
+    categories = _categories(labels)
+    values = as_array(labels)
+    if values.ndim != 1:
+        return None
+    missing = missing_entries(values)
+    if categories is None and (missing.all() or _are_numbers(values, missing)):
+        return None
+    return sorted_classes(values[~missing]) if categories is None else categories
+
+
 def _categories(labels: Any) -> np.ndarray | None:
     """The categories, in their order, of a categorical dtype that has an order."""
     categories = getattr(getattr(labels, "dtype", None), "categories", None)

@@ -24,7 +24,7 @@ from emfast.arguments import near_one
 from emfast.data import Batch
 from emfast.emissions.gaussian import Gaussian, GaussianStatistics
 from emfast.latent.mixture import MixtureWeights
-from emfast.problem import Model, expectation
+from emfast.passes import Model, expectation
 
 # Rows whose responsibilities are held at a time: 2 MiB for two components.
 CHUNK_ROWS = 131_072

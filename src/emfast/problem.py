@@ -5,22 +5,18 @@ fit - the families, their fixed groups, the rows - is held here.
 """
 
 import math
-import operator
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
-from typing import Any, ClassVar, NamedTuple
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 
-import emcore
-from emfast.data import ArraySource, Batch
+from emfast.data import Batch, Source
 from emfast.emissions.base import Emission
-from emfast.exceptions import ImpossibleRowError
 from emfast.known import Known
-from emfast.labels import NOTHING_KNOWN
 from emfast.latent.base import Latent
 from emfast.latent.mixture import MixtureWeights
-from emfast.rows import for_kernels
+from emfast.passes import Expectation, Model, posterior
 from emfast.statistics import Statistics, starved
 
 # How much any coordinate may change in one extrapolation: a factor of about 150 for what has a
@@ -31,144 +27,6 @@ FURTHEST = 5.0
 ROWS_OF_FLAT_START = 10_000
 
 
-class Model(NamedTuple):
-    """Parameters of the latent structure and of the emission, and how many M-steps led to them."""
-
-    latent: Any
-    emission: Any
-    iteration: int = 0
-
-
-def expectation(
-    latent: Latent,
-    emission: Emission,
-    model: Model,
-    batch: Batch,
-    n_threads: int,
-    constant: Any = None,
-    first_row: int = 0,
-) -> Statistics:
-    """The E-step on one batch, whose first row is `first_row` of the source.
-
-    It is without what is `constant`, if the emission can leave it out.
-    """
-    kernels = emcore.kernels(batch.dtype)
-    latent_kernel = latent.kernel(model.latent, kernels, batch, model.iteration, first_row)
-    weights = latent.weights(model.latent)
-    emission_kernel = emission.kernel(
-        model.emission, weights, kernels, constant, batch.missing, batch.storage
-    )
-    partial, impossible = _pass_over(kernels, latent_kernel, emission_kernel, batch, n_threads)
-    ends = np.cumsum([2, latent_kernel.n_components, latent_kernel.statistics_size])
-    _, counts, of_latent, of_emission = np.split(partial, ends)
-    own = counts[: emission_kernel.n_components]
-    return Statistics(
-        partial[0],
-        partial[1],
-        counts,
-        latent.statistics(counts, of_latent),
-        emission.statistics(of_emission, own, emission_kernel, model.emission),
-        impossible,
-    )
-
-
-def posterior(
-    latent: Latent,
-    emission: Emission,
-    model: Model,
-    batch: Batch,
-    n_threads: int,
-    **outputs: np.ndarray,
-) -> int:
-    """Write ``responsibilities``, ``assignments`` or ``log_likelihoods`` of every row, as named.
-
-    The weights of the rows do not enter: they say how often a row counts, not what is known of it.
-    Of sequences there is one log-likelihood each.
-
-    Returns
-    -------
-    int
-        The first row of zero likelihood, or -1.
-    """
-    kernels = emcore.kernels(batch.dtype)
-    return _pass_over(
-        kernels,
-        latent.kernel(model.latent, kernels, batch),
-        emission.kernel(
-            model.emission,
-            latent.weights(model.latent),
-            kernels,
-            missing=batch.missing,
-            storage=batch.storage,
-        ),
-        replace(batch, weights=None),
-        n_threads,
-        accumulate=False,
-        **outputs,
-    )[1]
-
-
-def conditional_means(
-    emission: Emission,
-    parameters: Any,
-    X: np.ndarray,
-    responsibilities: np.ndarray,
-    n_threads: int,
-) -> np.ndarray:
-    """Rows with what is expected of their missing entries, given the rest and the responsibilities.
-
-    Parameters
-    ----------
-    emission : Emission of real features
-    parameters : its parameters
-    X : ndarray of shape (n_rows, n_features), float32 or float64, NaN where an entry is missing
-    responsibilities : ndarray of shape (n_rows, n_components), of the same dtype
-    n_threads : int
-
-    Returns
-    -------
-    ndarray of the shape and dtype of X
-    """
-    batch = Batch(X, missing=True)
-    kernels, K = emcore.kernels(batch.dtype), responsibilities.shape[1]
-    imputed = np.array(X, order="C")
-    _pass_over(
-        kernels,
-        kernels.Responsibilities(np.ascontiguousarray(responsibilities)),
-        emission.kernel(parameters, np.full(K, 1 / K), kernels, missing=True),
-        batch,
-        n_threads,
-        accumulate=False,
-        imputed=imputed,
-    )
-    return imputed
-
-
-def _pass_over(kernels, latent, emission, batch, n_threads, **options):
-    if batch.sequences is None:
-        run = kernels.expectation
-        shares = kernels.block_rows(latent, emission, batch.n_rows)
-        n_blocks = -(-batch.n_rows // shares)
-    else:
-        run = kernels.expectation_of_sequences
-        shares = kernels.SequencePlan(latent, emission, batch.sequences)
-        n_blocks = shares.n_blocks
-    partial = np.zeros((n_blocks, kernels.partial_size(latent, emission)))
-    impossible = run(
-        latent,
-        emission,
-        for_kernels(batch.X),
-        partial,
-        shares,
-        n_threads,
-        weights=batch.weights,
-        component=batch.labels.component,
-        allowed=batch.labels.allowed,
-        **options,
-    )
-    return partial[0].copy(), impossible
-
-
 @dataclass(frozen=True, eq=False)
 class GridProblem:
     """Fit (latent structure, emission) to the rows of a source.
@@ -177,13 +35,13 @@ class GridProblem:
     ----------
     latent : Latent
     emission : Emission
-    source : ArraySource
+    source : Source
     n_threads : int
     """
 
     latent: Latent
     emission: Emission
-    source: ArraySource
+    source: Source
     n_threads: int
 
     furthest: ClassVar[float] = FURTHEST
@@ -213,12 +71,12 @@ class GridProblem:
     @cached_property
     def constant(self) -> Any:
         """What the statistics of the rows contain whatever the model, as the emission says."""
-        missing = np.any([batch.missing for batch in self.source], axis=0)
         if self.latent.noise is not None:
             # The densities of components count beside that of the noise, and not only among them.
             return None
+        source = self.source
         return self.emission.constant(
-            self.source.n_rows, self.source.n_features, self._flat_total, missing
+            source.n_rows, source.n_features, self._flat_total, source.missing
         )
 
     def _flat_total(self, emission: Emission, block: int | None = None) -> tuple[Statistics, Any]:
@@ -226,41 +84,14 @@ class GridProblem:
 
         It has one component: no start enters.
         """
-        batch = next(iter(self.source)).as_rows()
-        counted = np.arange(min(batch.n_rows, ROWS_OF_FLAT_START))
-        if batch.weights is not None:
-            counted = np.flatnonzero(batch.weights)
-        rows = batch.X if block is None else batch.X.parts[block]
-        flat = emission.flat_start(rows[counted[:ROWS_OF_FLAT_START]], 1)
-        parts = (each if block is None else each.of_block(block) for each in self.source)
+        source = self.source.plain(block)
+        flat = emission.flat_start(source.head(ROWS_OF_FLAT_START), 1)
         model = Model(np.ones(1), flat)
-        totals = (
-            expectation(
-                MixtureWeights(),
-                emission,
-                model,
-                replace(part.as_rows(), labels=NOTHING_KNOWN),
-                self.n_threads,
-            )
-            for part in parts
-        )
-        return reduce(operator.add, totals), flat
+        return source.total(Expectation(MixtureWeights(), emission, model, self.n_threads)), flat
 
     def estep(self, model: Model) -> Statistics:
-        total, n_rows = None, 0
-        for batch in self.source:
-            statistics = expectation(
-                self.latent, self.emission, model, batch, self.n_threads, self.constant, n_rows
-            )
-            if statistics.impossible_row >= 0:
-                row = n_rows + batch.number(statistics.impossible_row)
-                raise ImpossibleRowError(
-                    f"X: row {row} has zero likelihood {self.latent.everywhere}; check the row, "
-                    "its label, the start"
-                )
-            total = statistics if total is None else total + statistics
-            n_rows += batch.n_rows
-        return self.emission.complete(total, model.emission, self.constant)
+        asked = Expectation(self.latent, self.emission, model, self.n_threads, self.constant)
+        return self.emission.complete(self.source.total(asked), model.emission, self.constant)
 
     def mstep(self, statistics: Statistics, model: Model) -> Model:
         return Model(
@@ -302,13 +133,14 @@ class GridProblem:
         return float((statistics.log_likelihood + log_prior) / statistics.weight)
 
     def assignments(self, model: Model) -> np.ndarray:
-        """The most probable component of every row that its label allows, (n_rows,), int32."""
-        parts = []
-        for batch in self.source:
-            found = np.empty(batch.n_rows, np.intp)
-            posterior(self.latent, self.emission, model, batch, self.n_threads, assignments=found)
-            parts.append(found.astype(np.int32))
-        return np.concatenate(parts)
+        """The most probable component of every row that its label allows, (n_rows,), int32.
+
+        The rows are in memory.
+        """
+        batch = self.source.batch
+        found = np.empty(batch.n_rows, np.intp)
+        posterior(self.latent, self.emission, model, batch, self.n_threads, assignments=found)
+        return found.astype(np.int32)
 
     def starved(self, statistics: Statistics, model: Model) -> list[int]:
         """Components of the emission that have lost all their rows."""

@@ -14,7 +14,8 @@ import numpy as np
 
 from emfast import em
 from emfast.exceptions import ImpossibleRowError, SingularComponentError
-from emfast.problem import GridProblem, Model
+from emfast.passes import Model
+from emfast.problem import GridProblem
 from emfast.statistics import Statistics
 from emfast.subsamples import SHORT, THOROUGH, Effort, improve
 from emfast.threads import SingleThreadedBlas

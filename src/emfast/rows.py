@@ -115,6 +115,40 @@ class RowsWithTargets:
         return RowsWithTargets(self.features.astype(dtype), self.target.astype(dtype))
 
 
+class ColumnRows:
+    """Rows whose columns are arrays of their own, as tables have them: none is copied.
+
+    Attributes
+    ----------
+    arrays : tuple of ndarray of shape (n_rows,), contiguous, all float32 or all float64
+    names : tuple of str, or None
+    pointers : ndarray of shape (n_features,), where the kernels note what they read
+    """
+
+    storage = "dense"
+
+    def __init__(self, arrays: Sequence[np.ndarray], names: Sequence[str] | None = None):
+        self.arrays = tuple(np.ascontiguousarray(array) for array in arrays)
+        self.names = None if names is None else tuple(names)
+        self.shape, self.dtype = (len(arrays[0]), len(arrays)), self.arrays[0].dtype
+        self.pointers = np.zeros(len(arrays), np.uintp)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Any:
+        """A slice as rows of the same kind, and rows by their indices as an array."""
+        parts = [array[rows] for array in self.arrays]
+        return ColumnRows(parts, self.names) if isinstance(rows, slice) else np.stack(parts, axis=1)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        # Features stay adjacent in memory.
+        return np.array(self.arrays, dtype or self.dtype).T
+
+    def astype(self, dtype: Any) -> "ColumnRows":
+        return ColumnRows([array.astype(dtype) for array in self.arrays], self.names)
+
+
 class Blocks:
     """The same rows in several blocks of columns, each as its emission takes them.
 
@@ -172,6 +206,25 @@ def as_numbers(rows: Any) -> Any:
     if isinstance(rows, SparseRows):
         return rows.matrix.toarray().astype(np.float64)
     return rows if isinstance(rows, RowsWithTrials) else np.asarray(rows, np.float64)
+
+
+def concatenated(parts: Sequence[Any]) -> Any:
+    """A copy of rows of one kind, one after the other."""
+    first = parts[0]
+    if isinstance(first, Blocks):
+        return Blocks(tuple(map(concatenated, zip(*(part.parts for part in parts), strict=True))))
+    if isinstance(first, SparseRows):
+        return SparseRows(sp.csr_array(sp.vstack([part.matrix for part in parts], format="csr")))
+    if isinstance(first, RowsWithTrials):
+        arrays = ([part.both for part in parts], [part.asked for part in parts])
+        return RowsWithTrials(*map(np.concatenate, arrays))
+    if isinstance(first, RowsWithTargets):
+        features = concatenated([part.features for part in parts])
+        return RowsWithTargets(features, np.concatenate([part.target for part in parts]))
+    if isinstance(first, ColumnRows):
+        columns = zip(*(part.arrays for part in parts), strict=True)
+        return ColumnRows([np.concatenate(column) for column in columns], first.names)
+    return np.concatenate(parts)
 
 
 def take(rows: Any, which: Any) -> Any:

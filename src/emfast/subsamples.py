@@ -12,7 +12,8 @@ import numpy as np
 from emfast import em
 from emfast.exceptions import SingularComponentError
 from emfast.initialize import is_scarce, start_size
-from emfast.problem import GridProblem, Model
+from emfast.passes import Model
+from emfast.problem import GridProblem
 
 # The largest subsample is this fraction of the rows, and the next smaller ones about a quarter of
 # the one before.

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from emfast.rows import SparseRows
+from emfast.rows import ColumnRows, SparseRows
 
 # Rows of which copies are made at a time.
 CHUNK_ROWS = 65_536
@@ -38,6 +38,8 @@ def check_rows(
     ValueError, TypeError
         What scikit-learn's `validate_data` raises, with the name of the argument.
     """
+    if isinstance(X, ColumnRows):
+        return _checked_columns(estimator, X, reset=reset, allow_missing=allow_missing)
     if isinstance(X, np.ma.MaskedArray):
         X = _without_mask(X)
     if isinstance(X, np.ndarray) and not X.dtype.isnative:
@@ -69,6 +71,46 @@ def check_rows(
         if re.search(r"\bX\b", str(error)):
             raise
         raise type(error)(f"X: {error}") from error
+
+
+def _checked_columns(
+    estimator: BaseEstimator, X: ColumnRows, *, reset: bool, allow_missing: bool
+) -> tuple[ColumnRows, bool]:
+    """Columns of numbers, none of which is infinite; and whether entries are missing."""
+    _take_names(estimator, X, reset=reset)
+    missing = False
+    for column, values in enumerate(X.arrays):
+        if _squares_are_finite(values):
+            continue
+        wrong = np.isinf(values) if allow_missing else ~np.isfinite(values)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(
+                f"X: found {values[row]} in row {row}, {column_called(estimator, column)}; "
+                "expected no infinity, and NaN where an entry is missing"
+            )
+        missing = missing or bool(np.isnan(values).any())
+    return X, missing
+
+
+def _take_names(estimator: BaseEstimator, X: ColumnRows, *, reset: bool) -> None:
+    """Tell the estimator of the names of columns, or whether it expects just those."""
+    if reset or X.names is None:
+        if not _takes_features(estimator, X.shape[1], reset) and X.names is None:
+            validate_data(estimator, np.asarray(X[:1]), reset=False, ensure_all_finite=False)
+        if reset and X.names is not None:
+            estimator.feature_names_in_ = np.array(X.names, object)
+        return
+    expected = getattr(estimator, "feature_names_in_", None)
+    if expected is not None and list(expected) != list(X.names):
+        raise ValueError(
+            f"X: found the columns {list(X.names)}; expected those of the fit, {list(expected)}, "
+            "in their order"
+        )
+    if X.shape[1] != estimator.n_features_in_:
+        raise ValueError(
+            f"X: found {X.shape[1]} features; expected {estimator.n_features_in_} features"
+        )
 
 
 def _is_ready(X: Any, dtypes: list[type]) -> bool:

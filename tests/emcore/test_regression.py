@@ -95,6 +95,6 @@ def test_arrays_that_do_not_belong_together_are_refused():
     batch.X.target = batch.X.target[:-1]
     with pytest.raises(ValueError, match="emcore"):
         from emfast.latent import MixtureWeights
-        from emfast.problem import expectation
+        from emfast.passes import expectation
 
         expectation(MixtureWeights(), family.emission(), case.model, batch, 1)

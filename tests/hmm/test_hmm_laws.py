@@ -27,7 +27,7 @@ from emfast.emissions import gaussian
 from emfast.known import Known
 from emfast.labels import Labels
 from emfast.latent import MarkovChain
-from emfast.problem import Model
+from emfast.passes import Model
 from families import (
     FAMILIES,
     GAUSSIANS,

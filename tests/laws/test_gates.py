@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from emfast import em
 from emfast.known import Known
 from emfast.latent.gate import GateParameters, GatePrior
-from emfast.problem import Model
+from emfast.passes import Model
 from families import (
     FEATURES,
     LABELS,

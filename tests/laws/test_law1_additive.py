@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emfast.problem import Model
+from emfast.passes import Model
 from families import (
     LABELS,
     all_numbers,

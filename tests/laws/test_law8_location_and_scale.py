@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from emfast.problem import Model
+from emfast.passes import Model
 from families import FAMILIES, GAUSSIANS, assert_close, fit, fitted, setting, shapes_for_fits
 
 changes = pytest.mark.parametrize(

@@ -53,6 +53,8 @@ class Emission(Part):
         Whether columns are in units of their own, so that their variances do not compare.
     takes_sparse : bool
         Whether rows may be sparse.
+    takes_numbers : bool
+        Whether rows are finite reals or missing, and nothing has to be made of them.
     """
 
     kind: str = ""
@@ -60,6 +62,7 @@ class Emission(Part):
     discrete: bool = False
     has_units: bool = False
     takes_sparse: bool = False
+    takes_numbers: bool = False
 
     def __repr__(self) -> str:
         """The call that makes one like it, without arguments that are as by default."""

@@ -187,6 +187,7 @@ class Gaussian(Emission):
     fixed : collection or mapping of "means" and "covariances", see `known.Known`
     """
 
+    takes_numbers = True
     groups = ("means", "covariances")
     prior_names = GAUSSIAN_PRIOR_NAMES
     has_units = True

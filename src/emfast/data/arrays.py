@@ -1,17 +1,16 @@
-"""Where rows come from: the only part of the package that knows.
-
-A *source* is re-iterable and yields batches. An array is a source of one batch.
-"""
+"""Rows that are all in memory, as a source of one batch; samples of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from emfast.labels import NOTHING_KNOWN, Labels
-from emfast.rows import storage, take
+from emfast.arguments import near_one
+from emfast.data.batch import Batch, rows_of
+from emfast.data.source import Source
+from emfast.labels import NOTHING_KNOWN
+from emfast.rows import take
 
 # A sample of long sequences is made of at least so many pieces, which are no shorter than so many
 # rows: pieces of one sequence are as alike as their rows follow each other, and what a piece begins
@@ -20,143 +19,54 @@ PIECES = 8
 LEAST_PIECE = 100
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Rows with what is known about each of them.
+class ArraySource(Source):
+    """All rows in one array; see `Source`.
 
     Attributes
     ----------
-    X : ndarray of shape (n_rows, n_features), float32, float64 or integers; or rows as in `rows`
-    weights : ndarray of shape (n_rows,), float64, or None for ones; of shape (n_sequences,) where
-        there are sequences
-    labels : Labels
-    missing : bool, whether there may be NaN among the rows, for entries that are missing; a tuple
-        of bool for blocks of columns
-    numbers : ndarray of shape (n_rows,) or None, what messages call the rows, if not by their place
-    sequences : ndarray of shape (n_sequences + 1,), int64, or None where rows are independent
-        Sequence s has the rows from ``sequences[s]`` to ``sequences[s + 1]``.
-    covariates : ndarray of shape (n_rows, n_covariates) or None
-        What the latent variable depends on, in the precision the batch is computed in.
-    """
-
-    X: Any
-    weights: np.ndarray | None = None
-    labels: Labels = NOTHING_KNOWN
-    missing: bool | tuple[bool, ...] = False
-    numbers: np.ndarray | None = None
-    sequences: np.ndarray | None = None
-    covariates: np.ndarray | None = None
-
-    @property
-    def n_rows(self) -> int:
-        return self.X.shape[0]
-
-    @property
-    def n_independent(self) -> int:
-        """How many sequences there are, or rows if these are independent."""
-        return self.n_rows if self.sequences is None else len(self.sequences) - 1
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """How many rows the sequences have, (n_sequences,)."""
-        return np.diff(self.sequences)
-
-    @cached_property
-    def row_weights(self) -> np.ndarray | None:
-        """The weight of every row, (n_rows,), or None for ones."""
-        if self.sequences is None or self.weights is None:
-            return self.weights
-        return np.repeat(self.weights, self.lengths)
-
-    def as_rows(self) -> "Batch":
-        """The same rows, as if they were independent."""
-        return replace(self, weights=self.row_weights, sequences=None)
-
-    @property
-    def dtype(self) -> str:
-        """The precision this batch is computed in, "float32" or "float64"."""
-        return "float32" if self.X.dtype == np.float32 else "float64"
-
-    def take(self, rows: np.ndarray) -> "Batch":
-        """A copy of the given rows, which are independent."""
-        weights = None if self.row_weights is None else self.row_weights[rows]
-        numbers = None if self.numbers is None else self.numbers[rows]
-        X, labels = take(self.X, rows), self.labels.take(rows)
-        covariates = covariates_of(self, rows)
-        return Batch(X, weights, labels, self.missing, numbers, covariates=covariates)
-
-    def pieces(self, first: np.ndarray, lengths: np.ndarray) -> "Batch":
-        """A copy of pieces of the sequences, each of which becomes a sequence.
-
-        Parameters
-        ----------
-        first : ndarray of shape (n_pieces,), the first row of every piece
-        lengths : ndarray of shape (n_pieces,), how many rows of one sequence it has
-        """
-        weights = None
-        if self.weights is not None:
-            weights = self.weights[np.searchsorted(self.sequences, first, side="right") - 1]
-        taken = replace(self, weights=None).take(rows_of(first, lengths))
-        return replace(taken, weights=weights, sequences=offsets(lengths))
-
-    def of_sequences(self, which: np.ndarray) -> "Batch":
-        """A copy of some of the sequences."""
-        return self.pieces(self.sequences[:-1][which], self.lengths[which])
-
-    def number(self, row: int) -> int:
-        """What messages call a row."""
-        return int(row if self.numbers is None else self.numbers[row])
-
-    @property
-    def storage(self) -> str | tuple[str, ...]:
-        """How the rows are stored: see `rows.storage`."""
-        return storage(self.X)
-
-    def of_block(self, block: int) -> "Batch":
-        """The rows with one of their blocks of columns only."""
-        return replace(self, X=self.X.parts[block], missing=self.missing[block])
-
-
-def covariates_of(batch: Batch, rows: Any) -> np.ndarray | None:
-    """The covariates of some rows, if there are any."""
-    return None if batch.covariates is None else take(batch.covariates, rows)
-
-
-def offsets(lengths: np.ndarray) -> np.ndarray:
-    """Where sequences of these lengths begin, and where the last one ends, int64."""
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def rows_of(first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The rows of pieces that begin at `first`, one piece after the other."""
-    ends = np.cumsum(lengths)
-    return np.arange(ends[-1]) + np.repeat(first - (ends - lengths), lengths)
-
-
-class ArraySource:
-    """All rows in one array.
-
-    Attributes
-    ----------
-    n_rows, n_features : int
-    n_used : int, rows of positive weight
-    weight : float, sum of the weights
-    dtype : str, the precision the rows are computed in
+    batch : Batch
     """
 
     def __init__(self, batch: Batch):
         self.batch = batch
+        self.missing, self.classes = batch.missing, batch.labels.classes
         self.n_rows, self.n_features = batch.X.shape
         self.n_used = self.n_rows if batch.weights is None else np.count_nonzero(batch.weights)
         self.weight = float(self.n_rows if batch.weights is None else batch.weights.sum())
-        self.dtype = batch.dtype
+        self.n_kept, self.dtype = self.n_rows, batch.dtype
 
-    def __iter__(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[Batch]:
         yield self.batch
 
+    def total(self, asked: Any) -> Any:
+        return asked.of(self.batch)
+
     def of(self, batch: Batch) -> "ArraySource":
-        """A source of the same kind."""
         return ArraySource(batch)
+
+    def plain(self, block: int | None = None) -> "ArraySource":
+        batch = self.batch if block is None else self.batch.of_block(block)
+        return ArraySource(replace(batch.as_rows(), labels=NOTHING_KNOWN))
+
+    def head(self, n_rows: int) -> Any:
+        weights = self.batch.row_weights
+        if weights is None:
+            return self.batch.X[:n_rows]
+        if n_rows == 1:
+            first = int((weights > 0).argmax())
+            return self.batch.X[first : first + 1]
+        return take(self.batch.X, np.flatnonzero(weights)[:n_rows])
+
+    @property
+    def extremes(self) -> tuple[Any, np.ndarray | None]:
+        return self.batch.X, self.batch.row_weights
+
+    def near_one(self) -> tuple["ArraySource", float]:
+        weights = self.batch.weights
+        scaled = near_one(weights)
+        if scaled is weights:
+            return self, 1.0
+        return self.of(replace(self.batch, weights=scaled)), float(scaled.max() / weights.max())
 
     def sample(self, n_rows: int, n_components: int, random_state: np.random.RandomState) -> Batch:
         """About `n_rows` rows of positive weight, without replacement and in their order.
@@ -214,8 +124,9 @@ class SequenceSource(ArraySource):
 
     Attributes
     ----------
-    n_rows, n_features, n_used, weight, dtype : see `ArraySource`
+    batch : Batch
         A row has the weight of its sequence.
+    n_sequences : int
 
     Parameters
     ----------
@@ -226,7 +137,7 @@ class SequenceSource(ArraySource):
 
     def __init__(self, batch: Batch, *, cut: bool = True):
         super().__init__(replace(batch, weights=None))
-        self.batch, self.cut = batch, cut
+        self.batch, self.cut, self.n_sequences = batch, cut, batch.n_independent
         if batch.weights is not None:
             self.n_used = int(batch.lengths[batch.weights > 0].sum())
             self.weight = float(batch.weights @ batch.lengths)

@@ -1,0 +1,66 @@
+"""The contract of a source of rows."""
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from emfast.data.batch import Batch
+
+
+class Source(metaclass=ABCMeta):
+    """Rows that can be gone over again and again, wherever they are.
+
+    Attributes
+    ----------
+    n_rows, n_features : int
+    n_used : int, rows of positive weight
+    n_kept : int, rows of which a sample can have as many
+    weight : float, sum of the weights
+    dtype : str, the precision the rows are computed in
+    missing : see `Batch`, of all of them
+    classes : ndarray of shape (n_classes,), names of the first components, or None
+    """
+
+    n_rows: int
+    n_features: int
+    n_used: int
+    n_kept: int
+    weight: float
+    dtype: str
+    missing: bool | tuple[bool, ...]
+    classes: np.ndarray | None
+
+    @abstractmethod
+    def batches(self) -> Iterator[Batch]:
+        """All rows in batches, from the first on."""
+
+    @abstractmethod
+    def total(self, asked: Any) -> Any:
+        """What is asked of all rows, as `passes.Expectation` is: sums over them."""
+
+    @abstractmethod
+    def of(self, batch: Batch) -> "Source":
+        """A source of the same kind with some of the rows, in memory."""
+
+    @abstractmethod
+    def plain(self, block: int | None = None) -> "Source":
+        """The rows, or one block of their columns, as if independent, and nothing else known."""
+
+    @abstractmethod
+    def head(self, n_rows: int) -> Any:
+        """The first so many rows of positive weight."""
+
+    @property
+    @abstractmethod
+    def extremes(self) -> tuple[Any, np.ndarray | None]:
+        """Rows that have what is least and largest in every column, and their weights or None."""
+
+    @abstractmethod
+    def near_one(self) -> tuple["Source", float]:
+        """The rows with weights of about 1, and the power of two these are multiplied by."""
+
+    @abstractmethod
+    def sample(self, n_rows: int, n_components: int, random_state: np.random.RandomState) -> Batch:
+        """About so many rows of positive weight, in their order; few if they are precious."""

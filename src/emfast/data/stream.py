@@ -1,0 +1,161 @@
+"""Rows that come in batches and are never in memory together."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from emfast.arguments import near_one
+from emfast.data.ahead import read_ahead
+from emfast.data.arrays import ArraySource, SequenceSource
+from emfast.data.batch import Batch, offsets
+from emfast.data.source import Source
+from emfast.data.survey import Plan, Survey, Surveyor
+from emfast.labels import NOTHING_KNOWN
+
+# Gives all batches from the first on; told what a survey has found, it may leave out checks.
+Batches = Callable[[Survey | None], Iterator[Batch]]
+
+
+def surveyed(batches: Batches, plan: Plan, classes: np.ndarray | None = None) -> "StreamSource":
+    """A source of these batches, once gone over.
+
+    Raises
+    ------
+    ValueError
+        There are no rows, or batches differ in kind.
+    """
+    surveyor, first = Surveyor(plan), 0
+    for batch in read_ahead(batches(None)):
+        if batch.n_rows:
+            surveyor.add(batch, first)
+            first += batch.n_independent
+    if surveyor.survey is None:
+        raise ValueError("X: found no row in any batch while a minimum of 1 sample is required")
+    return StreamSource(batches, surveyor.survey, classes)
+
+
+class StreamSource(Source):
+    """Rows of which a batch or two are in memory at a time; see `Source`.
+
+    Parameters
+    ----------
+    batches : Batches
+    survey : Survey, of all of them
+    classes : ndarray, see `Source`
+    factor : float, what weights are multiplied by
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        survey: Survey,
+        classes: np.ndarray | None = None,
+        factor: float = 1.0,
+    ):
+        self._batches, self.survey, self._factor = batches, survey, factor
+        self.n_rows, self.n_features = survey.n_rows, survey.n_features
+        self.n_used, self.weight = survey.n_used, survey.weight * factor
+        self.dtype, self.missing, self.classes = survey.dtype, survey.missing, classes
+        self.row_bytes = survey.row_bytes
+
+    @cached_property
+    def sequences(self) -> np.ndarray | None:
+        """Where all sequences begin, and the last one ends; None where rows are independent."""
+        lengths = self.survey.lengths
+        return offsets(np.concatenate(lengths)) if lengths else None
+
+    @property
+    def n_sequences(self) -> int:
+        return len(self.sequences) - 1
+
+    @property
+    def cut(self) -> bool:
+        return self._kept.cut
+
+    @cached_property
+    def _kept(self) -> ArraySource:
+        kept = replace(self.survey.kept.content(), missing=self.missing)
+        if self._factor != 1 and kept.weights is not None:
+            kept = replace(kept, weights=kept.weights * self._factor)
+        return ArraySource(kept) if kept.sequences is None else SequenceSource(kept)
+
+    @property
+    def n_kept(self) -> int:
+        return self._kept.n_rows
+
+    def batches(self) -> Iterator[Batch]:
+        n_rows = 0
+        for batch in read_ahead(self._batches(self.survey)):
+            n_rows += batch.n_rows
+            if batch.n_rows:
+                yield self._as_surveyed(batch)
+        if n_rows != self.n_rows:
+            raise ValueError(
+                f"X: found {n_rows} rows, where an earlier pass found {self.n_rows}; expected the "
+                "same rows in every pass"
+            )
+
+    def _as_surveyed(self, batch: Batch) -> Batch:
+        found = batch.X.shape[1], batch.dtype, batch.storage
+        if found != self.survey.kind:
+            raise ValueError(
+                f"X: found rows of (n_features, dtype, storage) = {found}, where an earlier pass "
+                f"found {self.survey.kind}; expected the same rows in every pass"
+            )
+        weights = batch.weights
+        if weights is not None and self._factor != 1:
+            weights = weights * self._factor
+        return replace(batch, weights=weights, missing=self.missing)
+
+    def total(self, asked: Any) -> Any:
+        return asked.of_stream(self)
+
+    def of(self, batch: Batch) -> ArraySource:
+        return self._kept.of(batch)
+
+    def plain(self, block: int | None = None) -> "PlainStream":
+        return PlainStream(self, block)
+
+    def head(self, n_rows: int) -> Any:
+        return self.survey.head.X[:n_rows]
+
+    @property
+    def extremes(self) -> tuple[Any, np.ndarray | None]:
+        return self.survey.extremes, None
+
+    def near_one(self) -> tuple[Source, float]:
+        if not self.survey.weighted:
+            return self, 1.0
+        largest = np.array([self.survey.largest])
+        factor = float(near_one(largest)[0] / largest[0])
+        if factor == 1:
+            return self, 1.0
+        return StreamSource(self._batches, self.survey, self.classes, factor), factor
+
+    def sample(self, n_rows: int, n_components: int, random_state: np.random.RandomState) -> Batch:
+        return self._kept.sample(n_rows, n_components, random_state)
+
+
+class PlainStream:
+    """The rows of a stream, or a block of their columns, and nothing else that is known of them."""
+
+    sequences = None
+
+    def __init__(self, stream: StreamSource, block: int | None):
+        self._stream, self._block = stream, block
+        self.n_rows, self.row_bytes = stream.n_rows, stream.row_bytes
+
+    def batches(self) -> Iterator[Batch]:
+        for batch in self._stream.batches():
+            part = batch if self._block is None else batch.of_block(self._block)
+            yield replace(part.as_rows(), labels=NOTHING_KNOWN)
+
+    def head(self, n_rows: int) -> Any:
+        rows = self._stream.head(n_rows)
+        return rows if self._block is None else rows.parts[self._block]
+
+    def total(self, asked: Any) -> Any:
+        return asked.of_stream(self)
