@@ -15,6 +15,7 @@ from emfast.arguments import (
     check_sample_weight,
     check_startprob,
     check_transmat,
+    refuse_lengths,
 )
 from emfast.data import Batch, SequenceSource, Source
 from emfast.decoding import FittedHMM
@@ -91,7 +92,12 @@ class BaseHMM(EMEstimator, FittedHMM):
         self._fit(X, lengths, labels, sample_weight)
         return self
 
-    def _observed(self, X: Any, lengths: Any, labels: Any, sample_weight: Any) -> Batch:
+    def _observed(self, X: Any, lengths: Any, labels: Any, sample_weight: Any) -> Batch | Source:
+        stream = self._stream(X, labels, sample_weight)
+        if stream is not None:
+            refuse_lengths(lengths)
+            stream.cut = self._may_be_cut
+            return stream
         batch = self._validate_rows(X, reset=True)
         sequences = check_lengths(lengths, batch.n_rows)
         weights = check_sample_weight(sample_weight, len(sequences) - 1, "sequence")
@@ -101,9 +107,13 @@ class BaseHMM(EMEstimator, FittedHMM):
         return batch
 
     def _source(self, batch: Batch, emission: Emission) -> SequenceSource:
-        # A piece of a sequence may begin in a state that no sequence begins in.
+        return SequenceSource(batch, cut=self._may_be_cut)
+
+    @property
+    def _may_be_cut(self) -> bool:
+        """Whether a piece of a sequence may begin in any state that it can begin in."""
         given = self._given_of_latent().get("startprob")
-        return SequenceSource(batch, cut=given is None or bool(np.all(given > 0)))
+        return given is None or bool(np.all(given > 0))
 
     def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> MarkovChain:
         given, K = self._given_of_latent(), int(self.n_components)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_sample_weight
-from emfast.data import Batch, covariates_of, observe, read_ahead
+from emfast.data import Batch, all_of, covariates_of, observe, read_ahead
 from emfast.fitted import FittedModel
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.labels import Labels
@@ -342,12 +342,6 @@ class FittedMixture(DensityMixin, RowPosteriors):
                 weights = np.ones(len(largest)) if batch.weights is None else batch.weights[chunk]
                 certainty += float(largest @ weights)
         return self.bic(X, sample_weight=sample_weight) - 2 * certainty
-
-
-def all_of(parts: Iterable[np.ndarray]) -> np.ndarray:
-    """What there is for the rows of all batches, in one array."""
-    parts = list(parts)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:
