@@ -17,6 +17,7 @@ from emfast.arguments import (
     check_transmat,
     refuse_lengths,
 )
+from emfast.columns import columns_apart
 from emfast.data import Batch, SequenceSource, Source
 from emfast.decoding import FittedHMM
 from emfast.emissions.base import Emission
@@ -98,6 +99,7 @@ class BaseHMM(EMEstimator, FittedHMM):
             refuse_lengths(lengths)
             stream.cut = self._may_be_cut
             return stream
+        X, labels = columns_apart(X, labels=labels)
         batch = self._validate_rows(X, reset=True)
         sequences = check_lengths(lengths, batch.n_rows)
         weights = check_sample_weight(sample_weight, len(sequences) - 1, "sequence")

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 from emfast import em
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_enough_rows, check_mixture_weights, check_sample_weight
+from emfast.columns import columns_apart
 from emfast.data import ArraySource, Batch, Source
 from emfast.emissions.base import Emission
 from emfast.estimator import EMEstimator
@@ -118,6 +119,7 @@ class BaseMixture(EMEstimator, MixtureOfFeatures):
         return rows
 
     def _in_memory(self, X: Any, labels: Any, sample_weight: Any) -> Batch:
+        X, labels, sample_weight = columns_apart(X, labels=labels, sample_weight=sample_weight)
         batch = self._validate_rows(X, reset=True)
         weights = check_sample_weight(sample_weight, batch.n_rows)
         batch = replace(batch, weights=weights, labels=self._labels_of(labels, batch.n_rows, None))

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_enough_rows, check_sample_weight
+from emfast.columns import columns_apart
 from emfast.data import Batch, Source, all_of, observe, read_ahead
 from emfast.emissions.regression import LinearRegression, RegressionParameters
 from emfast.estimator import EMEstimator
@@ -86,6 +87,9 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
         stream = self._stream(X, labels, sample_weight, y)
         if stream is not None:
             return stream
+        X, y, labels, sample_weight = columns_apart(
+            X, y=y, labels=labels, sample_weight=sample_weight
+        )
         batch = self._validated_pair(X, y, reset=True)
         weights = check_sample_weight(sample_weight, batch.n_rows)
         known = encode_labels(labels, batch.n_rows, int(self.n_components))
@@ -143,6 +147,9 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
         classes = getattr(self, "classes_", np.empty(0, object))
         observer = observe(self, X, labels, sample_weight, classes, y)
         if observer is None:
+            X, y, labels, sample_weight = columns_apart(
+                X, y=y, labels=labels, sample_weight=sample_weight
+            )
             return iter([self._weighted(self._batch(X, y, labels), sample_weight)])
         return read_ahead(observer.batches())
 

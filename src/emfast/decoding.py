@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Array, RandomState, Rows, Values
 from emfast.arguments import check_lengths, check_sample_weight, refuse_lengths
+from emfast.columns import columns_apart
 from emfast.data import Batch, all_of, observe, offsets, read_ahead, rows_of
 from emfast.fitted import FittedModel
 from emfast.labels import Labels, encode_labels
@@ -63,6 +64,7 @@ class FittedHMM(FittedModel):
         if observer is not None:
             refuse_lengths(lengths)
             return read_ahead(observer.batches())
+        X, labels = columns_apart(X, labels=labels)
         batch = self._batch(X, lengths, labels)
         weights = check_sample_weight(sample_weight, batch.n_independent, "sequence")
         return iter([replace(batch, weights=weights)])

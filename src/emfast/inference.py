@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_sample_weight
+from emfast.columns import columns_apart
 from emfast.data import Batch, all_of, covariates_of, observe, read_ahead
 from emfast.fitted import FittedModel
 from emfast.known import NOTHING_KNOWN, Known
@@ -155,6 +156,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         check_is_fitted(self)
         observer = observe(self, X, labels, sample_weight, self._names_of_components())
         if observer is None:
+            X, labels, sample_weight = columns_apart(X, labels=labels, sample_weight=sample_weight)
             return iter([self._weighted(self._batch(X, labels), sample_weight)])
         return read_ahead(observer.batches())
 
