@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -72,13 +73,29 @@ def write(path: str | os.PathLike, header: dict[str, Any], arrays: Arrays) -> No
 def replacement(path: str | os.PathLike) -> Iterator[Path]:
     """A file to write beside one of this name, whose place it takes if nothing fails."""
     target = check_writable(path)
-    temporary = target.with_name(f".emfast-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(_temporary(target, secrets.token_hex(8)))
     try:
         yield temporary
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_temporaries(path: str | os.PathLike) -> None:
+    """Remove what processes that were killed have left of writing to this file.
+
+    Whoever still writes to it fails.
+    """
+    target = Path(os.path.realpath(path))
+    for temporary in target.parent.glob(_temporary(target, "?" * 16)):
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary(target: Path, which: str) -> str:
+    """The name of a file to write beside another one, as long whatever that is called."""
+    of = blake2b(os.fsencode(target.name), digest_size=8).hexdigest()
+    return f".emfast-{of}-{which}.tmp"
 
 
 def _write_entries(file: BinaryIO, entries: dict[str, bytes]) -> None:

@@ -205,6 +205,10 @@ def fit(
     reg_covar: RegCovar = None,
     trials: Trials = None,
     settings: Settings = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Keep the state here while it runs; the same command goes on from it."),
+    ] = None,
     progress: Progress = None,
     as_json: AsJson = False,
 ) -> int:
@@ -217,6 +221,7 @@ def fit(
     options = {
         "--components": ("n_components", components),
         "--covariance": ("covariance_type", covariance and covariance.value),
+        "--checkpoint": ("checkpoint", checkpoint and str(checkpoint)),
         **_options(n_init, tol, max_iter, seed, threads, reg_covar, trials),
     }
     roles = _roles(labels_column, weights_column, target_column, sequence_column, columns)

@@ -5,6 +5,7 @@ from typing import Any
 from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
+    "CheckpointWarning",
     "ConvergenceWarning",
     "DegenerateComponentWarning",
     "Interrupted",
@@ -16,6 +17,10 @@ __all__ = [
 
 class ObjectiveDecreaseWarning(RuntimeWarning):
     """An iteration of EM lowered the objective by more than rounding explains."""
+
+
+class CheckpointWarning(UserWarning):
+    """The checkpoint of a fit could not be written, read or removed; the fit goes on."""
 
 
 class StarvedComponentWarning(UserWarning):

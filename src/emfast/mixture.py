@@ -387,5 +387,5 @@ class GaussianMixture(BaseMixture):
     def _parameters_of_attributes(self) -> GaussianParameters:
         factors = np.asarray(self.precisions_cholesky_, np.float64)
         if self.covariance_type in ("full", "tied"):
-            factors = np.swapaxes(factors, -1, -2)
+            factors = np.ascontiguousarray(np.swapaxes(factors, -1, -2))
         return self._emission().of_factors(np.array(self.means_, np.float64), factors)

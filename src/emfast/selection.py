@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -155,7 +156,7 @@ def select(
     estimator : mixture, hidden Markov model, or another estimator with the criterion as a method
         Left as it is; what is not in the grid is as it says, so that every point has its `n_init`
         starts. With ``progress=True`` there is one bar, of all fits. Its callback is called in each
-        of them, and may end that one.
+        of them, and may end that one. A checkpoint is that of one fit: it must have none.
     X : array-like of shape (n_samples, n_features), as the estimator takes it
     grid : mapping of str to sequence, or sequence of such mappings
         The values of arguments, all combinations of which are fitted, the last one varying fastest:
@@ -261,11 +262,23 @@ def _check(estimator: Any, points: list[dict[str, Any]], criterion: str) -> None
     for name in (name for point in points for name in point):
         if name not in known:
             raise ValueError(f"grid: found {name!r}; expected arguments of {kind}")
+    _check_no_checkpoint(estimator, points)
     if criterion not in CRITERIA:
         raise ValueError(f"criterion: found {criterion!r}; expected one of {CRITERIA}")
     if not hasattr(estimator, criterion):
         has = [name for name in CRITERIA if hasattr(estimator, name)]
         raise TypeError(f"criterion: found {criterion!r}, and {kind} has {has or 'none of them'}")
+
+
+def _check_no_checkpoint(estimator: Any, points: list[dict[str, Any]]) -> None:
+    """Raise where fits would take each other's file for their own."""
+    for arguments in (estimator.get_params(), *points):
+        for name, value in arguments.items():
+            if name.rpartition("__")[2] == "checkpoint" and value is not None:
+                raise ValueError(
+                    f"{name}: found {os.fspath(value)!r}; expected None, for a checkpoint is that "
+                    "of one fit"
+                )
 
 
 @contextmanager
