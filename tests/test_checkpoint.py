@@ -135,7 +135,7 @@ VARIANTS = {
     ),
     "chain": GaussianHMM(3, n_init=2, accelerate=True, tol=1e-7, random_state=0),
     "factors": FactorAnalysis(1, n_init=4, tol=1e-12, random_state=0, accelerate=False),
-    "given factors": FactorAnalysis(2, components_init=[[1.0, 0.5, 0.1], [0.2, 0.1, 1]], max_iter=9),
+    "given factors": FactorAnalysis(2, components_init=[[1, 0.5, 0.1], [0.2, 0.1, 1]], max_iter=9),
 }  # fmt: skip
 
 
@@ -293,9 +293,7 @@ def test_the_file_is_there_from_the_beginning_and_gone_at_the_end(path, X):
     ("seconds", "interval", "share", "expected"),
     [(0.3, 1.0, 1e9, 4), (2.0, 1.0, 1e9, 13), (2.0, 1.0, 1e-9, 2)],
 )
-def test_writing_takes_little_of_the_time(
-    seconds, interval, share, expected, path, X, monkeypatch
-):
+def test_writing_takes_little_of_the_time(seconds, interval, share, expected, path, X, monkeypatch):
     now = [0.0]
 
     def clock():
@@ -323,9 +321,7 @@ def test_writing_takes_little_of_the_time(
 def test_by_default_quick_fits_write_once(path, X, monkeypatch):
     written = []
     write = archive.write
-    monkeypatch.setattr(
-        archive, "write", lambda *arguments: written.append(1) or write(*arguments)
-    )
+    monkeypatch.setattr(archive, "write", lambda *arguments: written.append(1) or write(*arguments))
     fit(clone(MIXTURE).set_params(checkpoint=path), X)
     assert len(written) <= 3
 
@@ -390,8 +386,33 @@ def test_a_warm_start_goes_on_from_its_file(path, X, every_iteration):
         fit(copy().set_params(callback=after(3)), X)
     other = copy()
     other.means_ = other.means_ + 1
-    with pytest.raises(ValueError, match="checkpoint: .*went on from another model"):
+    with pytest.raises(ValueError, match=r"checkpoint: .*went on from another model"):
         other.fit(X)
+
+
+def test_a_stopped_warm_start_goes_on_from_the_model_it_has(path, X):
+    options = {"tol": 0, "random_state": 0, "warm_start": True, "checkpoint": path}
+    mixture = GaussianMixture(3, max_iter=9, n_init=3, **options)
+    factors = FactorAnalysis(1, max_iter=9, n_init=2, **options)
+    for model in (mixture, factors):
+        stop = lambda iteration: (iteration.start, iteration.number) == (1, 5)  # noqa: E731
+        model.set_params(callback=stop).fit(X)
+        assert path.exists()
+        objective = model.lower_bound_
+        fit(model.set_params(callback=None), X)
+        assert model.n_iter_ == len(model.lower_bounds_) == 9
+        assert model.lower_bounds_[0] >= objective - 1e-12
+        assert os.listdir(path.parent) == []
+
+
+def test_another_process_goes_on_with_a_stopped_warm_start(path, X):
+    options = {"tol": 0, "random_state": 0, "warm_start": True}
+    first = fit(GaussianMixture(3, max_iter=3, **options), X)
+    first.save(path.with_name("first"))
+    model = emfast.load(path.with_name("first")).set_params(max_iter=9, checkpoint=path)
+    model.set_params(callback=lambda iteration: iteration.number == 4).fit(X)
+    again = emfast.load(path.with_name("first")).set_params(max_iter=9, checkpoint=path)
+    assert result(fit(again, X)) == result(fit(first.set_params(max_iter=9), X))
 
 
 # Files that are not of the fit
@@ -542,7 +563,7 @@ def changed(path, change):
 def test_files_that_say_what_cannot_be(change, path, X, every_iteration):
     killed_file(MIXTURE, path, X)
     changed(path, lambda header: change(header["checkpoint"]["kept"]["named"]))
-    with pytest.raises(ValueError, match="checkpoint: .*a damaged file"):
+    with pytest.raises(ValueError, match=r"checkpoint: .*a damaged file"):
         clone(MIXTURE).set_params(checkpoint=path).fit(X)
 
 
@@ -550,7 +571,7 @@ def test_newer_files(path, X, monkeypatch):
     monkeypatch.setattr(archive, "FORMAT_VERSION", 99)
     killed_file(MIXTURE, path, X)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="checkpoint: .*format version 99; .*a newer one is nee"):
+    with pytest.raises(ValueError, match=r"checkpoint: .*format version 99; .*a newer one is nee"):
         clone(MIXTURE).set_params(checkpoint=path).fit(X)
 
 
@@ -666,11 +687,13 @@ def test_saved_models_keep_no_path(path, X, tmp_path):
 def test_grids_take_none(path, X):
     with pytest.raises(ValueError, match=r"checkpoint: found .*fit\.npz.*; expected None"):
         emfast.select(clone(MIXTURE).set_params(checkpoint=path), X, {"n_components": [1, 2]})
-    with pytest.raises(ValueError, match="checkpoint: found .*; expected None"):
+    with pytest.raises(ValueError, match=r"checkpoint: found .*; expected None"):
         emfast.select(MIXTURE, X, {"checkpoint": [str(path)]})
 
 
-def test_a_relative_path_stays_where_it_was(path, X, monkeypatch, tmp_path_factory, every_iteration):
+def test_a_relative_path_stays_where_it_was(
+    path, X, monkeypatch, tmp_path_factory, every_iteration
+):
     monkeypatch.chdir(path.parent)
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 

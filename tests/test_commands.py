@@ -343,6 +343,44 @@ def test_ctrl_c_in_a_fit_keeps_the_best_so_far(run, monkeypatch):
     assert emfast.load("m").n_iter_ == 1
 
 
+def test_the_same_command_goes_on_from_its_checkpoint(run, monkeypatch):
+    maximize = emfast.em.maximize
+
+    def impatient(*arguments, **options):
+        if options.get("keep") is not None:
+            options["observe"] = lambda it: it.number == 3 and signal.raise_signal(signal.SIGINT)
+        return maximize(*arguments, **options)
+
+    arguments = [
+        "fit", "people.csv", "--columns", "height,weight", *TWO, "--tol", "0", "--max-iter", "9",
+        "--output", "m",
+    ]  # fmt: skip
+    runs(run, *arguments, "--seed", "0")
+    whole = emfast.load("m")
+    monkeypatch.setattr(emfast.em, "maximize", impatient)
+    arguments += ["--seed", "0", "--checkpoint", "state.npz"]
+    assert run(*arguments)[0] == commands.INTERRUPTED
+    assert os.path.exists("state.npz")
+    assert emfast.load("m").n_iter_ == 3
+    monkeypatch.undo()
+    status, _, err = run(*arguments[:-3], "1", *arguments[-2:])
+    assert status == commands.BAD_INPUT
+    assert "checkpoint: state.npz: found a fit with random_state=0; expected 1" in err
+    runs(run, *arguments)
+    again = emfast.load("m")
+    assert again.n_iter_ == 9
+    assert_array_equal(again.lower_bounds_, whole.lower_bounds_)
+    assert_array_equal(again.means_, whole.means_)
+    assert not os.path.exists("state.npz")
+
+
+def test_a_checkpoint_is_not_where_the_model_goes(run):
+    arguments = ["fit", "people.csv", "--columns", "height", *TWO, "--output", "m"]
+    status, _, err = run(*arguments, "--checkpoint", "./m")
+    assert status == commands.BAD_INPUT
+    assert "--checkpoint and --output are the same file" in err
+
+
 def test_weights_of_sequences(run, people):
     arguments = ["--model", "gaussian-hmm", "--columns", "height", *TWO, *SEQUENCES]
     runs(run, "fit", "people.csv", *arguments, "--weights-column", "times", "--output", "m")

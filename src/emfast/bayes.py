@@ -260,6 +260,7 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
                     accelerate=self.accelerate,
                 )
             self._set_fitted(problem, trace, moments, rows.dtype)
+            watch.leave(self._model)
         watch.raise_interrupt()
         warn_unless_converged(trace, self.tol, self.max_iter)
         return self

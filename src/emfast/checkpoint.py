@@ -120,12 +120,15 @@ class Checkpoint:
         self._resumed: Current | None = None
         self._written: Current | None = None
         self._is_there = self._is_off = self._warned = False
+        self._content: tuple[dict[str, Any], Arrays] | None = None
         self._last, self._spent = time.perf_counter(), 0.0
 
     # What an earlier process has left
 
     def read(self, restored: Callable[[dict[str, Any]], Standing]) -> Standing | None:
         """What the file keeps of this fit; None where there is no file.
+
+        Nor has a warm start use for that of a fit which was stopped, and left the model it has.
 
         Parameters
         ----------
@@ -160,6 +163,8 @@ class Checkpoint:
             )
         try:
             content = header.pop("checkpoint")
+            if content["left"] is not None and content["left"] == self._fit["rows"].get("start"):
+                return None
             self._check_fit(content["fit"])
             kept = persistence.decode(content["kept"], arrays)
             if header or arrays:
@@ -256,14 +261,29 @@ class Checkpoint:
         content = {
             "fit": self._fit,
             "kept": persistence.encode(kept, "kept", arrays, fitted=False),
+            "left": None,
         }
-        try:
-            archive.write(self._path, {"checkpoint": content}, arrays)
-            self._is_there, self._written = True, self._current
-        except OSError as error:
-            self._warn("written", error)
+        self._put(content, arrays)
         self._last = time.perf_counter()
         self._spent = self._last - began
+
+    def leave(self, model: Any) -> None:
+        """The fit was stopped, and its estimator has this model.
+
+        A warm start goes on from that. The file is for processes that have not got it.
+        """
+        if self._content is not None and self._fit["arguments"].get("warm_start"):
+            content, arrays = self._content
+            self._put({**content, "left": digest(model)}, arrays)
+
+    def _put(self, content: dict[str, Any], arrays: Arrays) -> None:
+        try:
+            archive.write(self._path, {"checkpoint": content}, arrays)
+        except OSError as error:
+            self._warn("written", error)
+        else:
+            self._is_there, self._written = True, self._current
+            self._content = content, arrays
 
     def remove(self) -> None:
         """The fit has come to its end: leave nothing behind."""

@@ -226,6 +226,8 @@ def fit(
     }
     roles = _roles(labels_column, weights_column, target_column, sequence_column, columns)
     _check_outputs(file, output, plot)
+    if checkpoint is not None and output is not None and checkpoint.resolve() == output.resolve():
+        raise ValueError("--checkpoint and --output are the same file; expected two")
     made, data = _prepared(file, model, options, settings, progress, roles, emission)
     interrupted = _interrupted(made, data)
     if as_json:

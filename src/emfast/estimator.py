@@ -137,6 +137,7 @@ class EMEstimator(FittedModel):
             self._check_possible(problem, given)
             best, restarts, watch = self._run_starts(problem, given)
             self._set_fitted(problem, best, restarts)
+            watch.leave(best.model)
         watch.raise_interrupt()
         self._report(best, restarts)
         return problem

@@ -284,6 +284,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             problem, rows, weights = self._problem(X, sample_weight)
             best, watch = self._run_starts(problem, rows, weights)
             self._set_fitted(problem, best, rows.dtype)
+            watch.leave(self._model)
         watch.raise_interrupt()
         warn_unless_converged(best, self.tol, self.max_iter)
         return self

@@ -106,6 +106,11 @@ class Watch:
             self._checkpoint.write()
         return trace
 
+    def leave(self, model: Any) -> None:
+        """Tell the checkpoint which model a fit that was stopped has left."""
+        if self.stopped and self._checkpoint is not None:
+            self._checkpoint.leave(model)
+
     def tell(self, text: str) -> None:
         """Say what goes on before there are iterations on all rows."""
         if self._bar is not None:
