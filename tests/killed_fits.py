@@ -25,7 +25,7 @@ from emfast import (
 )
 
 # Attempts that are killed, before one is left alone.
-KILLS = 6
+KILLS = 5
 
 SLOW = {"tol": 0, "random_state": 0}
 
@@ -42,9 +42,9 @@ def regression(n_rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 KILLED = {
-    "full": (GaussianMixture(5, n_init=5, max_iter=40, **SLOW), lambda: [rows(4000)]),
+    "full": (GaussianMixture(5, n_init=5, max_iter=25, **SLOW), lambda: [rows(4000)]),
     "race": (
-        GaussianMixture(4, covariance_type="diag", n_init=5, max_iter=40, **SLOW),
+        GaussianMixture(4, covariance_type="diag", n_init=5, max_iter=25, **SLOW),
         lambda: [rows(60_000)],
     ),
     "accelerated": (
@@ -55,9 +55,9 @@ KILLED = {
         GaussianMixture(4, n_init=2, assignment="stochastic", max_iter=60, random_state=0),
         lambda: [rows(4000)],
     ),
-    "chain": (GaussianHMM(3, n_init=2, max_iter=40, **SLOW), lambda: [rows(4000)]),
+    "chain": (GaussianHMM(3, n_init=2, max_iter=25, **SLOW), lambda: [rows(4000)]),
     "experts": (
-        MixtureOfExperts(2, n_init=2, max_iter=40, accelerate=True, **SLOW),
+        MixtureOfExperts(2, n_init=2, max_iter=25, accelerate=True, **SLOW),
         lambda: regression(3000),
     ),
     "factors": (
@@ -129,7 +129,7 @@ def told(name: str, folder: Path) -> dict:
             os.kill(child, signal.SIGKILL)
         if not ended(child):
             kills += 1
-        elif kills < KILLS // 2:
+        elif kills < KILLS - 2:
             # Too fast this time.
             out.unlink()
     left = os.listdir(path.parent)

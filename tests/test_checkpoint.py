@@ -167,6 +167,27 @@ def test_regressions_go_on_to_the_same_bits(per_feature, path, every_iteration):
         assert result(found) == result(whole)
 
 
+@pytest.mark.parametrize("accelerate", [False, True])
+def test_rows_in_batches_go_on_in_other_batches(accelerate, path, X, every_iteration):
+    class Batches:
+        def __init__(self, n_rows):
+            self.n_rows = n_rows
+
+        def __iter__(self):
+            return (X[i : i + self.n_rows] for i in range(0, len(X), self.n_rows))
+
+    model = GaussianMixture(3, random_state=0, n_init=2, accelerate=accelerate, **SHORT)
+    whole = fit(clone(model), X)
+    killed_file(model, path, Batches(64), number=3)
+    killed_file(model, path, Batches(17), number=10)
+    found = fit(clone(model).set_params(checkpoint=path), Batches(50))
+    assert result(found) == result(whole)
+    killed_file(model, path, Batches(64))
+    X[3] += 1
+    with pytest.raises(ValueError, match="other rows, labels or weights"):
+        clone(model).set_params(checkpoint=path).fit(Batches(64))
+
+
 def test_subsamples_of_many_rows_are_not_looked_at_again(path, every_iteration, monkeypatch):
     X = blobs(41_000)
     model = GaussianMixture(3, covariance_type="diag", n_init=2, random_state=0, tol=1e-7)
@@ -231,7 +252,7 @@ def test_killed_processes_go_on_to_the_same_bits():
     for name, each in told.items():
         assert each["found"] == each["expected"], name
         assert each["left"] == [], name
-        assert each["kills"] > 3, name
+        assert each["kills"] >= 3, name
         assert each["resumed"] > 0, name
 
 

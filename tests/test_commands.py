@@ -357,12 +357,12 @@ def test_the_same_command_goes_on_from_its_checkpoint(run, monkeypatch):
     ]  # fmt: skip
     runs(run, *arguments, "--seed", "0")
     whole = emfast.load("m")
-    monkeypatch.setattr(emfast.em, "maximize", impatient)
     arguments += ["--seed", "0", "--checkpoint", "state.npz"]
-    assert run(*arguments)[0] == commands.INTERRUPTED
+    with monkeypatch.context() as patch:
+        patch.setattr(emfast.em, "maximize", impatient)
+        assert run(*arguments)[0] == commands.INTERRUPTED
     assert os.path.exists("state.npz")
     assert emfast.load("m").n_iter_ == 3
-    monkeypatch.undo()
     status, _, err = run(*arguments[:-3], "1", *arguments[-2:])
     assert status == commands.BAD_INPUT
     assert "checkpoint: state.npz: found a fit with random_state=0; expected 1" in err
