@@ -395,9 +395,8 @@ def _feed(found: Any, value: Any) -> None:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """The attributes of an object that it did not compute from others."""
-    computed = cached_property
     return {
         name: each
         for name, each in getattr(value, "__dict__", {}).items()
-        if not isinstance(getattr(type(value), name, None), computed)
+        if not isinstance(getattr(type(value), name, None), cached_property)
     }
