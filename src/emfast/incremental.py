@@ -30,8 +30,8 @@ from emfast.passes import Model
 from emfast.problem import GridProblem
 from emfast.statistics import Statistics
 
-# With more blocks M-steps cost more, and sweeps are hardly fewer: an M-step after a thirtieth of the
-# rows is nearly what one after every row would be.
+# With more blocks M-steps cost more, and sweeps are hardly fewer: parameters that are a thirtieth
+# of the rows behind are as good as the latest.
 BLOCKS = 32
 
 # Fewer rows are not worth a call of the kernels.
@@ -147,5 +147,5 @@ class IncrementalProblem:
 
 def n_blocks(n_rows: int, n_numbers: int) -> int:
     """Into how many blocks rows are cut whose statistics have about so many numbers."""
-    affordable = MOST_BYTES // (4 * 8 * n_numbers)
+    affordable = MOST_BYTES // (4 * 8 * max(1, n_numbers))
     return max(1, min(BLOCKS, n_rows // LEAST_ROWS, affordable))

@@ -10,8 +10,8 @@ each per unit of weight, and an M-step follows.
 
 References
 ----------
-Cappé, O. and Moulines, E. (2009). On-line expectation-maximization algorithm for latent data models.
-Journal of the Royal Statistical Society B 71, 593-613.
+Cappé, O. and Moulines, E. (2009). On-line expectation-maximization algorithm for latent data
+models. Journal of the Royal Statistical Society B 71, 593-613.
 Liang, P. and Klein, D. (2009). Online EM for unsupervised models. Proceedings of NAACL-HLT 2009,
 611-619.
 """

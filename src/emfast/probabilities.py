@@ -320,7 +320,7 @@ feature_names_in_ : see `GaussianMixture`
         sample_weight: ArrayLike | None = None,
         n_trials: ArrayLike | None = None,
     ) -> Statistics:
-        """Expected sufficient statistics: see `GaussianMixture.summarize`; `n_trials` as in `fit`."""
+        """Expected statistics: see `GaussianMixture.summarize`; `n_trials` as in `fit`."""
         rows = out_of(X, n_trials)
         return super().summarize(rows, labels=labels, sample_weight=sample_weight)
 
