@@ -1,5 +1,6 @@
 """`BaseHMM`: the estimator of a hidden Markov model without its emission."""
 
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from typing import Any, Self
@@ -134,10 +135,10 @@ class BaseHMM(TakesStatistics, FittedHMM):
         """
         return self._summarized(X, lengths, labels, sample_weight)
 
-    def _further(self, X: Any, lengths: Any, labels: Any, sample_weight: Any) -> Batch:
+    def _further(self, X: Any, lengths: Any, labels: Any, sample_weight: Any) -> Iterator[Batch]:
         batch = self._batch(X, lengths, labels)
         weights = check_sample_weight(sample_weight, batch.n_independent, "sequence")
-        return replace(batch, weights=weights)
+        return iter([replace(batch, weights=weights)])
 
     def _observed(self, X: Any, lengths: Any, labels: Any, sample_weight: Any) -> Batch:
         batch = self._validate_rows(X, reset=True)

@@ -1,5 +1,6 @@
 """`BaseMixture`: the estimator of a mixture without its emission."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Self
 
@@ -189,9 +190,13 @@ class BaseMixture(TakesStatistics, MixtureOfFeatures):
         """
         return self._summarized(X, labels, sample_weight)
 
-    def _further(self, X: Any, labels: Any, sample_weight: Any) -> Batch:
+    def _further(self, X: Any, labels: Any, sample_weight: Any) -> Iterator[Batch]:
+        batches = self._observed_again(X, labels, sample_weight)
+        if batches is not None:
+            return batches
         batch = self._batch(X, labels)
-        return replace(batch, weights=check_sample_weight(sample_weight, batch.n_rows))
+        weights = check_sample_weight(sample_weight, batch.n_rows)
+        return iter([replace(batch, weights=weights)])
 
     def _observed(self, X: Any, labels: Any, sample_weight: Any) -> Batch | Source:
         rows = self._stream(X, labels, sample_weight)

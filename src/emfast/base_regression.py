@@ -1,6 +1,7 @@
 """`BaseRegressionMixture`: mixtures of a target given the features of its row."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import replace
 from numbers import Real
 from typing import Any, Self
@@ -98,9 +99,13 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         """
         return self._summarized(X, y, labels, sample_weight)
 
-    def _further(self, X: Any, y: Any, labels: Any, sample_weight: Any) -> Batch:
+    def _further(self, X: Any, y: Any, labels: Any, sample_weight: Any) -> Iterator[Batch]:
+        batches = self._observed_again(X, labels, sample_weight, y)
+        if batches is not None:
+            return batches
         batch = self._batch(X, y, labels)
-        return replace(batch, weights=check_sample_weight(sample_weight, batch.n_rows))
+        weights = check_sample_weight(sample_weight, batch.n_rows)
+        return iter([replace(batch, weights=weights)])
 
     def _observed(self, X: Any, y: Any, labels: Any, sample_weight: Any) -> Batch:
         if y is None:

@@ -28,7 +28,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from emfast import em
-from emfast.data import Batch
+from emfast.data import Batch, observe
+from emfast.data.sums import Tree
 from emfast.emissions.base import Emission
 from emfast.estimator import EMEstimator
 from emfast.fitting import unchanged_by_failure
@@ -65,8 +66,20 @@ class TakesStatistics(EMEstimator):
     }
 
     @abstractmethod
-    def _further(self, *data: Any) -> Batch:
-        """What `_observed` takes, as rows that the fitted model can be asked about."""
+    def _further(self, *data: Any) -> Iterator[Batch]:
+        """What `_observed` takes, as rows that the fitted model can be asked about.
+
+        One batch, or one after the other of rows that are not in memory together.
+        """
+
+    def _observed_again(
+        self, X: Any, labels: Any, sample_weight: Any, y: Any = None
+    ) -> Iterator[Batch] | None:
+        """The batches of rows that come in batches; None where they are in memory."""
+        check_is_fitted(self)
+        classes = getattr(self, "classes_", np.empty(0, object))
+        observer = observe(self, X, labels, sample_weight, classes, y=y)
+        return None if observer is None else observer.batches()
 
     def update(self, statistics: Statistics) -> Self:
         """One M-step: the parameters that statistics of all rows lead to.
@@ -151,14 +164,24 @@ class TakesStatistics(EMEstimator):
                 "assignment: found 'stochastic'; expected 'soft' or 'hard', for draws are by the "
                 "place of a row among all rows, of which a part of them does not know"
             )
-        batch, model = self._further(*data), self._model()
-        return replace(self._taken(batch, model), under=self._under(model))
+        batches, model = self._further(*data), self._model()
+        return replace(self._taken(batches, model), under=self._under(model))
 
-    def _taken(self, batch: Batch, model: Model) -> Statistics:
+    def _taken(self, batches: Iterator[Batch], model: Model) -> Statistics:
         """The statistics of rows under a model, by weights as the user has given them."""
+        total, first_row = Tree(), 0
+        for batch in batches:
+            total.add(self._of_batch(batch, first_row, model))
+            first_row += batch.n_rows
+        if not first_row:
+            raise ValueError("X: found no row in any batch while a minimum of 1 sample is required")
+        return total.total()
+
+    def _of_batch(self, batch: Batch, first_row: int, model: Model) -> Statistics:
         fixed = self._known()
         emission = self._emission(fixed)
         source, unit = self._source(batch, emission).near_one()
+        source.first_row = first_row
         latent = self._latent_of(source, fixed)
         problem = GridProblem(latent, emission, source, resolve_threads(self.n_threads))
         statistics = source.total(problem.asked(model))
@@ -205,8 +228,8 @@ class TakesStatistics(EMEstimator):
                 self._begin(*data)
                 model, total, calls = self._model(), self._statistics, 0.0
             else:
-                batch, model = self._further(*data), self._model()
-                taken = self._taken(batch, model)
+                batches, model = self._further(*data), self._model()
+                taken = self._taken(batches, model)
                 total, calls = self._mixed(taken, model)
             self._maximise(total, model)
             self._statistics, self._calls = total, calls + 1
