@@ -124,9 +124,7 @@ class TakesStatistics(EMEstimator):
         [1.0, 9.0]
         >>> while not mixture.converged_:
         ...     parts = [mixture.summarize(part) for part in np.split(X, 3)]
-        ...     mixture.update(sum(parts))
-        PoissonMixture(max_iter=0, n_components=2, rates_init=[[1.0], [9.0]],
-        ...
+        ...     mixture = mixture.update(sum(parts))
         >>> mixture.rates_.round(2).ravel().tolist()
         [1.0, 20.0]
         """
