@@ -5,9 +5,9 @@
 From the same start, how often every row is read until the mean log-likelihood of all rows is within
 `tol` nats of the best that any of the ways has come to: by EM, by SQUAREM (`accelerate=True`; an
 extrapolation that is not kept is a pass, too), by incremental EM (`incremental=True`), and by
-sweeps of `partial_fit` over a hundred batches. A dash is where it does not come so near within `MOST`
-passes, or ends in another maximum. Components overlap, or are separate, or between. The pass that
-takes the first statistics counts; the one that scores does not.
+sweeps of `partial_fit` over a hundred batches. A dash is where it does not come so near within
+`MOST` passes, or ends in another maximum. Components overlap, or are separate, or between. The pass
+that takes the first statistics counts; the one that scores does not.
 
 Seconds are those of the passes that lead there, without scoring, on whatever else the machine did.
 """

@@ -28,8 +28,8 @@ def summarize(job):
 
 # %% [markdown]
 # The start is made of some of the rows (`max_iter=0`). Then E-step, sum and M-step take turns,
-# until the gains are small. Sums are the same to the bit for any number of processes, because they are
-# added in the order of the files.
+# until the gains are small. Sums are the same to the bit for any number of processes, because they
+# are added in the order of the files.
 
 
 # %%

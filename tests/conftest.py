@@ -5,7 +5,12 @@ import os
 # scikit-learn checks array input of other libraries only if this is set before SciPy is imported.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
+import signal
+
 from hypothesis import HealthCheck, settings
+
+# Where tests run in the background of a shell, Ctrl-C would be ignored, which some of them test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Examples are the same in every run, so that a failure is one for everybody.
 # HYPOTHESIS_PROFILE=explore looks for new ones.

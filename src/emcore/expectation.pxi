@@ -152,7 +152,7 @@ def block_rows(Latent latent, Emission emission, Py_ssize_t n_rows):
     budget = max(PARTIAL_BYTES, n_rows * row_bytes // 8)
     size = partial_size(latent, emission) * sizeof(double)
     blocks = max(1, min(MAX_BLOCKS, budget // size))
-    most = max(1, max(BLOCK_BYTES, 8 * size) // (tile * row_bytes))
+    most = -(-max(BLOCK_BYTES, 8 * size) // (tile * row_bytes))
     return max(1, min(most, -(-n_rows // (blocks * tile)))) * tile
 
 

@@ -87,6 +87,15 @@ def check_lengths(lengths: Any, n_rows: int) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(values)]).astype(np.int64)
 
 
+def refuse_lengths(lengths: Any) -> None:
+    """Raise where lengths are given of sequences that come in batches."""
+    if lengths is not None:
+        raise ValueError(
+            "lengths: found lengths of sequences that come in batches; expected None, for each "
+            "batch is a sequence, or a list of them"
+        )
+
+
 def near_one(weights: np.ndarray | None) -> np.ndarray | None:
     """Weights, or where they are very large or small, weights times a power of two.
 

@@ -1,6 +1,5 @@
 """`BaseHMM`: the estimator of a hidden Markov model without its emission."""
 
-from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from typing import Any, Self
@@ -16,7 +15,9 @@ from emfast.arguments import (
     check_sample_weight,
     check_startprob,
     check_transmat,
+    refuse_lengths,
 )
+from emfast.columns import columns_apart
 from emfast.data import Batch, SequenceSource, Source
 from emfast.decoding import FittedHMM
 from emfast.emissions.base import Emission
@@ -135,12 +136,13 @@ class BaseHMM(TakesStatistics, FittedHMM):
         """
         return self._summarized(X, lengths, labels, sample_weight)
 
-    def _further(self, X: Any, lengths: Any, labels: Any, sample_weight: Any) -> Iterator[Batch]:
-        batch = self._batch(X, lengths, labels)
-        weights = check_sample_weight(sample_weight, batch.n_independent, "sequence")
-        return iter([replace(batch, weights=weights)])
-
-    def _observed(self, X: Any, lengths: Any, labels: Any, sample_weight: Any) -> Batch:
+    def _observed(self, X: Any, lengths: Any, labels: Any, sample_weight: Any) -> Batch | Source:
+        stream = self._stream(X, labels, sample_weight)
+        if stream is not None:
+            refuse_lengths(lengths)
+            stream.cut = self._may_be_cut
+            return stream
+        X, labels = columns_apart(X, labels=labels)
         batch = self._validate_rows(X, reset=True)
         sequences = check_lengths(lengths, batch.n_rows)
         weights = check_sample_weight(sample_weight, len(sequences) - 1, "sequence")
@@ -150,9 +152,13 @@ class BaseHMM(TakesStatistics, FittedHMM):
         return batch
 
     def _source(self, batch: Batch, emission: Emission) -> SequenceSource:
-        # A piece of a sequence may begin in a state that no sequence begins in.
+        return SequenceSource(batch, cut=self._may_be_cut)
+
+    @property
+    def _may_be_cut(self) -> bool:
+        """Whether a piece of a sequence may begin in any state that it can begin in."""
         given = self._given_of_latent().get("startprob")
-        return SequenceSource(batch, cut=given is None or bool(np.all(given > 0)))
+        return given is None or bool(np.all(given > 0))
 
     def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> MarkovChain:
         given, K = self._given_of_latent(), int(self.n_components)

@@ -1,6 +1,5 @@
 """`BaseMixture`: the estimator of a mixture without its emission."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 from emfast import em
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_enough_rows, check_mixture_weights, check_sample_weight
+from emfast.columns import columns_apart
 from emfast.data import ArraySource, Batch, Source
 from emfast.emissions.base import Emission
 from emfast.features import MixtureOfFeatures
@@ -190,14 +190,6 @@ class BaseMixture(TakesStatistics, MixtureOfFeatures):
         """
         return self._summarized(X, labels, sample_weight)
 
-    def _further(self, X: Any, labels: Any, sample_weight: Any) -> Iterator[Batch]:
-        batches = self._observed_again(X, labels, sample_weight)
-        if batches is not None:
-            return batches
-        batch = self._batch(X, labels)
-        weights = check_sample_weight(sample_weight, batch.n_rows)
-        return iter([replace(batch, weights=weights)])
-
     def _observed(self, X: Any, labels: Any, sample_weight: Any) -> Batch | Source:
         rows = self._stream(X, labels, sample_weight)
         if rows is None:
@@ -208,6 +200,7 @@ class BaseMixture(TakesStatistics, MixtureOfFeatures):
         return rows
 
     def _in_memory(self, X: Any, labels: Any, sample_weight: Any) -> Batch:
+        X, labels, sample_weight = columns_apart(X, labels=labels, sample_weight=sample_weight)
         batch = self._validate_rows(X, reset=True)
         weights = check_sample_weight(sample_weight, batch.n_rows)
         batch = replace(batch, weights=weights, labels=self._labels_of(labels, batch.n_rows, None))

@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_enough_rows, check_sample_weight
-from emfast.data import Batch
+from emfast.columns import columns_apart
+from emfast.data import Batch, Source, all_of, observe, read_ahead
 from emfast.emissions.regression import LinearRegression, RegressionParameters
 from emfast.inference import RowPosteriors
 from emfast.information import standard_errors
@@ -99,26 +100,29 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         """
         return self._summarized(X, y, labels, sample_weight)
 
-    def _further(self, X: Any, y: Any, labels: Any, sample_weight: Any) -> Iterator[Batch]:
-        batches = self._observed_again(X, labels, sample_weight, y)
-        if batches is not None:
-            return batches
-        batch = self._batch(X, y, labels)
-        weights = check_sample_weight(sample_weight, batch.n_rows)
-        return iter([replace(batch, weights=weights)])
-
-    def _observed(self, X: Any, y: Any, labels: Any, sample_weight: Any) -> Batch:
+    def _observed(self, X: Any, y: Any, labels: Any, sample_weight: Any) -> Batch | Source:
         if y is None:
             raise ValueError(
                 f"y: found None; expected a target for each row, for {type(self).__name__} "
                 "requires y to be passed, but the target y is None"
             )
+        stream = self._stream(X, labels, sample_weight, y)
+        if stream is not None:
+            return stream
+        X, y, labels, sample_weight = columns_apart(
+            X, y=y, labels=labels, sample_weight=sample_weight
+        )
         batch = self._validated_pair(X, y, reset=True)
         weights = check_sample_weight(sample_weight, batch.n_rows)
         known = encode_labels(labels, batch.n_rows, int(self.n_components))
         batch = replace(batch, weights=weights, labels=known)
         check_enough_rows(batch.n_rows, batch.n_used, int(self.n_components))
         return batch
+
+    _takes_columns = False
+
+    def _portion(self, X: Any, y: Any = None, *, reset: bool = False) -> Batch:
+        return self._validated_pair(X, y, reset=reset)
 
     def _validated_pair(self, X: Any, y: Any, *, reset: bool) -> Batch:
         """X and y as rows that the kernels take."""
@@ -157,6 +161,20 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         check_is_fitted(self)
         return check_rows(self, X, [np.float64, np.float32], reset=False)[0]
 
+    def _batches(
+        self, X: Any, y: Any, labels: Any = None, sample_weight: Any = None
+    ) -> Iterator[Batch]:
+        """The rows, in one batch where they are in memory, with what is known of them."""
+        check_is_fitted(self)
+        classes = getattr(self, "classes_", np.empty(0, object))
+        observer = observe(self, X, labels, sample_weight, classes, y)
+        if observer is None:
+            X, y, labels, sample_weight = columns_apart(
+                X, y=y, labels=labels, sample_weight=sample_weight
+            )
+            return iter([self._weighted(self._batch(X, y, labels), sample_weight)])
+        return read_ahead(observer.batches())
+
     def _batch(self, X: Any, y: Any, labels: Any = None) -> Batch:
         """Rows that the fitted model can be asked about, with what is known of them."""
         check_is_fitted(self)
@@ -180,12 +198,22 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         -------
         ndarray of shape (n_samples,)
         """
-        X = self._features(X)
+        return all_of(map(self._means, self._features_of(X)))
+
+    def _means(self, X: np.ndarray) -> Array:
         means = np.empty(len(X), X.dtype)
         parameters = self._model().emission
         for chunk, rows in self._chunks(X):
             means[chunk] = (self._prior_weights(rows) * parameters.means(rows)).sum(axis=1)
         return means
+
+    def _features_of(self, X: Any) -> Iterator[np.ndarray]:
+        """The rows of X without a target, in one array where they are in memory."""
+        check_is_fitted(self)
+        observer = observe(self, X, None, None, np.empty(0, object))
+        if observer is None:
+            return iter([self._features(X)])
+        return map(self._features, read_ahead(observer.tables()))
 
     def predict_components(self, X: Rows) -> Array:
         """The mean of the target in every component.
@@ -220,7 +248,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
             Rows sum to 1.
         """
         if y is not None:
-            return self._responsibilities(self._batch(X, y, labels))
+            return all_of(map(self._responsibilities, self._batches(X, y, labels)))
         if labels is not None:
             raise ValueError("labels: found labels without y; expected both, or neither")
         X = self._features(X)
@@ -247,7 +275,9 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         ndarray of shape (n_samples,)
             Joint with the label where there is one.
         """
-        return self._posterior(self._batch(X, y, labels), "log_likelihoods")[0]
+        return all_of(
+            self._posterior(batch, "log_likelihoods")[0] for batch in self._batches(X, y, labels)
+        )
 
     def bic(self, X: Rows, y: Values, *, sample_weight: ArrayLike | None = None) -> float:
         """Bayesian information criterion, the lower the better.
@@ -264,7 +294,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         -------
         float
         """
-        return self._bic_of([self._weighted(self._batch(X, y), sample_weight)])
+        return self._bic_of(self._batches(X, y, None, sample_weight))
 
     def aic(self, X: Rows, y: Values, *, sample_weight: ArrayLike | None = None) -> float:
         """Akaike information criterion, the lower the better: -2 log-likelihood + 2 p.
@@ -277,7 +307,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         -------
         float
         """
-        return self._aic_of([self._weighted(self._batch(X, y), sample_weight)])
+        return self._aic_of(self._batches(X, y, None, sample_weight))
 
     def sample(self, X: Rows) -> Array:
         """Draw a target for every row from the fitted model.

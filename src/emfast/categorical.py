@@ -20,7 +20,7 @@ from emfast.annotations import (
     Values,
 )
 from emfast.base_mixture import BaseMixture
-from emfast.data import Batch
+from emfast.data import Batch, Observer
 from emfast.emissions.categorical import Categorical, CategoricalParameters
 from emfast.fitted import FittedModel
 from emfast.known import NOTHING_KNOWN, Known
@@ -47,6 +47,19 @@ class OfCategories(FittedModel):
         codes, missing, emission = Categorical(self.categories).learn(X, called)
         self.categories_ = emission.categories
         return Batch(codes, missing=missing)
+
+    def _learn(self, observer: Observer) -> None:
+        found: list[Categorical] = []
+
+        def learn(table: Any) -> bool:
+            X = check_columns(self, table, reset=not found)
+            learned = Categorical(self.categories).learn(X, partial(column_called, self))[2]
+            found[:] = [found[0].with_levels_of(learned) if found else learned]
+            return isinstance(self.categories, str)
+
+        observer.each(learn)
+        if found:
+            self.categories_ = found[0].categories
 
     def _as_columns(self, drawn: list[np.ndarray]) -> np.ndarray:
         return decode_levels(np.vstack(drawn), self.categories_)

@@ -119,3 +119,44 @@ def column_values(
             )
         values[i] = value
     return positions, values
+
+
+def columns_apart(X: Any, **given: Any) -> tuple[Any, ...]:
+    """A table without the columns that stand for arguments, and what these arguments are.
+
+    Parameters
+    ----------
+    X : table or array
+    **given : by argument its values, or the name of a column of X
+
+    Returns
+    -------
+    X : the rest of the table
+    *values : the arguments, in their order
+
+    Raises
+    ------
+    ValueError
+        X has no names of columns, or not this one, or no other one.
+    """
+    names = {argument: value for argument, value in given.items() if isinstance(value, str)}
+    if not names:
+        return X, *given.values()
+    columns = getattr(X, "column_names", getattr(X, "columns", None))
+    for argument, name in names.items():
+        if columns is None:
+            raise ValueError(
+                f"{argument}: found {name!r}; expected an entry for each row, or the name of a "
+                f"column, but a {type(X).__name__} has no names of columns"
+            )
+        if name not in list(columns):
+            raise ValueError(
+                f"{argument}: found {name!r}; expected the name of a column, one of {list(columns)}"
+            )
+    apart = set(names.values())
+    rest = [name for name in columns if name not in apart]
+    if not rest:
+        raise ValueError(f"X: found no columns but {sorted(apart)}; expected features")
+    values = {argument: X[name] for argument, name in names.items()}
+    rows = X.select(rest) if hasattr(X, "select") else X[rest]
+    return rows, *({**given, **values}).values()

@@ -1,7 +1,7 @@
 """What people ask of a fitted hidden Markov model: scores, posteriors, paths, criteria, samples."""
 
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, Literal
@@ -9,10 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Array, RandomState, Rows, Values
-from emfast.arguments import check_lengths, check_sample_weight
-from emfast.data import Batch, rows_of
+from emfast.arguments import check_lengths, check_sample_weight, refuse_lengths
+from emfast.columns import columns_apart
+from emfast.data import Batch, all_of, observe, offsets, read_ahead, rows_of
 from emfast.fitted import FittedModel
 from emfast.labels import Labels, encode_labels
 from emfast.latent.markov import ChainParameters, MarkovChain, stationary_distribution
@@ -27,6 +29,8 @@ class FittedHMM(FittedModel):
 
     startprob_: Array
     transmat_: Array
+
+    _keeps_portions, _takes_columns = True, False
 
     def _latent_attributes(self, parameters: ChainParameters) -> dict[str, Any]:
         return {"startprob_": parameters.startprob, "transmat_": parameters.transmat}
@@ -49,6 +53,33 @@ class FittedHMM(FittedModel):
         classes = getattr(self, "classes_", np.empty(0, object))
         known = encode_labels(labels, batch.n_rows, len(self.startprob_), classes)
         return replace(batch, sequences=sequences, labels=known)
+
+    def _batches(
+        self, X: Any, lengths: Any, labels: Any, sample_weight: Any = None
+    ) -> Iterator[Batch]:
+        """The sequences of X, in one batch where they are in memory."""
+        check_is_fitted(self)
+        classes = getattr(self, "classes_", np.empty(0, object))
+        observer = observe(self, X, labels, sample_weight, classes)
+        if observer is not None:
+            refuse_lengths(lengths)
+            return read_ahead(observer.batches())
+        X, labels = columns_apart(X, labels=labels)
+        batch = self._batch(X, lengths, labels)
+        weights = check_sample_weight(sample_weight, batch.n_independent, "sequence")
+        return iter([replace(batch, weights=weights)])
+
+    def _portion(self, X: Any, y: Any = None, *, reset: bool = False) -> Batch:
+        if isinstance(X, np.ndarray):
+            X = [X]
+        if not isinstance(X, list):
+            raise TypeError(
+                f"X: found a {type(X).__name__}, whose rows are no sequences; expected batches "
+                "that are sequences, arrays of two dimensions, or lists of them"
+            )
+        X = [rows for rows in X if len(rows)]
+        batch = self._validate_rows(np.concatenate(X), reset=reset)
+        return replace(batch, sequences=offsets(np.array([len(rows) for rows in X])))
 
     def _outputs(
         self, batch: Batch, *wanted: str, assignment: str = "soft"
@@ -162,14 +193,16 @@ class FittedHMM(FittedModel):
 
     def _total(self, X, lengths, sample_weight, labels=None) -> tuple[float, float]:
         """Weighted log-likelihood of the sequences, and the sum of the weights of all rows."""
-        batch = self._batch(X, lengths, labels)
-        weights = check_sample_weight(sample_weight, batch.n_independent, "sequence")
-        batch = replace(batch, weights=weights)
-        scores = self._outputs(batch)["log_likelihoods"]
-        if weights is None:
-            return float(scores.sum()), float(batch.n_rows)
-        used = weights > 0
-        return float(scores[used] @ weights[used]), float(batch.lengths @ weights)
+        total = weight = 0.0
+        for batch in self._batches(X, lengths, labels, sample_weight):
+            scores, weights = self._outputs(batch)["log_likelihoods"], batch.weights
+            if weights is None:
+                total, weight = total + float(scores.sum()), weight + batch.n_rows
+            else:
+                used = weights > 0
+                total += float(scores[used] @ weights[used])
+                weight += float(batch.lengths @ weights)
+        return total, weight
 
     def score_samples(
         self, X: Rows, lengths: ArrayLike | None = None, *, labels: Values | None = None
@@ -187,8 +220,19 @@ class FittedHMM(FittedModel):
             p(z_t = k | x_1, ..., x_T), given all rows of the sequence and their labels. Rows sum to
             1. A sequence without labels that no path can produce has the shares of the states.
         """
-        out = self._outputs(self._batch(X, lengths, labels), "responsibilities")
-        return float(out["log_likelihoods"].sum()), out["responsibilities"]
+        return self._sum_and_rows(X, lengths, labels, "responsibilities")
+
+    def _sum_and_rows(
+        self, X: Any, lengths: Any, labels: Any, wanted: str, assignment: str = "soft"
+    ) -> tuple[float, Array]:
+        """The total log-likelihood, and an output of `_outputs` for every row."""
+        outs = [
+            self._outputs(batch, wanted, assignment=assignment)
+            for batch in self._batches(X, lengths, labels)
+        ]
+        return float(sum(out["log_likelihoods"].sum() for out in outs)), all_of(
+            out[wanted] for out in outs
+        )
 
     def predict_proba(
         self, X: Rows, lengths: ArrayLike | None = None, *, labels: Values | None = None
@@ -234,11 +278,9 @@ class FittedHMM(FittedModel):
         algorithm = "viterbi" if algorithm is None else algorithm
         if algorithm not in ALGORITHMS:
             raise ValueError(f"algorithm: found {algorithm!r}; expected one of {ALGORITHMS}")
-        batch = self._batch(X, lengths, labels)
         if algorithm == "viterbi":
-            out = self._outputs(batch, "assignments", assignment="hard")
-            return float(out["log_likelihoods"].sum()), out["assignments"]
-        posteriors = self._outputs(batch, "responsibilities")["responsibilities"]
+            return self._sum_and_rows(X, lengths, labels, "assignments", "hard")
+        posteriors = self._sum_and_rows(X, lengths, labels, "responsibilities")[1]
         expected = float(posteriors.max(axis=1).sum(dtype=np.float64))
         return expected, posteriors.argmax(axis=1)
 

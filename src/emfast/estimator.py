@@ -153,6 +153,8 @@ class EMEstimator(FittedModel):
         if observer is None:
             return None
         observer, K = observer.learned(), int(self.n_components)
+        if not hasattr(self, "n_features_in_"):
+            raise ValueError("X: found no batch with rows; expected 1 row at least")
         seed = self.random_state
         if not isinstance(seed, Integral):
             seed = check_random_state(copy(seed)).randint(2**31 - 1)

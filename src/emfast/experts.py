@@ -27,8 +27,9 @@ from emfast.annotations import (
 )
 from emfast.arguments import check_array_of
 from emfast.base_regression import BaseRegressionMixture
-from emfast.data import Batch
+from emfast.data import Batch, Observer, Source
 from emfast.emissions.base import Emission
+from emfast.fitted import FittedModel
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.latent import Gate
 from emfast.latent.gate import GateParameters
@@ -233,11 +234,13 @@ feature_names_in_ : see `GaussianMixture`
     def _kind(self) -> str:
         return f"{super()._kind()} behind a gate"
 
-    def _observed(self, X: Any, y: Any, labels: Any, sample_weight: Any) -> Batch:
-        batch = super()._observed(X, y, labels, sample_weight)
+    def _observed(self, X: Any, y: Any, labels: Any, sample_weight: Any) -> Batch | Source:
+        rows = super()._observed(X, y, labels, sample_weight)
+        # Of a stream, a sample tells what the covariates are measured in.
+        batch = rows if isinstance(rows, Batch) else rows.kept
         check_squares(batch.covariates, batch.weights)
         self.gate_location_, self.gate_scale_ = location_and_scale(batch.covariates, batch.weights)
-        return batch
+        return rows
 
     def _latent_attributes(self, parameters: GateParameters) -> dict[str, Any]:
         return {"gate_coef_": parameters.coef, "gate_intercept_": parameters.intercept}
@@ -290,6 +293,10 @@ feature_names_in_ : see `GaussianMixture`
     def _known(self) -> Known:
         return BaseRegressionMixture._known(self) if self._is_linear else super()._known()
 
+    def _learn(self, observer: Observer) -> None:
+        # Experts learn of y, with the first rows.
+        FittedModel._learn(self, observer)
+
     def _validated_pair(self, X: Any, y: Any, *, reset: bool) -> Batch:
         if self._is_linear:
             return super()._validated_pair(X, y, reset=reset)
@@ -339,11 +346,11 @@ feature_names_in_ : see `GaussianMixture`
             return BaseRegressionMixture._n_columns_of_emission(self)
         return super()._n_columns_of_emission()
 
-    def _problem(self, batch: Batch) -> tuple[Any, dict[str, np.ndarray]]:
+    def _problem(self, observed: Batch | Source) -> tuple[Any, dict[str, np.ndarray]]:
         if self._is_linear:
-            return super()._problem(batch)
+            return super()._problem(observed)
         with _messages_about_y():
-            return super()._problem(batch)
+            return super()._problem(observed)
 
     def _given(self, n_features: int) -> dict[str, np.ndarray]:
         others = ("expert_init",) if self._is_linear else LINES

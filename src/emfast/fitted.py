@@ -11,12 +11,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Array
-from emfast.data import Batch, Observer
+from emfast.data import START, Batch, Observer
 from emfast.emissions.base import Emission
 from emfast.known import NOTHING_KNOWN, Known, check_fixed
 from emfast.labels import Labels, encode_labels
 from emfast.latent import Latent
 from emfast.passes import Model, posterior
+from emfast.rows import ColumnRows
 from emfast.stored import Precision, Record, Storable, Whole
 from emfast.threads import resolve_threads
 
@@ -33,6 +34,9 @@ class FittedModel(Storable, BaseEstimator, metaclass=ABCMeta):
 
     # Whether there is a component that the emission does not know of.
     _has_noise: bool = False
+
+    # Whether rows that come together belong together, as those of sequences do.
+    _keeps_portions: bool = False
 
     # The fitted attributes that tell the whole model.
     _defining_attributes: tuple[str, ...] = ()
@@ -79,7 +83,7 @@ class FittedModel(Storable, BaseEstimator, metaclass=ABCMeta):
         try:
             first = next(portions, None)
             if first is not None:
-                observer.batch(first, 0, reset=True)
+                observer.batch(first, START, reset=True)
         finally:
             portions.close()
 
@@ -90,7 +94,8 @@ class FittedModel(Storable, BaseEstimator, metaclass=ABCMeta):
 
     def _takes_again(self, X: Any) -> bool:
         """Whether rows that once have been validated need not be looked at again."""
-        return self._takes_columns and X.dtype in (np.float32, np.float64)
+        is_ready = isinstance(X, np.ndarray | ColumnRows) and X.dtype in (np.float32, np.float64)
+        return self._takes_columns and is_ready
 
     def _labels_of(self, labels: Any, n_rows: int, classes: np.ndarray | None) -> Labels:
         """What labels say of so many rows, by the names in `classes` if there are any yet."""

@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_sample_weight
-from emfast.data import Batch, covariates_of, observe, read_ahead
+from emfast.columns import columns_apart
+from emfast.data import Batch, all_of, covariates_of, observe, read_ahead
 from emfast.fitted import FittedModel
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.labels import Labels
@@ -155,6 +156,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         check_is_fitted(self)
         observer = observe(self, X, labels, sample_weight, self._names_of_components())
         if observer is None:
+            X, labels, sample_weight = columns_apart(X, labels=labels, sample_weight=sample_weight)
             return iter([self._weighted(self._batch(X, labels), sample_weight)])
         return read_ahead(observer.batches())
 
@@ -342,12 +344,6 @@ class FittedMixture(DensityMixin, RowPosteriors):
                 weights = np.ones(len(largest)) if batch.weights is None else batch.weights[chunk]
                 certainty += float(largest @ weights)
         return self.bic(X, sample_weight=sample_weight) - 2 * certainty
-
-
-def all_of(parts: Iterable[np.ndarray]) -> np.ndarray:
-    """What there is for the rows of all batches, in one array."""
-    parts = list(parts)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:

@@ -219,13 +219,13 @@ def _encode_known_classes(values: np.ndarray, missing: np.ndarray, classes: np.n
 
 
 def label_names(labels: Any) -> np.ndarray | None:
-    """The different names that labels are, in their order; None of numbers, masks and nothing."""
+    """The different names that labels are, in their order; None of numbers and masks."""
     categories = _categories(labels)
     values = as_array(labels)
     if values.ndim != 1:
         return None
     missing = missing_entries(values)
-    if categories is None and (missing.all() or _are_numbers(values, missing)):
+    if categories is None and not missing.all() and _are_numbers(values, missing):
         return None
     return sorted_classes(values[~missing]) if categories is None else categories
 

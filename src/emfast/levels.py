@@ -78,6 +78,20 @@ def decode_levels(codes: np.ndarray, categories: list[np.ndarray]) -> np.ndarray
     return values
 
 
+def united_levels(levels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The levels of a column of which two parts have these; in their order where they are equal."""
+    if len(others) == 0 or np.array_equal(levels, others):
+        return levels
+    if len(levels) == 0:
+        return others
+    if levels.dtype.kind in "biuf" and others.dtype.kind in "biuf":
+        return np.union1d(levels, others)
+    known = set(levels.tolist())
+    if known.issuperset(others.tolist()):
+        return levels
+    return _of_objects(np.array([*levels.tolist(), *others.tolist()], object), None, "a column")[1]
+
+
 def _codes_dtype(n_levels: int) -> type:
     for dtype in (np.uint8, np.uint16):
         if n_levels <= np.iinfo(dtype).max:

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils._indexing import _get_column_indices
 
-from emfast.data import Batch
+from emfast.data import Batch, Observer
 from emfast.emissions.base import Emission
 from emfast.emissions.categorical import Categorical
 from emfast.emissions.product import Product, ProductParameters
@@ -63,8 +63,24 @@ class OfColumns(FittedModel):
     def _validate_rows(self, X: Any, *, reset: bool) -> Batch:
         X = check_columns(self._table, X, reset=reset, accept_sparse=True)
         if reset:
-            self._bound_parts = self._bind(X)
+            self._set_parts(self._bind(X))
         return self._validated_rows(X)
+
+    _takes_columns = False
+
+    def _learn(self, observer: Observer) -> None:
+        bound: list[tuple[str, Emission, list[int]]] = []
+
+        def learn(table: Any) -> bool:
+            X = check_columns(self._table, table, reset=not bound, accept_sparse=True)
+            for i, (name, emission, columns) in enumerate(self._bind(X)):
+                if isinstance(emission, Categorical) and i < len(bound):
+                    emission = bound[i][1].with_levels_of(emission)
+                bound[i : i + 1] = [(name, emission, columns)]
+            return any(isinstance(emission, Categorical) for _, emission, _ in bound)
+
+        observer.each(learn)
+        self._set_parts(bound)
 
     def _validated_rows(self, X: Any) -> Batch:
         rows, missing = [], []
@@ -109,12 +125,15 @@ class OfColumns(FittedModel):
             parts.append((name, emission, columns))
         if not parts:
             raise ValueError(f"{argument}: found no columns for any of them; expected some")
+        return parts
+
+    def _set_parts(self, parts: list[tuple[str, Emission, list[int]]]) -> None:
+        self._bound_parts = parts
         self.categories_ = {
             name: emission.categories
             for name, emission, _ in parts
             if isinstance(emission, Categorical)
         }
-        return parts
 
     def _arguments(self) -> dict[str, Any]:
         """A callable cannot be stored: the columns that it found stand in for it, if any."""

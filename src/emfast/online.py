@@ -28,7 +28,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from emfast import em
-from emfast.data import Batch, observe
+from emfast.data import Batch
 from emfast.data.sums import Tree
 from emfast.emissions.base import Emission
 from emfast.estimator import EMEstimator
@@ -66,20 +66,8 @@ class TakesStatistics(EMEstimator):
     }
 
     @abstractmethod
-    def _further(self, *data: Any) -> Iterator[Batch]:
-        """What `_observed` takes, as rows that the fitted model can be asked about.
-
-        One batch, or one after the other of rows that are not in memory together.
-        """
-
-    def _observed_again(
-        self, X: Any, labels: Any, sample_weight: Any, y: Any = None
-    ) -> Iterator[Batch] | None:
-        """The batches of rows that come in batches; None where they are in memory."""
-        check_is_fitted(self)
-        classes = getattr(self, "classes_", np.empty(0, object))
-        observer = observe(self, X, labels, sample_weight, classes, y=y)
-        return None if observer is None else observer.batches()
+    def _batches(self, *data: Any) -> Iterator[Batch]:
+        """What `_observed` takes, as batches that the fitted model can be asked about."""
 
     def update(self, statistics: Statistics) -> Self:
         """One M-step: the parameters that statistics of all rows lead to.
@@ -162,15 +150,16 @@ class TakesStatistics(EMEstimator):
                 "assignment: found 'stochastic'; expected 'soft' or 'hard', for draws are by the "
                 "place of a row among all rows, of which a part of them does not know"
             )
-        batches, model = self._further(*data), self._model()
+        batches, model = self._batches(*data), self._model()
         return replace(self._taken(batches, model), under=self._under(model))
 
     def _taken(self, batches: Iterator[Batch], model: Model) -> Statistics:
         """The statistics of rows under a model, by weights as the user has given them."""
         total, first_row = Tree(), 0
         for batch in batches:
-            total.add(self._of_batch(batch, first_row, model))
-            first_row += batch.n_rows
+            if batch.n_rows:
+                total.add(self._of_batch(batch, first_row, model))
+                first_row += batch.n_rows
         if not first_row:
             raise ValueError("X: found no row in any batch while a minimum of 1 sample is required")
         return total.total()
@@ -226,7 +215,7 @@ class TakesStatistics(EMEstimator):
                 self._begin(*data)
                 model, total, calls = self._model(), self._statistics, 0.0
             else:
-                batches, model = self._further(*data), self._model()
+                batches, model = self._batches(*data), self._model()
                 taken = self._taken(batches, model)
                 total, calls = self._mixed(taken, model)
             self._maximise(total, model)

@@ -1,6 +1,6 @@
 """Some rows, with what is known about each of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -145,6 +145,12 @@ def rows_of(first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """The rows of pieces that begin at `first`, one piece after the other."""
     ends = np.cumsum(lengths)
     return np.arange(ends[-1]) + np.repeat(first - (ends - lengths), lengths)
+
+
+def all_of(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """What there is for the rows of all batches, in one array."""
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def joined(batches: Sequence[Batch]) -> Batch:

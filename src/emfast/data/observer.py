@@ -1,8 +1,10 @@
 """Portions of a source as batches, with what is known of their rows."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +19,39 @@ from emfast.labels import NOTHING_KNOWN, Labels, label_names, sorted_classes
 # What a portion is to have.
 PORTION_BYTES = 1 << 26
 PORTION_ROWS = 1 << 17
+
+
+@contextmanager
+def _told_where(portion: Portion) -> Iterator[None]:
+    """Errors of the block tell which portion they are about."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{error} (in {portion.where})") from error
+
+
+def _check_reaches(argument: str, length: int, stop: int) -> None:
+    if length < stop:
+        raise ValueError(
+            f"{argument}: found {length} entries; expected one for each row, of which there are "
+            f"{stop} at least"
+        )
+
+
+class Place(NamedTuple):
+    """Where a portion begins: its first row, and its first sequence if it has sequences."""
+
+    row: int
+    sequence: int
+
+    def after(self, batch: Batch) -> "Place":
+        """Where the next one does."""
+        n = 0 if batch.sequences is None else batch.n_independent
+        return Place(self.row + batch.n_rows, self.sequence + n)
+
+
+START = Place(0, 0)
 
 
 def observe(
@@ -38,9 +73,16 @@ def observe(
     """
     given = {"labels": labels, "sample_weight": sample_weight, "y": y}
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
-    reader = reader_of(X, apart=tuple(dict.fromkeys(columns.values())))
+    apart = tuple(dict.fromkeys(columns.values()))
+    reader = reader_of(X, apart=apart)
     if reader is None:
         return None
+    if classes is not None and reader.names is not None:
+        # What was fitted has its columns, whatever there is beside them.
+        expected = set(getattr(estimator, "feature_names_in_", reader.names))
+        others = [name for name in reader.names if name not in expected]
+        if others and len(others) < len(reader.names):
+            reader = reader_of(X, apart=(*apart, *others))
     known = NOTHING_KNOWN
     if labels is not None and "labels" not in columns:
         known = estimator._labels_of(labels, len(labels), classes)
@@ -92,8 +134,9 @@ class Observer:
         for portion in self.portions():
             names = label_names(portion.columns[self.columns["labels"]])
             if names is None:
-                break
-            found.append(names)
+                return self
+            if len(names):
+                found.append(names)
         if not found:
             return self
         classes = found[0]
@@ -103,51 +146,91 @@ class Observer:
 
     def batches(self, survey: Survey | None = None) -> Iterator[Batch]:
         """All rows; after a survey without looking for what it would have found."""
-        first_row, portions = 0, self.portions()
+        first = START
+        portions = self.portions()
         try:
             for portion in portions:
-                batch = self.batch(portion, first_row, survey)
-                first_row += batch.n_rows
+                batch = self.batch(portion, first, survey)
+                first = first.after(batch)
                 yield batch
         finally:
             portions.close()
-        self._check_lengths(first_row)
+        self._check_lengths(first)
 
-    def portions(self) -> Iterator[Portion]:
+    def portions(self) -> Generator[Portion, None, None]:
+        """All portions that have rows."""
         names = self.reader.names
-        n_rows = PORTION_ROWS if names is None else PORTION_BYTES // (4 * len(names))
-        return self.reader.portions(max(1, n_rows))
+        n_rows = PORTION_ROWS if names is None else max(1, PORTION_BYTES // (4 * len(names)))
+        portions = self.reader.portions(sys.maxsize if self.estimator._keeps_portions else n_rows)
+        try:
+            yield from (portion for portion in portions if portion.n_rows)
+        finally:
+            portions.close()
+
+    def tables(self) -> Iterator[Any]:
+        """The features of all rows, in arrays or tables."""
+        portions = self.portions()
+        try:
+            for portion in portions:
+                yield self._table(portion)
+        finally:
+            portions.close()
+
+    def each(self, ask: Callable[[Any], object]) -> None:
+        """Ask something about all tables, one after the other, until there is no more to ask.
+
+        Parameters
+        ----------
+        ask : callable, which returns whether to go on; its errors tell which portion it was
+        """
+        portions = self.portions()
+        try:
+            for portion in portions:
+                with _told_where(portion):
+                    if not ask(self._table(portion)):
+                        return
+        finally:
+            portions.close()
 
     def batch(
-        self, portion: Portion, first_row: int, survey: Survey | None = None, *, reset: bool = False
+        self,
+        portion: Portion,
+        first: "Place",
+        survey: Survey | None = None,
+        *,
+        reset: bool = False,
     ) -> Batch:
-        """A portion whose first row is this one of all.
+        """A portion that has its place among all rows.
 
         Raises
         ------
         ValueError, TypeError
             What is wrong with it, and which it is.
         """
-        try:
-            batch = self._rows(portion, survey, reset)
-            rows = slice(first_row, first_row + batch.n_rows)
+        with _told_where(portion):
+            batch = self._rows(portion, first, survey, reset)
             return replace(
-                batch, labels=self._labels(portion, rows), weights=self._weights(portion, rows)
+                batch,
+                labels=self._labels(portion, first, batch),
+                weights=self._weights(portion, first, batch),
             )
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{error} (in {portion.where})") from error
 
-    def _rows(self, portion: Portion, survey: Survey | None, reset: bool) -> Batch:
-        X = portion.X
-        if is_record_batch(X):
-            X = self._of_table(X)
+    def _rows(self, portion: Portion, first: "Place", survey: Survey | None, reset: bool) -> Batch:
+        X = self._of_columns(portion.X)
         if survey is not None and self.estimator._takes_again(X):
             return Batch(X, missing=survey.missing)
-        y = self._of("y", portion, slice(0, portion.n_rows))
+        y = self._of("y", portion, slice(first.row, first.row + portion.n_rows))
         return self.estimator._portion(X, y, reset=reset)
 
-    def _of_table(self, X: Any) -> Any:
+    def _table(self, portion: Portion) -> Any:
+        """The features of a portion, whose rows may be in several sequences."""
+        X = self._of_columns(portion.X)
+        return np.concatenate(X) if isinstance(X, list) else X
+
+    def _of_columns(self, X: Any) -> Any:
+        """A record batch as rows or as a table, whichever the estimator takes."""
+        if not is_record_batch(X):
+            return X
         if self.estimator._takes_columns:
             rows = column_rows(X)
             if rows is not None:
@@ -161,30 +244,37 @@ class Observer:
         if argument in self.columns:
             return portion.columns[self.columns[argument]]
         values = self.values.get(argument)
-        if values is not None and len(values) < rows.stop:
-            raise ValueError(
-                f"{argument}: found {len(values)} entries; expected one for each row, and there "
-                f"are {rows.stop} rows at least"
-            )
-        return None if values is None else values[rows]
+        if values is None:
+            return None
+        _check_reaches(argument, len(values), rows.stop)
+        return values[rows]
 
-    def _weights(self, portion: Portion, rows: slice) -> np.ndarray | None:
-        weights = self._of("sample_weight", portion, rows)
-        return check_sample_weight(weights, rows.stop - rows.start, some=False)
+    def _weights(self, portion: Portion, first: "Place", batch: Batch) -> np.ndarray | None:
+        n, unit, start = batch.n_rows, "row", first.row
+        if batch.sequences is not None:
+            n, unit, start = batch.n_independent, "sequence", first.sequence
+        weights = self._of("sample_weight", portion, slice(start, start + n))
+        return check_sample_weight(weights, n, unit, some=False)
 
-    def _labels(self, portion: Portion, rows: slice) -> Labels:
+    def _labels(self, portion: Portion, first: "Place", batch: Batch) -> Labels:
         if "labels" not in self.columns:
+            rows = slice(first.row, first.row + batch.n_rows)
+            for known in (self.labels.component, self.labels.allowed):
+                if known is not None:
+                    _check_reaches("labels", len(known), rows.stop)
             return self.labels.take(rows)
         values = portion.columns[self.columns["labels"]]
-        return self.estimator._labels_of(values, rows.stop - rows.start, self.classes)
+        return self.estimator._labels_of(values, batch.n_rows, self.classes)
 
-    def _check_lengths(self, n_rows: int) -> None:
+    def _check_lengths(self, end: "Place") -> None:
         lengths = {name: len(values) for name, values in self.values.items()}
         for known in (self.labels.component, self.labels.allowed):
             if known is not None:
                 lengths["labels"] = len(known)
         for name, length in lengths.items():
-            if length != n_rows:
+            of_sequences = name == "sample_weight" and end.sequence > 0
+            n, unit = (end.sequence, "sequences") if of_sequences else (end.row, "rows")
+            if length != n:
                 raise ValueError(
-                    f"{name}: found {length} entries; expected one for each of {n_rows} rows"
+                    f"{name}: found {length} entries; expected one for each of {n} {unit}"
                 )

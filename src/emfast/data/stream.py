@@ -47,6 +47,7 @@ class StreamSource(Source):
     survey : Survey, of all of them
     classes : ndarray, see `Source`
     factor : float, what weights are multiplied by
+    cut : bool, whether samples may have pieces of sequences: see `SequenceSource`
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class StreamSource(Source):
         survey: Survey,
         classes: np.ndarray | None = None,
         factor: float = 1.0,
+        *,
+        cut: bool = True,
     ):
-        self._batches, self.survey, self._factor = batches, survey, factor
+        self._batches, self.survey, self._factor, self.cut = batches, survey, factor, cut
         self.n_rows, self.n_features = survey.n_rows, survey.n_features
         self.n_used, self.weight = survey.n_used, survey.weight * factor
         self.dtype, self.missing, self.classes = survey.dtype, survey.missing, classes
@@ -72,16 +75,17 @@ class StreamSource(Source):
     def n_sequences(self) -> int:
         return len(self.sequences) - 1
 
-    @property
-    def cut(self) -> bool:
-        return self._kept.cut
-
     @cached_property
     def _kept(self) -> ArraySource:
         kept = replace(self.survey.kept.content(), missing=self.missing)
         if self._factor != 1 and kept.weights is not None:
             kept = replace(kept, weights=kept.weights * self._factor)
-        return ArraySource(kept) if kept.sequences is None else SequenceSource(kept)
+        return ArraySource(kept) if kept.sequences is None else SequenceSource(kept, cut=self.cut)
+
+    @property
+    def kept(self) -> Batch:
+        """The sample that the survey has taken."""
+        return self._kept.batch
 
     @property
     def n_kept(self) -> int:
@@ -137,7 +141,7 @@ class StreamSource(Source):
         factor = float(near_one(largest)[0] / largest[0])
         if factor == 1:
             return self, 1.0
-        return StreamSource(self._batches, self.survey, self.classes, factor), factor
+        return StreamSource(self._batches, self.survey, self.classes, factor, cut=self.cut), factor
 
     def sample(self, n_rows: int, n_components: int, random_state: np.random.RandomState) -> Batch:
         return self._kept.sample(n_rows, n_components, random_state)

@@ -107,6 +107,12 @@ class Surveyor:
         if self._kept is None:
             capacity = max(self._plan.least, SAMPLE_BYTES // row_bytes(batch))
             self._kept = Reservoir(capacity, self._plan.n_groups, self._plan.seed)
+        kind = batch.X.shape[1], batch.dtype, batch.storage
+        if self.survey is not None and kind != self.survey.kind:
+            raise ValueError(
+                f"X: found rows of (n_features, dtype, storage) = {kind} after rows of "
+                f"{self.survey.kind}; expected batches of one kind"
+            )
         self._kept.add(batch, first)
         found = survey_of(batch, self._kept)
         self.survey = found if self.survey is None else _added(self.survey, found)

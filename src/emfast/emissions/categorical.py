@@ -20,7 +20,7 @@ from emfast.arguments import check_distributions, check_of_components
 from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kind
 from emfast.emissions.linear import START_SHRINKAGE
 from emfast.known import Known, filled
-from emfast.levels import encode_levels
+from emfast.levels import encode_levels, united_levels
 from emfast.logarithms import log_above_floor, log_ratios
 from emfast.priors import Dirichlet, check_concentrations, is_sequence
 from emfast.rows import as_points
@@ -129,6 +129,11 @@ class Categorical(Emission):
         """Columns as codes, whether values are missing, and the emission with their categories."""
         codes, categories, missing = encode_levels(X, self.categories, called)
         return codes, missing, Categorical(categories, fixed=self.fixed)
+
+    def with_levels_of(self, other: "Categorical") -> "Categorical":
+        """The emission that has the levels of both in every column."""
+        both = map(united_levels, self.categories, other.categories)
+        return Categorical(list(both), fixed=self.fixed)
 
     def validated(self, estimator, X, *, reset):
         X = check_columns(estimator, X, reset=reset)
