@@ -45,6 +45,7 @@ def rewritten(path, change, remove=(), **changed):
 
 
 def full_name(arrays, name):
-    found = [each for each in arrays if each == name or each.endswith(f".{name}")]
+    parameters = [each for each in arrays if not each.startswith("_statistics.")]
+    found = [each for each in parameters if each == name or each.endswith(f".{name}")]
     assert len(found) <= 1
     return found[0] if found else name

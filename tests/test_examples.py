@@ -2,7 +2,10 @@
 
 import contextlib
 import io
+import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,10 @@ matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 
 from matplotlib import pyplot  # noqa: E402
+from sklearn.base import clone  # noqa: E402
+
+import emfast  # noqa: E402
+from emfast.datasets import make_gaussian_mixture  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -113,6 +120,58 @@ def test_lower_bound(run):
     assert abs(grid[np.argmax(bounds)] - visited[-1]) <= 0.025
     assert np.all(np.diff([log_likelihood(mean) for mean in visited]) > 0)
     assert n_figures == 2
+
+
+def test_multiprocessing_statistics():
+    # Processes that are spawned import what they run, so that it is a program by itself.
+    example = ROOT / "examples" / "multiprocessing_statistics.py"
+    done = subprocess.run(
+        [sys.executable, example], check=True, capture_output=True, text=True, timeout=300,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert "converged after" in done.stdout and done.stderr == ""
+    scores = re.findall(r"(-[0-9.]+)(?: nats a row|$)", done.stdout, re.MULTILINE)
+    assert len(scores) == 2 and scores[0] == scores[1]
+
+
+class Frame:
+    """What is asked of a Spark data frame, of record batches in partitions."""
+
+    def __init__(self, partitions):
+        self.partitions = partitions
+
+    def select(self, *names):
+        return Frame([[batch.select(names) for batch in each] for each in self.partitions])
+
+    def cache(self):
+        return self
+
+    def mapInArrow(self, function, schema):
+        assert schema == "statistics binary"
+        return Frame([list(function(iter(each))) for each in self.partitions])
+
+    def collect(self):
+        return [row for each in self.partitions for batch in each for row in batch.to_pylist()]
+
+
+def test_spark_statistics(run, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    variables, printed, n_figures = run("spark_statistics")
+    assert printed == "" and n_figures == 0
+    X, _ = make_gaussian_mixture(900, 2, 3, separation=4, random_state=0)
+    table = pyarrow.table({"a": X[:, 0], "other": X[:, 0], "b": X[:, 1]})
+    batches = table.to_batches(max_chunksize=100)
+    frame = Frame([batches[:4], [], batches[4:5], [batches[5].slice(0, 0), *batches[5:]]])
+    start = emfast.GaussianMixture(3, max_iter=0, tol=1e-4, random_state=0)
+    start.fit(table.select(["a", "b"]).slice(0, 300).to_pandas())
+    alone = clone(start).set_params(
+        max_iter=100, weights_init=start.weights_, means_init=start.means_,
+        covariances_init=start.covariances_,
+    )  # fmt: skip
+    model = variables["fit"](start, frame, ["a", "b"], tmp_path)
+    assert model.converged_
+    alone.set_params(tol=0, max_iter=model.n_iter_).fit(X)
+    assert_allclose(model.means_, alone.means_, atol=1e-10)
 
 
 def test_several_starts(run):

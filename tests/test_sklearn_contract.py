@@ -72,6 +72,9 @@ class HMMOfRows(GaussianHMM):
     def fit(self, X, y=None, sample_weight=None):
         return super().fit(X, single_rows(X), sample_weight=sample_weight)
 
+    def partial_fit(self, X, y=None, sample_weight=None):
+        return super().partial_fit(X, single_rows(X), sample_weight=sample_weight)
+
     def predict(self, X):
         return super().predict(X, single_rows(X))
 

@@ -16,6 +16,7 @@ from emfast.probabilities import BernoulliMixture, BinomialMixture
 from emfast.rates import ExponentialMixture, PoissonMixture
 from emfast.regression import LinearRegressionMixture
 from emfast.selection import select
+from emfast.statistics import Statistics
 from emfast.theory import Elbo, elbo
 from emfast.versions import show_versions
 
@@ -38,6 +39,7 @@ __all__ = [
     "MixtureOfExperts",
     "PoissonHMM",
     "PoissonMixture",
+    "Statistics",
     "elbo",
     "em",
     "load",

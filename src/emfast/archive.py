@@ -54,6 +54,21 @@ def write(path: str | os.PathLike, header: dict[str, Any], arrays: Arrays) -> No
     OSError
         The file cannot be written. There is none then, or still the old one.
     """
+    entries = _entries(header, arrays)
+    with replacement(path) as temporary, open(temporary, "xb") as file:
+        _write_entries(file, entries)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def packed(header: dict[str, Any], arrays: Arrays) -> bytes:
+    """The bytes of the file that `write` would write."""
+    stream = BytesIO()
+    _write_entries(stream, _entries(header, arrays))
+    return stream.getvalue()
+
+
+def _entries(header: dict[str, Any], arrays: Arrays) -> dict[str, bytes]:
     entries = {f"{name}{EXTENSION}": _bytes(array) for name, array in arrays.items()}
     checksums = {name: zlib.crc32(content) for name, content in entries.items()}
     own = {
@@ -63,10 +78,7 @@ def write(path: str | os.PathLike, header: dict[str, Any], arrays: Arrays) -> No
         "checksums": checksums,
     }
     text = json.dumps({**own, **header}, allow_nan=False)
-    with replacement(path) as temporary, open(temporary, "xb") as file:
-        _write_entries(file, {HEADER: text.encode(), **entries})
-        file.flush()
-        os.fsync(file.fileno())
+    return {HEADER: text.encode(), **entries}
 
 
 @contextmanager
@@ -147,15 +159,30 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], Arrays]:
         The file cannot be read.
     """
     with open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise ValueError(f"{path}: not an emfast model, or a damaged one: no .npz archive")
-        try:
-            return _contents(file)
-        except NotAnArchiveError as error:
-            raise ValueError(f"{path}: {error}") from error
-        except Exception as error:
-            # Whatever zipfile, NumPy and json raise for damaged bytes; the list is long and open.
-            raise ValueError(f"{path}: a damaged file ({in_one_line(error)})") from error
+        return _read(file, path)
+
+
+def unpacked(content: bytes, called: str) -> tuple[dict[str, Any], Arrays]:
+    """The header and the arrays of what `packed` has made; messages call it as said.
+
+    Raises
+    ------
+    ValueError
+        See `read`.
+    """
+    return _read(BytesIO(content), called)
+
+
+def _read(file: BinaryIO, called: Any) -> tuple[dict[str, Any], Arrays]:
+    if not zipfile.is_zipfile(file):
+        raise ValueError(f"{called}: not an emfast model, or a damaged one: no .npz archive")
+    try:
+        return _contents(file)
+    except NotAnArchiveError as error:
+        raise ValueError(f"{called}: {error}") from error
+    except Exception as error:
+        # Whatever zipfile, NumPy and json raise for damaged bytes; the list is long and open.
+        raise ValueError(f"{called}: a damaged file ({in_one_line(error)})") from error
 
 
 def in_one_line(error: Exception) -> str:
@@ -169,7 +196,7 @@ def _contents(file: BinaryIO) -> tuple[dict[str, Any], Arrays]:
         entries = {info.filename: info for info in archive.infolist()}
         if HEADER not in entries:
             raise NotAnArchiveError("an .npz archive, but not an emfast model")
-        _check_sizes(archive.infolist(), os.fstat(file.fileno()).st_size)
+        _check_sizes(archive.infolist(), file.seek(0, os.SEEK_END))
         header = _header(archive.read(HEADER))
         found = {name: info.CRC for name, info in entries.items() if name != HEADER}
         if found != header.pop("checksums", None):

@@ -21,19 +21,20 @@ from emfast.columns import columns_apart
 from emfast.data import Batch, SequenceSource, Source
 from emfast.decoding import FittedHMM
 from emfast.emissions.base import Emission
-from emfast.estimator import EMEstimator
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.labels import encode_labels
 from emfast.latent.base import Latent
 from emfast.latent.markov import ChainParameters, MarkovChain, reachable
+from emfast.online import TakesStatistics
 from emfast.problem import GridProblem
+from emfast.statistics import Statistics
 
 
-class BaseHMM(EMEstimator, FittedHMM):
+class BaseHMM(TakesStatistics, FittedHMM):
     """A hidden Markov model fitted by expectation-maximisation."""
 
     _parameter_constraints: dict = {
-        **EMEstimator._parameter_constraints,
+        **TakesStatistics._parameter_constraints,
         "assignment": [StrOptions({"soft", "hard"})],
         "startprob_init": ["array-like", None],
         "transmat_init": ["array-like", None],
@@ -92,6 +93,48 @@ class BaseHMM(EMEstimator, FittedHMM):
         """
         self._fit(X, lengths, labels, sample_weight)
         return self
+
+    def partial_fit(
+        self,
+        X: Rows,
+        lengths: ArrayLike | None = None,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Go on with a batch of whole sequences, which are not needed again: stepwise EM.
+
+        Parameters
+        ----------
+        X, lengths, labels, sample_weight : see `fit`
+
+        Returns
+        -------
+        self : object
+            See `GaussianMixture.partial_fit`.
+        """
+        return self._partial_fit(X, lengths, labels, sample_weight)
+
+    def summarize(
+        self,
+        X: Rows,
+        lengths: ArrayLike | None = None,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Statistics:
+        """Expected sufficient statistics of whole sequences under the fitted model: one E-step.
+
+        Parameters
+        ----------
+        X, lengths, labels, sample_weight : see `fit`
+
+        Returns
+        -------
+        Statistics
+            See `GaussianMixture.summarize`.
+        """
+        return self._summarized(X, lengths, labels, sample_weight)
 
     def _observed(self, X: Any, lengths: Any, labels: Any, sample_weight: Any) -> Batch | Source:
         stream = self._stream(X, labels, sample_weight)

@@ -13,20 +13,21 @@ from emfast.arguments import check_enough_rows, check_mixture_weights, check_sam
 from emfast.columns import columns_apart
 from emfast.data import ArraySource, Batch, Source
 from emfast.emissions.base import Emission
-from emfast.estimator import EMEstimator
 from emfast.features import MixtureOfFeatures
 from emfast.latent.mixture import noise_bounds
+from emfast.online import TakesStatistics
 from emfast.problem import GridProblem
 from emfast.repeats import collapsed
 from emfast.restarts import Restart
+from emfast.statistics import Statistics
 from emfast.stored import RANGES, Maybe, Numbers
 
 
-class BaseMixture(EMEstimator, MixtureOfFeatures):
+class BaseMixture(TakesStatistics, MixtureOfFeatures):
     """A finite mixture fitted by expectation-maximisation."""
 
     _parameter_constraints: dict = {
-        **EMEstimator._parameter_constraints,
+        **TakesStatistics._parameter_constraints,
         "weights_init": ["array-like", StrOptions({"equal"}), None],
     }
 
@@ -108,6 +109,86 @@ class BaseMixture(EMEstimator, MixtureOfFeatures):
         """
         self._fit(X, labels, sample_weight)
         return self._assignments(X, labels)
+
+    def partial_fit(
+        self,
+        X: Rows,
+        y: Any = None,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Go on with a batch of rows, which are not needed again: stepwise EM.
+
+        The first call makes a start of its rows as `fit` does, or takes the given one. Every call
+        mixes the sufficient statistics of its rows into those of the rows before, as
+        `step_exponent` and `step_offset` say, and takes an M-step, for which a prior counts beside
+        all rows that there have been. After `fit`, or `update`, it goes on from there.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The first call needs at least `n_components` rows, and does better with many more.
+        y : ignored
+        labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
+            As in `fit`. Names are those of the first call.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self : object
+            ``n_iter_`` is one more. ``lower_bound_``, and the last of ``lower_bounds_``, is the
+            running mean of what batches scored before they were learned from, log prior included:
+            it may fall. ``converged_`` is False.
+
+        Raises
+        ------
+        ValueError, TypeError
+            The arguments or the data cannot be fitted; among others names of labels that the first
+            call had not. Nothing has been changed then.
+        SingularComponentError
+            Covariances became singular, which only happens with ``reg_covar=0``.
+
+        Notes
+        -----
+        With `noise` its box is that of the rows of the first call. `save`, pickle and joblib keep
+        what is needed to go on.
+
+        References
+        ----------
+        Cappé, O. and Moulines, E. (2009). On-line expectation-maximization algorithm for latent
+        data models. Journal of the Royal Statistical Society B 71, 593-613.
+        """
+        return self._partial_fit(X, labels, sample_weight)
+
+    def summarize(
+        self,
+        X: Rows,
+        y: Any = None,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Statistics:
+        """Expected sufficient statistics of rows under the fitted model: one E-step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        labels, sample_weight : see `fit`; names of labels are those in ``classes_``
+
+        Returns
+        -------
+        Statistics
+            They add to those of other rows, and `update` takes those of all rows together.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Bad rows, labels or weights; a row that no component can have produced.
+        sklearn.exceptions.NotFittedError
+        """
+        return self._summarized(X, labels, sample_weight)
 
     def _observed(self, X: Any, labels: Any, sample_weight: Any) -> Batch | Source:
         rows = self._stream(X, labels, sample_weight)

@@ -18,21 +18,22 @@ from emfast.arguments import check_enough_rows, check_sample_weight
 from emfast.columns import columns_apart
 from emfast.data import Batch, Source, all_of, observe, read_ahead
 from emfast.emissions.regression import LinearRegression, RegressionParameters
-from emfast.estimator import EMEstimator
 from emfast.inference import RowPosteriors
 from emfast.information import standard_errors
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.labels import encode_labels
+from emfast.online import TakesStatistics
 from emfast.rows import RowsWithTargets
+from emfast.statistics import Statistics
 from emfast.targets import check_target
 from emfast.validation import check_rows
 
 
-class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
+class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
     """A mixture of linear regressions without its latent structure."""
 
     _parameter_constraints: dict = {
-        **EMEstimator._parameter_constraints,
+        **TakesStatistics._parameter_constraints,
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
     }
 
@@ -77,6 +78,27 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, EMEstimator):
         """
         self._fit(X, y, labels, sample_weight)
         return self
+
+    def summarize(
+        self,
+        X: Rows,
+        y: Values,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Statistics:
+        """Expected sufficient statistics of rows under the fitted model: one E-step.
+
+        Parameters
+        ----------
+        X, y, labels, sample_weight : see `fit`
+
+        Returns
+        -------
+        Statistics
+            See `GaussianMixture.summarize`.
+        """
+        return self._summarized(X, y, labels, sample_weight)
 
     def _observed(self, X: Any, y: Any, labels: Any, sample_weight: Any) -> Batch | Source:
         if y is None:

@@ -263,7 +263,7 @@ def maximize(
     if state is not None:
         model, history = state.model, state.history[:-1]
     statistics = problem.estep(model)
-    trace = Trace(model, _finite(problem.objective(statistics, model)), statistics)
+    trace = Trace(model, finite(problem.objective(statistics, model)), statistics)
     trace.history = [*history[-2:], trace.objective]
     squarem = Squarem(problem, _step) if accelerate else None
     if state is not None:
@@ -321,7 +321,7 @@ def _step(problem: Problem[Model], trace: Trace[Model]) -> None:
         if retreat and _fall(problem, trace, objective, None if is_best else tried):
             proposal = retreat(trace.statistics, trace.model, tried, attempt)
     objective, model, statistics = best
-    objective, fall = _finite(objective), _fall(problem, trace, objective, model)
+    objective, fall = finite(objective), _fall(problem, trace, objective, model)
     if fall:
         warnings.warn(
             f"iteration {trace.n_iter + 1} lowered the objective by {fall:.3g} to {objective:.6g}",
@@ -335,7 +335,7 @@ def _rank(objective: float) -> float:
     return objective if math.isfinite(objective) else -math.inf
 
 
-def _finite(objective: float) -> float:
+def finite(objective: float) -> float:
     if not math.isfinite(objective):
         raise ValueError(
             f"the objective became {objective}: the data or parameters span more than "

@@ -31,6 +31,7 @@ from emfast.exceptions import (
 )
 from emfast.fitted import FittedModel
 from emfast.fitting import unchanged_by_failure
+from emfast.incremental import IncrementalProblem, check_incremental
 from emfast.initialize import INIT_PARAMS, NO_TRIALS, Trials, start_model, start_size
 from emfast.known import Known, check_known_values, given_as_a_whole
 from emfast.latent import Latent
@@ -171,6 +172,8 @@ class EMEstimator(FittedModel):
                 "accelerate: found True with assignment='stochastic'; expected False, for draws "
                 "cannot be extrapolated"
             )
+        if self._is_incremental:
+            check_incremental(self.accelerate, self.assignment, self.checkpoint)
         fixed = self._known()
         emission = self._emission(fixed)
         source = observed
@@ -187,7 +190,7 @@ class EMEstimator(FittedModel):
         source, factor = source.near_one()
         problem = GridProblem(latent, emission, source, resolve_threads(self.n_threads))
         if factor != 1:
-            problem = problem.with_prior_times(factor)
+            problem = replace(problem, unit=factor).with_prior_times(factor)
         return problem, given
 
     def _latent_of(self, source: Source, fixed: Known) -> Latent:
@@ -275,7 +278,7 @@ class EMEstimator(FittedModel):
                 self._start(problem, given, restart, subsamples, race) if model is None else model
             ),
             lambda model, number: watch.maximize(
-                problem.with_draws(starts.restarts[number].seed),
+                self._driven(problem.with_draws(starts.restarts[number].seed)),
                 model,
                 number,
                 tol=self._tol,
@@ -319,6 +322,15 @@ class EMEstimator(FittedModel):
         source = problem.source
         wanted = sizes(source.n_rows, source.n_features, int(self.n_components), n_starts)
         return sorted({min(size, source.n_kept) for size in wanted})
+
+    @property
+    def _is_incremental(self) -> bool:
+        """Whether M-steps come after blocks of rows; not every estimator has the argument."""
+        return bool(getattr(self, "incremental", False))
+
+    def _driven(self, problem: GridProblem) -> GridProblem | IncrementalProblem:
+        """The problem as the driver iterates on all rows."""
+        return IncrementalProblem(problem) if self._is_incremental else problem
 
     @property
     def _tol(self) -> float:
@@ -379,14 +391,14 @@ class EMEstimator(FittedModel):
         if not trace.converged or max_iter == 0 or em.has_converged(trace.history, tol):
             return trace
         further = watch.maximize(
-            problem,
+            self._driven(problem),
             trace.model,
             number,
             tol=tol,
             max_iter=max_iter,
             done=trace.n_iter,
             history=trace.history[:-1],
-            accelerate=True,
+            accelerate=not self._is_incremental,
         )
         return replace(
             further, objectives=trace.objectives + further.objectives, converged=trace.converged

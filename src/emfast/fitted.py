@@ -136,9 +136,12 @@ class FittedModel(Storable, BaseEstimator, metaclass=ABCMeta):
                 f"cannot store a model that was fitted as {self._fitted_kind} and whose arguments "
                 f"have been changed to {kind} since"
             )
+        return {**super()._state(), "dtype": self._shown_dtype(model).name, "model": model}
+
+    def _shown_dtype(self, model: Model) -> np.dtype:
+        """The type of floats that attributes have."""
         shown = np.asarray(getattr(self, next(iter(self._latent_attributes(model.latent)))))
-        dtype = shown.dtype.name if shown.dtype == np.float32 else "float64"
-        return {**super()._state(), "dtype": dtype, "model": model}
+        return np.dtype(np.float32 if shown.dtype == np.float32 else np.float64)
 
     def _take_state(self, state: dict[str, Any]) -> None:
         model, dtype = state.pop("model"), state.pop("dtype")

@@ -51,7 +51,7 @@ class Labels:
             return self.known(n_rows)
         return np.where(self.allowed.all(axis=1), -1, self.allowed.argmax(axis=1))
 
-    def take(self, rows: np.ndarray) -> "Labels":
+    def take(self, rows: np.ndarray | slice) -> "Labels":
         return Labels(
             None if self.component is None else self.component[rows],
             None if self.allowed is None else self.allowed[rows],

@@ -132,11 +132,16 @@ class GaussianMixture(BaseMixture):
         read or written is told of once (`CheckpointWarning`), and the fit goes on. A file is that
         of one fit: `emfast.select` takes none.
     incremental : bool, default=False
-        Take the M-step after every block of rows (Neal and Hinton, 1998) instead of after all: few
-        passes lead as far as many. ``lower_bounds_`` are then bounds of the log-likelihood.
+        Take an M-step after each of up to 32 blocks of rows, instead of after all (Neal and Hinton,
+        1998): fewer passes lead as far. One iteration is one pass over all blocks. It never lowers
+        a bound of the mean log-likelihood, which ``lower_bounds_`` and ``lower_bound_`` then are,
+        and which is the log-likelihood where the fit converges. The statistics of all blocks are in
+        memory. Not with `accelerate`, nor with "stochastic" assignment.
     step_exponent, step_offset : float, default=0.6 and 2
         By how much the t-th call of `partial_fit`, t = 0, 1, ..., moves the sufficient statistics
-        towards those of its rows: (t + step_offset) ** -step_exponent (Cappé and Moulines, 2009).
+        towards those of its rows: (t + step_offset) ** -step_exponent, at most 1 (Cappé and
+        Moulines, 2009). The first call has nothing to move. A `fit` before counts as many calls as
+        it has seen rows of the next one.
 
     Attributes
     ----------

@@ -41,6 +41,20 @@ class Part(ABC):
         changed.prior = self.prior.times(factor)
         return changed
 
+    def expected_log_density(self, statistics: Any, parameters: Any) -> float:
+        """What statistics are expected to say of parameters, in nats: Q(parameters), to a constant.
+
+        It is a sum over rows, linear in the statistics, and the M-step has maximised it together
+        with the log prior. Terms that no parameter enters may be missing; terms of what is 0 with
+        probability one are 0.
+
+        Raises
+        ------
+        TypeError
+            Statistics of fixed size do not tell it.
+        """
+        raise TypeError(f"{type(self).__name__}: its statistics do not tell what is expected")
+
     @abstractmethod
     def with_groups(self, parameters: Any, given: dict[str, np.ndarray]) -> Any:
         """Replace groups by given values, except where these are NaN."""

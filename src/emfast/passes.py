@@ -39,10 +39,12 @@ class Stream(Protocol):
     ----------
     n_rows, row_bytes : int, rows, and what one of them takes, roughly
     sequences : ndarray of shape (n_sequences + 1,) or None, see `Batch`
+    first_row : int, the place of the first row among all
     """
 
     n_rows: int
     row_bytes: int
+    first_row: int
     sequences: np.ndarray | None
 
     def batches(self) -> Iterator[Batch]:
@@ -62,10 +64,10 @@ class Expectation:
     n_threads: int
     constant: Any = None
 
-    def of(self, batch: Batch) -> Statistics:
-        """The statistics of rows that are all in one batch."""
+    def of(self, batch: Batch, first_row: int = 0) -> Statistics:
+        """The statistics of rows that are all in one batch, from `first_row` of all on."""
         statistics = self.sums(batch)
-        self._refuse(statistics.impossible_row, batch)
+        self._refuse(statistics.impossible_row, batch, first_row)
         return statistics
 
     def sums(self, batch: Batch) -> Statistics:
@@ -83,7 +85,7 @@ class Expectation:
         compiled = latent, emission = self._compiled(kernels, first)
         of_rows = stream.sequences is None
         blocks = (BlocksOfRows if of_rows else BlocksOfSequences)(kernels, *compiled, stream)
-        first_row = 0
+        first_row = stream.first_row
         batches = cut_again(chain([first], batches), blocks.places, stream.row_bytes)
         for batch in batches:
             latent = self._compiled_latent(kernels, batch, first_row)
@@ -123,8 +125,8 @@ class Expectation:
         _, counts, of_latent, of_emission = np.split(flat, ends)
         own = counts[: emission.n_components]
         return Statistics(
-            flat[0],
-            flat[1],
+            float(flat[0]),
+            float(flat[1]),
             counts,
             self.latent.statistics(counts, of_latent),
             self.emission.statistics(of_emission, own, emission, self.model.emission),

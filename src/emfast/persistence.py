@@ -31,9 +31,18 @@ from emfast import archive, emissions
 from emfast.archive import Arrays, check_writable
 from emfast.emissions.base import Emission
 from emfast.labels import is_missing
+from emfast.statistics import Statistics
 from emfast.stored import Storable, checked_all
+from emfast.stored_statistics import StoredStatistics, told_of
 
-__all__ = ["check_writable", "classes", "load", "save"]
+__all__ = [
+    "check_writable",
+    "classes",
+    "described_statistics",
+    "load",
+    "made_statistics",
+    "save",
+]
 
 
 def classes() -> dict[str, type]:
@@ -66,7 +75,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
 
 
 def load(path: str | os.PathLike) -> Any:
-    """Read a fitted model that its method `save` has written.
+    """Read a fitted model, or `Statistics`, that the method `save` has written.
 
     Nothing in the file is executed.
 
@@ -76,9 +85,9 @@ def load(path: str | os.PathLike) -> Any:
 
     Returns
     -------
-    the estimator
-        Predicts the same bits as the one saved, and a warm start goes on where that would. A
-        `RandomState` among its arguments has become None.
+    the estimator, or the statistics
+        Predicts the same bits as the one saved, and a warm start or `partial_fit` goes on where
+        that would. A `RandomState` among its arguments has become None.
 
     Raises
     ------
@@ -102,6 +111,8 @@ def load(path: str | os.PathLike) -> Any:
     described, arrays = archive.read(path)
     if "checkpoint" in described:
         raise ValueError(f"{path}: found the checkpoint of a fit; expected a saved model")
+    if "statistics" in described:
+        return made_statistics(described, arrays, path)
     try:
         estimator = _made(described, arrays)
         if not isinstance(estimator, Storable) or "state" not in described:
@@ -113,6 +124,32 @@ def load(path: str | os.PathLike) -> Any:
         said = archive.in_one_line(error)
         raise ValueError(f"{path}: not a valid emfast model ({said})") from error
     return estimator
+
+
+# Statistics
+
+
+def described_statistics(statistics: Statistics) -> tuple[dict[str, Any], Arrays]:
+    """Statistics as a header and arrays."""
+    arrays: Arrays = {}
+    told = encode(told_of(statistics), "statistics", arrays, fitted=True)
+    return {"statistics": told}, arrays
+
+
+def made_statistics(described: dict[str, Any], arrays: Arrays, called: Any) -> Statistics:
+    """Statistics from header and arrays; messages call what had these as said."""
+    try:
+        if described.keys() != {"statistics"}:
+            raise ValueError(f"expected only statistics; found {sorted(described)}")
+        statistics = StoredStatistics().checked(
+            "statistics", decode(described["statistics"], arrays), {}
+        )
+        if arrays:
+            raise ValueError(f"unknown arrays {sorted(arrays)}")
+    except Exception as error:
+        said = archive.in_one_line(error)
+        raise ValueError(f"{called}: not valid statistics of emfast ({said})") from error
+    return statistics
 
 
 # Writing

@@ -30,6 +30,7 @@ from emfast.emissions.counts import Binomial
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.one_parameter import OneParameterMixture
 from emfast.rows import RowsWithTrials
+from emfast.statistics import Statistics
 from emfast.validation import check_counts, check_within_trials
 
 
@@ -296,6 +297,32 @@ feature_names_in_ : see `GaussianMixture`
         """Fit, then give each row's most probable component, its label included: see `fit`."""
         rows = out_of(X, n_trials)
         return super().fit_predict(rows, labels=labels, sample_weight=sample_weight)
+
+    def partial_fit(
+        self,
+        X: Rows,
+        y: Any = None,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+        n_trials: ArrayLike | None = None,
+    ) -> Self:
+        """Go on with a batch of rows: see `GaussianMixture.partial_fit`; `n_trials` as in `fit`."""
+        rows = out_of(X, n_trials)
+        return super().partial_fit(rows, labels=labels, sample_weight=sample_weight)
+
+    def summarize(
+        self,
+        X: Rows,
+        y: Any = None,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+        n_trials: ArrayLike | None = None,
+    ) -> Statistics:
+        """Expected statistics: see `GaussianMixture.summarize`; `n_trials` as in `fit`."""
+        rows = out_of(X, n_trials)
+        return super().summarize(rows, labels=labels, sample_weight=sample_weight)
 
     def score_samples(
         self, X: Rows, *, labels: Values | None = None, n_trials: ArrayLike | None = None

@@ -37,12 +37,15 @@ class GridProblem:
     emission : Emission
     source : Source
     n_threads : int
+    unit : float, default=1
+        The weight of a row whose weight is 1 in what the user has given.
     """
 
     latent: Latent
     emission: Emission
     source: Source
     n_threads: int
+    unit: float = 1.0
 
     furthest: ClassVar[float] = FURTHEST
 
@@ -90,8 +93,12 @@ class GridProblem:
         return source.total(Expectation(MixtureWeights(), emission, model, self.n_threads)), flat
 
     def estep(self, model: Model) -> Statistics:
-        asked = Expectation(self.latent, self.emission, model, self.n_threads, self.constant)
+        asked = replace(self.asked(model), constant=self.constant)
         return self.emission.complete(self.source.total(asked), model.emission, self.constant)
+
+    def asked(self, model: Model) -> Expectation:
+        """The E-step as any rows can be asked for it, without a constant that is left out."""
+        return Expectation(self.latent, self.emission, model, self.n_threads)
 
     def mstep(self, statistics: Statistics, model: Model) -> Model:
         return Model(

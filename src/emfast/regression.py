@@ -1,8 +1,9 @@
 """The mixture of linear regressions; the algorithms are elsewhere."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import StrOptions
 
 from emfast.annotations import (
@@ -15,6 +16,7 @@ from emfast.annotations import (
     Prior,
     RandomState,
     Restarts,
+    Rows,
     Values,
 )
 from emfast.arguments import check_mixture_weights
@@ -170,6 +172,27 @@ feature_names_in_ : see `GaussianMixture`
         self.incremental = incremental
         self.step_exponent = step_exponent
         self.step_offset = step_offset
+
+    def partial_fit(
+        self,
+        X: Rows,
+        y: Values,
+        *,
+        labels: Values | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Go on with a batch of rows, which are not needed again: stepwise EM.
+
+        Parameters
+        ----------
+        X, y, labels, sample_weight : see `fit`
+
+        Returns
+        -------
+        self : object
+            See `GaussianMixture.partial_fit`.
+        """
+        return self._partial_fit(X, y, labels, sample_weight)
 
     def _latent(self, fixed: Known = NOTHING_KNOWN, assignment: str = "soft") -> MixtureWeights:
         return MixtureWeights(fixed=fixed, assignment=assignment)

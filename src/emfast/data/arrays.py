@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from emfast.arguments import near_one
 from emfast.data.batch import Batch, rows_of
-from emfast.data.source import Source
+from emfast.data.source import Source, even_cuts, sequence_cuts
 from emfast.labels import NOTHING_KNOWN
 from emfast.rows import take
 
@@ -39,10 +40,25 @@ class ArraySource(Source):
         yield self.batch
 
     def total(self, asked: Any) -> Any:
-        return asked.of(self.batch)
+        return asked.of(self.batch, self.first_row)
 
     def of(self, batch: Batch) -> "ArraySource":
         return ArraySource(batch)
+
+    def blocks(self, n_blocks: int) -> list["ArraySource"]:
+        batch = self.batch
+        begins = batch.sequences
+        if begins is None:
+            cuts = even_cuts(self.n_rows, n_blocks)
+        else:
+            cuts = sequence_cuts(begins, n_blocks)
+        found = []
+        for first, end in pairwise(cuts):
+            block = self.of(batch.part(first, end))
+            if batch.numbers is None:
+                block.first_row = first if begins is None else int(begins[first])
+            found.append(block)
+        return found
 
     def plain(self, block: int | None = None) -> "ArraySource":
         batch = self.batch if block is None else self.batch.of_block(block)

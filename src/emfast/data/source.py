@@ -2,11 +2,29 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from emfast.data.batch import Batch
+
+
+class Block(Protocol):
+    """Some rows of a source, one after the other, of which sums can be asked."""
+
+    def total(self, asked: Any) -> Any:
+        """See `Source.total`."""
+
+
+class Blocks(Protocol):
+    """All rows of a source in blocks of about the same size, from the first on.
+
+    They can be gone over again and again; each is to be asked before the next one.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Block]: ...
 
 
 class Source(metaclass=ABCMeta):
@@ -21,6 +39,7 @@ class Source(metaclass=ABCMeta):
     dtype : str, the precision the rows are computed in
     missing : see `Batch`, of all of them
     classes : ndarray of shape (n_classes,), names of the first components, or None
+    first_row : int, the place of the first row among those of the source that this is a block of
     """
 
     n_rows: int
@@ -31,6 +50,7 @@ class Source(metaclass=ABCMeta):
     dtype: str
     missing: bool | tuple[bool, ...]
     classes: np.ndarray | None
+    first_row: int = 0
 
     @abstractmethod
     def batches(self) -> Iterator[Batch]:
@@ -39,6 +59,10 @@ class Source(metaclass=ABCMeta):
     @abstractmethod
     def total(self, asked: Any) -> Any:
         """What is asked of all rows, as `passes.Expectation` is: sums over them."""
+
+    @abstractmethod
+    def blocks(self, n_blocks: int) -> "Blocks":
+        """The rows in at most so many blocks, which depend on the shapes of the rows only."""
 
     @abstractmethod
     def of(self, batch: Batch) -> "Source":
@@ -72,3 +96,14 @@ class Source(metaclass=ABCMeta):
     @abstractmethod
     def sample(self, n_rows: int, n_components: int, random_state: np.random.RandomState) -> Batch:
         """About so many rows of positive weight, in their order; few if they are precious."""
+
+
+def even_cuts(n: int, n_blocks: int) -> list[int]:
+    """Where so many blocks of n begin, and the last one ends; none of them is empty."""
+    return np.unique(np.arange(n_blocks + 1) * n // n_blocks).tolist()
+
+
+def sequence_cuts(sequences: np.ndarray, n_blocks: int) -> list[int]:
+    """The same of whole sequences, which begin and end at these rows, for rows to be even."""
+    rows = even_cuts(int(sequences[-1]), n_blocks)
+    return np.unique(np.searchsorted(sequences, rows)).tolist()

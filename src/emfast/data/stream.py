@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from emfast.arguments import near_one
 from emfast.data.ahead import read_ahead
 from emfast.data.arrays import ArraySource, SequenceSource
 from emfast.data.batch import Batch, offsets
-from emfast.data.source import Source
+from emfast.data.source import Source, even_cuts, sequence_cuts
 from emfast.data.survey import Plan, Survey, Surveyor
 from emfast.labels import NOTHING_KNOWN
 
@@ -117,6 +118,9 @@ class StreamSource(Source):
     def total(self, asked: Any) -> Any:
         return asked.of_stream(self)
 
+    def blocks(self, n_blocks: int) -> "StreamBlocks":
+        return StreamBlocks(self, n_blocks)
+
     def of(self, batch: Batch) -> ArraySource:
         return self._kept.of(batch)
 
@@ -152,6 +156,7 @@ class PlainStream:
     """The rows of a stream, or a block of their columns, and nothing else that is known of them."""
 
     sequences = None
+    first_row = 0
 
     def __init__(self, stream: StreamSource, block: int | None):
         self._stream, self._block = stream, block
@@ -165,6 +170,76 @@ class PlainStream:
     def head(self, n_rows: int) -> Any:
         rows = self._stream.head(n_rows)
         return rows if self._block is None else rows.parts[self._block]
+
+    def total(self, asked: Any) -> Any:
+        return asked.of_stream(self)
+
+
+class StreamBlocks:
+    """The rows of a stream in blocks, which one pass goes over."""
+
+    def __init__(self, stream: StreamSource, n_blocks: int):
+        self._stream = stream
+        if stream.sequences is None:
+            self._cuts = even_cuts(stream.n_rows, n_blocks)
+        else:
+            self._cuts = sequence_cuts(stream.sequences, n_blocks)
+
+    def __len__(self) -> int:
+        return len(self._cuts) - 1
+
+    def __iter__(self) -> Iterator["StreamBlock"]:
+        batches = self._stream.batches()
+        rest: list[Batch] = []
+        try:
+            for first, end in pairwise(self._cuts):
+                block = StreamBlock(self._stream, first, end, batches, rest)
+                yield block
+                rest = block.rest
+            # The end of the stream is where it tells of rows that are missing.
+            for _ in batches:
+                pass
+        finally:
+            batches.close()
+
+
+class StreamBlock:
+    """Some rows of a stream that is being gone over; see `passes.Stream`.
+
+    Attributes
+    ----------
+    rest : list of Batch
+        What has been read and belongs to the next block, once this one has been gone over.
+    """
+
+    def __init__(
+        self,
+        stream: StreamSource,
+        first: int,
+        end: int,
+        batches: Iterator[Batch],
+        begun: list[Batch],
+    ):
+        self._batches, self._begun, self._size = batches, begun, end - first
+        self.rest: list[Batch] = []
+        self.row_bytes, self.sequences = stream.row_bytes, None
+        self.first_row, self.n_rows = first, end - first
+        if stream.sequences is not None:
+            own = stream.sequences[first : end + 1]
+            self.first_row, self.n_rows = int(own[0]), int(own[-1] - own[0])
+            self.sequences = own - own[0]
+
+    def batches(self) -> Iterator[Batch]:
+        lacks = self._size
+        for batch in chain(self._begun, self._batches):
+            n = min(lacks, batch.n_independent)
+            lacks -= n
+            if n < batch.n_independent:
+                self.rest = [batch.part(n, batch.n_independent)]
+                batch = batch.part(0, n)
+            yield batch
+            if lacks == 0:
+                return
 
     def total(self, asked: Any) -> Any:
         return asked.of_stream(self)

@@ -139,6 +139,9 @@ class Emission(Part):
         Known ones stay as they are.
         """
 
+    @abstractmethod
+    def expected_log_density(self, statistics: Any, parameters: Any) -> float: ...
+
     def checked_prior(self, prior: dict[str, Any], n_components: int, n_features: int) -> Any:
         """The prior that the user describes by some of `prior_names`, among others; or None."""
         return None

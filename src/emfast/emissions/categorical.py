@@ -25,7 +25,7 @@ from emfast.logarithms import log_above_floor, log_ratios
 from emfast.priors import Dirichlet, check_concentrations, is_sequence
 from emfast.rows import as_points
 from emfast.statistics import pooled, starved
-from emfast.stored import PROBABILITIES, Numbers, Record, Rule
+from emfast.stored import NOT_NEGATIVE, POSITIVE, PROBABILITIES, Numbers, Record, Rule
 from emfast.validation import check_columns, column_called
 
 
@@ -68,6 +68,20 @@ class CategoricalStatistics:
     def __add__(self, other: "CategoricalStatistics") -> "CategoricalStatistics":
         refuse_another_kind(self, other)
         return replace(self, sums=self.sums + other.sums)
+
+    def __mul__(self, factor: float) -> "CategoricalStatistics":
+        return replace(self, sums=factor * self.sums)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.sums), len(self.levels)
+
+    @staticmethod
+    def stored(K: int, D: int, told: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "sums": Numbers(K, int(told["levels"].sum()), rule=NOT_NEGATIVE),
+            "levels": Numbers(D, rule=POSITIVE, dtype=np.int64),
+        }
 
     @property
     def totals(self) -> np.ndarray:
@@ -177,6 +191,11 @@ class Categorical(Emission):
         gone = starved(totals)
         p = statistics.sums / np.where(gone, 1.0, totals)
         return self._with_values(np.where(gone, parameters.probabilities, p), parameters)
+
+    def expected_log_density(
+        self, statistics: CategoricalStatistics, parameters: CategoricalParameters
+    ) -> float:
+        return float((statistics.sums * log_above_floor(parameters.probabilities)).sum())
 
     def checked_prior(
         self, prior: dict[str, Any], n_components: int, n_features: int

@@ -158,6 +158,14 @@ class CovarianceStructure(ABC):
         """Of the precisions, (K,) or (1,)."""
 
     @abstractmethod
+    def log_volumes(self, factors: np.ndarray, entries: np.ndarray) -> float:
+        """Sum of the log-determinants of factors, as often as features were there: (K, D)."""
+
+    @abstractmethod
+    def squares(self, factors: np.ndarray, second: np.ndarray) -> float:
+        """Sum of the whitened second moments, tr(P S P')."""
+
+    @abstractmethod
     def counts_of_degrees(self, degrees: float, n_components: int, n_features: int) -> float:
         """As how many rows of every component an inverse Wishart prior counts in covariances.
 
@@ -260,6 +268,12 @@ class _Variances(CovarianceStructure):
 
     def covariances(self, factors):
         return 1 / factors**2
+
+    def log_volumes(self, factors, entries):
+        return float((entries * np.log(factors).reshape(len(entries), -1)).sum())
+
+    def squares(self, factors, second):
+        return float((factors**2 * second).sum())
 
     def log_ratios(self, factors, reference):
         return np.log(factors / reference)
@@ -437,6 +451,12 @@ class _Matrices(CovarianceStructure):
 
     def log_determinants(self, factors, n_features):
         return 2 * np.log(_diagonals(self.stack(factors))).sum(axis=-1)
+
+    def log_volumes(self, factors, entries):
+        return float((entries * np.log(_diagonals(self.stack(factors)))).sum())
+
+    def squares(self, factors, second):
+        return float(((factors @ second) * factors).sum())
 
     def counts_of_degrees(self, degrees, n_components, n_features):
         return (degrees + n_features + 1) / (n_components if self.shared else 1)

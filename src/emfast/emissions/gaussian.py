@@ -43,7 +43,15 @@ from emfast.priors import (
 )
 from emfast.rows import as_points
 from emfast.statistics import STARVED, Statistics, starved
-from emfast.stored import POSITIVE, POSITIVE_DIAGONALS, TRIANGLES, Numbers, Record
+from emfast.stored import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_DIAGONALS,
+    TRIANGLES,
+    Number,
+    Numbers,
+    Record,
+)
 from emfast.validation import check_rows, check_squares, column_ranges
 
 COVARIANCE_TYPES = tuple(STRUCTURES)
@@ -151,6 +159,31 @@ class GaussianStatistics:
             known=None if all_known else self.entries + other.entries,
         )
 
+    def __mul__(self, factor: float) -> "GaussianStatistics":
+        return replace(
+            self,
+            counts=factor * self.counts,
+            first=factor * self.first,
+            second=None if self.second is None else factor * self.second,
+            known=None if self.known is None else factor * self.known,
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.first.shape
+
+    @staticmethod
+    def stored(K: int, D: int, told: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "covariance_type": str,
+            "counts": Numbers(K, rule=NOT_NEGATIVE),
+            "origin": Numbers(K, D),
+            "first": Numbers(K, D),
+            "second": Numbers(*shape_of_covariances(told["covariance_type"], K, D)),
+            "epsilon": Number(POSITIVE),
+            "known": type(None) if told["known"] is None else Numbers(K, D, rule=NOT_NEGATIVE),
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class ConstantScatter:
@@ -174,6 +207,11 @@ class ConstantScatter:
         shift = self.point - point
         first = self.first + self.weight * shift
         return self.second + shift[:, None] * self.first + first[:, None] * shift
+
+
+def shape_of_covariances(covariance_type: str, K: int, D: int) -> tuple[int, ...]:
+    """Of K components in D dimensions."""
+    return {"full": (K, D, D), "tied": (D, D), "diag": (K, D), "spherical": (K,)}[covariance_type]
 
 
 class Gaussian(Emission):
@@ -333,6 +371,16 @@ class Gaussian(Emission):
             estimate.factors[kept] = parameters.factors[kept]
         return estimate
 
+    def expected_log_density(
+        self, statistics: GaussianStatistics, parameters: GaussianParameters
+    ) -> float:
+        r""":math:`\sum_k n_k \log|P_k| - \frac12 \mathrm{tr}(P_k S_k P_k^T)`, with S about the
+        means."""
+        second = statistics.about(parameters.means)[1]
+        entries = np.broadcast_to(statistics.entries, parameters.means.shape)
+        volumes = self.structure.log_volumes(parameters.factors, entries)
+        return volumes - 0.5 * self.structure.squares(parameters.factors, second)
+
     def checked_prior(
         self, prior: dict[str, Any], n_components: int, n_features: int
     ) -> NormalInverseWishart | None:
@@ -468,8 +516,7 @@ class Gaussian(Emission):
 
     def stored(self, n_components: int, n_features: int) -> Record:
         K, D = n_components, n_features
-        shapes = {"full": (K, D, D), "tied": (D, D), "diag": (K, D), "spherical": (K,)}
-        shape = shapes[self.covariance_type]
+        shape = shape_of_covariances(self.covariance_type, K, D)
         are_matrices = self.covariance_type in ("full", "tied")
         return Record(
             GaussianParameters,

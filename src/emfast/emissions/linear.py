@@ -60,6 +60,22 @@ class LinearStatistics:
         moved = other.first + other.trials * (other.reference - self.reference)
         return replace(self, first=self.first + moved, trials=self.trials + other.trials)
 
+    def __mul__(self, factor: float) -> "LinearStatistics":
+        return replace(self, first=factor * self.first, trials=factor * self.trials)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.first.shape
+
+    @staticmethod
+    def stored(K: int, D: int, told: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "family": str,
+            "reference": Numbers(D),
+            "first": Numbers(K, D),
+            "trials": Numbers(K, D, rule=NOT_NEGATIVE),
+        }
+
 
 class LinearEmission(Emission):
     """What families of such features share; their one group is called `group`.
@@ -150,6 +166,12 @@ class LinearEmission(Emission):
         means = statistics.reference + statistics.first / n
         means = self.bounded(means, self.means(values), statistics.trials)
         return self._with_values(np.where(gone, values, self.values_of(means)), parameters)
+
+    def expected_log_density(self, statistics: LinearStatistics, parameters: Any) -> float:
+        eta, a = self.forms(self._values(parameters))
+        return float(
+            (statistics.first * eta + statistics.trials * (a + statistics.reference * eta)).sum()
+        )
 
     @property
     def prior_names(self) -> tuple[str, ...]:

@@ -51,6 +51,14 @@ class ProductStatistics:
         pairs = zip(self.parts, other.parts, strict=True)
         return ProductStatistics(tuple(one + another for one, another in pairs))
 
+    def __mul__(self, factor: float) -> "ProductStatistics":
+        return ProductStatistics(tuple(part * factor for part in self.parts))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        shapes = [part.shape for part in self.parts]
+        return shapes[0][0], sum(D for _, D in shapes)
+
 
 class Product(Emission):
     """Independent blocks of columns, each with an emission of its own.
@@ -215,6 +223,14 @@ class Product(Emission):
         return ProductParameters(
             part.mstep(own, before)
             for part, own, before in self._each(statistics.parts, parameters)
+        )
+
+    def expected_log_density(
+        self, statistics: ProductStatistics, parameters: ProductParameters
+    ) -> float:
+        return sum(
+            part.expected_log_density(own, of_part)
+            for part, own, of_part in self._each(statistics.parts, parameters)
         )
 
     def is_precise(self, statistics: ProductStatistics, parameters: ProductParameters) -> bool:

@@ -38,7 +38,7 @@ from emfast.priors import RegressionPrior, check_regression_prior
 from emfast.quadratic import EPSILON, RANK_DIGITS, solutions, with_ones
 from emfast.rows import RowsWithTargets, as_points
 from emfast.statistics import starved
-from emfast.stored import POSITIVE, Numbers, Record
+from emfast.stored import NO_NEGATIVE_DIAGONALS, POSITIVE, Number, Numbers, Record
 from emfast.validation import check_rows, check_squares, column_ranges
 
 # Digits lost where residuals of the model before cancel, in units of machine epsilon times their
@@ -151,6 +151,31 @@ class RegressionStatistics:
             squares=self.squares + other.squares,
             epsilon=max(self.epsilon, other.epsilon),
         )
+
+    def __mul__(self, factor: float) -> "RegressionStatistics":
+        return replace(
+            self,
+            design=factor * self.design,
+            residuals=factor * self.residuals,
+            squares=factor * self.squares,
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The target is a feature, too."""
+        return len(self.coef), self.coef.shape[1] + 1
+
+    @staticmethod
+    def stored(K: int, D: int, told: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "centre": Numbers(D),
+            "coef": Numbers(K, D - 1),
+            "levels": Numbers(K),
+            "design": Numbers(K, D, D, rule=NO_NEGATIVE_DIAGONALS),
+            "residuals": Numbers(K, D),
+            "squares": Numbers(K),
+            "epsilon": Number(POSITIVE),
+        }
 
 
 def about(shifts: np.ndarray) -> np.ndarray:
@@ -276,6 +301,13 @@ class LinearRegression(Emission):
         squares = np.maximum(own.squares - ((2 * residuals - fitted) * whole).sum(axis=1), 0.0)
         variances = self._variances(squares, n, coef, own, parameters, gone)
         return replace(parameters, coef=coef, intercept=intercept, noise_variances=variances)
+
+    def expected_log_density(
+        self, statistics: RegressionStatistics, parameters: RegressionParameters
+    ) -> float:
+        own = statistics.moved_to(parameters.centre, parameters.coef, parameters.levels)
+        variances = parameters.noise_variances
+        return -0.5 * float((own.counts * np.log(variances) + own.squares / variances).sum())
 
     def _steps(
         self,

@@ -29,7 +29,13 @@ from emfast.known import filled
 from emfast.latent.base import Independent
 from emfast.priors import Prior
 from emfast.quadratic import solutions, with_ones
-from emfast.stored import DISTRIBUTIONS, Numbers, Record
+from emfast.stored import (
+    DISTRIBUTIONS,
+    NO_NEGATIVE_DIAGONALS,
+    NOT_NEGATIVE,
+    Numbers,
+    Record,
+)
 
 # Of the coefficients for covariates in standard deviations: enough for separable data to have a
 # maximum, which is at a coefficient of about 10.
@@ -78,6 +84,19 @@ class GateStatistics:
 
     def __add__(self, other: "GateStatistics") -> "GateStatistics":
         return GateStatistics(*(one + vars(other)[name] for name, one in vars(self).items()))
+
+    def __mul__(self, factor: float) -> "GateStatistics":
+        return GateStatistics(*(factor * each for each in vars(self).values()))
+
+    @staticmethod
+    def stored(K: int, D: int, told: dict[str, Any]) -> dict[str, Any]:
+        M = told["gradient"].shape[1]
+        return {
+            "counts": Numbers(K, rule=NOT_NEGATIVE),
+            "gradient": Numbers(K, M),
+            "scatter": Numbers(M, M, rule=NO_NEGATIVE_DIAGONALS),
+            "pairs": Numbers(K * (K - 1) // 2, M, M, rule=NO_NEGATIVE_DIAGONALS),
+        }
 
     def hessian(self) -> np.ndarray:
         """Less the second derivatives: blocks of components, (K, K, C + 1, C + 1)."""

@@ -27,10 +27,10 @@ from scipy.sparse.csgraph import connected_components
 from emfast.data import Batch
 from emfast.known import Known, filled
 from emfast.latent.base import Latent
-from emfast.logarithms import log_ratios
+from emfast.logarithms import log_above_floor, log_ratios
 from emfast.priors import Dirichlet, Prior, check_concentrations
 from emfast.statistics import starved
-from emfast.stored import DISTRIBUTIONS, Numbers, Record
+from emfast.stored import DISTRIBUTIONS, NOT_NEGATIVE, Numbers, Record
 
 # Rows of a sequence whose length nobody has told.
 TYPICAL_LENGTH = 1000.0
@@ -74,6 +74,16 @@ class ChainStatistics:
 
     def __add__(self, other: "ChainStatistics") -> "ChainStatistics":
         return ChainStatistics(self.starts + other.starts, self.transitions + other.transitions)
+
+    def __mul__(self, factor: float) -> "ChainStatistics":
+        return ChainStatistics(factor * self.starts, factor * self.transitions)
+
+    @staticmethod
+    def stored(K: int, D: int, told: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "starts": Numbers(K, rule=NOT_NEGATIVE),
+            "transitions": Numbers(K, K, rule=NOT_NEGATIVE),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,6 +248,13 @@ class MarkovChain(Latent):
             ),
             parameters,
         )
+
+    def expected_log_density(
+        self, statistics: ChainStatistics, parameters: ChainParameters
+    ) -> float:
+        starts = statistics.starts * log_above_floor(parameters.startprob)
+        transitions = statistics.transitions * log_above_floor(parameters.transmat)
+        return float(starts.sum() + transitions.sum())
 
     def checked_prior(self, prior: dict[str, Any], n_components: int) -> ChainPrior | None:
         if not any(name in prior for name in self.prior_names):

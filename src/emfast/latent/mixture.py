@@ -14,7 +14,7 @@ import numpy as np
 from emfast.data import Batch
 from emfast.known import components_given
 from emfast.latent.base import Independent
-from emfast.logarithms import log_ratios
+from emfast.logarithms import log_above_floor, log_ratios
 from emfast.priors import Dirichlet, check_concentrations
 from emfast.statistics import starved
 from emfast.stored import DISTRIBUTIONS, Numbers
@@ -124,6 +124,10 @@ class MixtureWeights(Independent):
             return counts / counts.sum()
         known = self._known(weights)
         return _shared(counts, weights, known) if counts[~known].sum() > 0 else weights
+
+    def expected_log_density(self, counts: np.ndarray, weights: np.ndarray) -> float:
+        # What is left of a component that has starved is rounding.
+        return float((counts * log_above_floor(weights)).sum())
 
     def _known(self, weights: np.ndarray) -> np.ndarray:
         """Which of the weights are known, that of noise not among them, bool."""
