@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.compose import make_column_selector
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.mixture import GaussianMixture as SklearnMixture
@@ -18,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import emfast
 from emfast import (
     BernoulliMixture,
     BinomialMixture,
@@ -405,6 +407,19 @@ def test_classes_stay_integers_beside_missing_ones(make):
     large = [None if i % 3 == 0 else 2**53 + i for i in range(90)]
     with pytest.raises(ValueError, match=r"^y: found integers beyond 2\^53 beside missing ones"):
         classifier.fit(X, pl.Series(large))
+
+
+def test_files_keep_the_columns_that_a_callable_found(tmp_path):
+    X, y = board(90)
+    table = pd.DataFrame(X, columns=["a", "b"]).assign(c="x")
+    numbers = make_column_selector(dtype_include=float)
+    mixture = Mixture(emissions=[("numbers", Gaussian("diag"), numbers)], random_state=0)
+    classifier = MixtureClassifier(mixture, 2).fit(table, y)
+    classifier.save(tmp_path / "model")
+    again = emfast.load(tmp_path / "model")
+    assert_array_equal(again.predict_proba(table), classifier.predict_proba(table))
+    assert_array_equal(clone(again).fit(table, y).predict(table), classifier.predict(table))
+    assert classifier.mixture.emissions[0][2] is numbers
 
 
 def test_what_is_missing_is_a_choice():

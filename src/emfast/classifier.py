@@ -20,6 +20,7 @@ from emfast.base_mixture import BaseMixture
 from emfast.inference import FittedMixture
 from emfast.labels import are_integers, as_array, is_missing, missing_entries, sorted_classes
 from emfast.mixture import GaussianMixture
+from emfast.of_columns import OfColumns
 from emfast.stored import ListOf, Names, Storable, Whole
 
 
@@ -295,6 +296,14 @@ class MixtureClassifier(Storable, ClassifierMixin, BaseEstimator):
         if not noise.any():
             return X, self.component_classes_[components]
         return X, np.where(noise, None, self.component_classes_[components].astype(object))
+
+    def _arguments(self) -> dict[str, Any]:
+        """Columns that a callable has found in the fit stand in for it, as in a mixture."""
+        arguments = super()._arguments()
+        if isinstance(self.mixture, OfColumns) and hasattr(self, "mixture_"):
+            arguments["mixture"] = clone(self.mixture)
+            arguments["mixture"]._bound_parts = self.mixture_._parts()
+        return arguments
 
     def _state(self) -> dict[str, Any]:
         names, counts = np.unique(self.component_classes_, return_counts=True)
