@@ -29,6 +29,7 @@ from emfast.datasets import (  # noqa: E402
     make_gaussian_mixture,
 )
 from emfast.landscape import Landscape, landscape, paths  # noqa: E402
+from emfast.plot import mixtures  # noqa: E402
 from emfast.selection import Candidate, Candidates  # noqa: E402
 from emfast.theory import staircase  # noqa: E402
 from gaussians import blobs  # noqa: E402
@@ -94,7 +95,7 @@ def test_many_rows_and_many_components():
     mixture = GaussianMixture(10, covariance_type="spherical", random_state=0, tol=1).fit(X)
     ax = plot.mixture(mixture, X, Figure().subplots())
     assert len(ellipses(ax)) == 20
-    assert len(ax.collections[0].get_offsets()) <= plot.MAX_POINTS
+    assert len(ax.collections[0].get_offsets()) <= mixtures.MAX_POINTS
 
 
 def test_other_numbers_of_features_are_an_error():
@@ -116,6 +117,14 @@ def test_lines_of_equal_density_are_halves_of_each_other(faithful):
         bits = mixture.score_samples(path.vertices) / np.log(2)
         assert_allclose(bits, level, atol=0.05)
     assert_allclose(np.diff(lines.levels), 1)
+
+
+def test_noise_of_one_column_is_level(faithful):
+    X = faithful[:, :1]
+    mixture = GaussianMixture(2, noise=True, random_state=0).fit(X)
+    ax = plot.mixture(mixture, X, Figure().subplots())
+    noise = next(line for line in ax.lines if line.get_label().startswith("noise, "))
+    assert_allclose(noise.get_ydata(), mixture.noise_weight_ / np.ptp(X), rtol=1e-6)
 
 
 def test_noise_is_grey_and_named(faithful):
