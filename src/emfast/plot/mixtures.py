@@ -4,6 +4,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Rows
@@ -49,7 +50,7 @@ def mixture(model: BaseMixture, X: Rows, ax: "Axes | None" = None) -> "Axes":
     Raises
     ------
     ValueError
-        The model has other features.
+        The model has other features than can be drawn, or than X, or X has nothing to draw.
     """
     check_is_fitted(model)
     n_features = model.n_features_in_
@@ -57,12 +58,20 @@ def mixture(model: BaseMixture, X: Rows, ax: "Axes | None" = None) -> "Axes":
     if n_features not in drawable or not isinstance(model, GaussianMixture | RatesMixture):
         expected = "1 or 2 of a GaussianMixture, or 1 of a Poisson or exponential one"
         raise ValueError(f"model: found {n_features} feature(s); expected {expected}, to draw")
+    # A table keeps its column names, which the model compares with those it was fitted with.
+    step = -(-len(X) // MAX_POINTS) if n_features == 2 else 1
+    rows = _safe_indexing(X, np.arange(0, len(X), step))
+    points = np.asarray(rows, np.float64).reshape(len(rows), -1)
+    if points.shape[1] != n_features:
+        raise ValueError(f"X: found {points.shape[1]} feature(s); the model has {n_features}")
+    if np.isnan(points).all():
+        raise ValueError("X: every entry is missing; expected some to draw")
     ax = new_axes(ax)
     colours = colours_of(len(model.weights_))
     if n_features == 1:
-        _draw_histogram(ax, model, np.asarray(X, np.float64).ravel(), colours)
+        _draw_histogram(ax, model, points.ravel(), colours)
     else:
-        _draw_plane(ax, model, X, colours)
+        _draw_plane(ax, model, rows, points, colours)
     _style(ax, model)
     return ax
 
@@ -116,13 +125,13 @@ def _places(x: np.ndarray, counts: bool) -> tuple[np.ndarray, np.ndarray]:
     room = 0.05 * (high - low) or 1.0
     bars = int(np.clip(2 * len(x) ** (1 / 3) * 2, 10, 100))
     at = np.unique(np.append(np.linspace(low - room, high + room, 800), [low, high]))
-    return at[at >= 0] if low >= 0 and low - room < 0 else at, np.linspace(low, high, bars + 1)
+    edges = np.linspace(low, high, bars + 1) if low < high else np.array([low - 0.5, low + 0.5])
+    return at[at >= 0] if low >= 0 and low - room < 0 else at, edges
 
 
-def _draw_plane(ax, model: GaussianMixture, X, colours: np.ndarray) -> None:
+def _draw_plane(ax, model: GaussianMixture, rows, points, colours: np.ndarray) -> None:
     """Points, lines of equal density, and ellipses."""
-    points = np.asarray(X, np.float64)[:: -(-len(X) // MAX_POINTS)]
-    _draw_points(ax, model, X, points, colours)
+    _draw_points(ax, model, rows, points, colours)
     for k, name in enumerate(_names(model)):
         _draw_gaussian(ax, model.means_[k], _covariances(model)[k], colours[k], name)
     if hasattr(model, "noise_weight_"):
@@ -157,12 +166,10 @@ def _covariances(model: GaussianMixture) -> np.ndarray:
     return np.reshape(covariances, (K, -1, 1)) * np.eye(2)
 
 
-def _draw_points(ax, model: GaussianMixture, X, points: np.ndarray, colours: np.ndarray) -> None:
+def _draw_points(ax, model: GaussianMixture, rows, points: np.ndarray, colours: np.ndarray) -> None:
     from matplotlib.colors import to_rgb
 
-    # A table keeps its column names, which the model compares with those it was fitted with.
     shares = np.vstack([colours, to_rgb(LOST)]) if hasattr(model, "noise_weight_") else colours
-    rows = X.iloc[:: -(-len(X) // MAX_POINTS)] if hasattr(X, "iloc") else points
     ax.scatter(
         *points.T,
         s=float(np.clip(8000 / len(points), 2, 26)),

@@ -62,19 +62,25 @@ def _along(table: Candidates) -> str:
     return "n_components" if "n_components" in names else names[0]
 
 
+def _place(candidate: Candidate, along: str) -> float | str:
+    """Where a candidate is along the axis: at its number, or what else it has, in words."""
+    value = candidate.params.get(along)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
 def _draw_line(ax, line: list[Candidate], criterion: str, along: str, **style) -> None:
-    x = [each.params.get(along) for each in line]
+    x = [_place(each, along) for each in line]
     y = [getattr(each, criterion) for each in line]
     ax.plot(x, y, linewidth=1.8, markersize=6, markeredgecolor="white", zorder=3, **style)
     for each in line:
         if each.degenerate:
-            place = each.params.get(along), getattr(each, criterion)
+            place = _place(each, along), getattr(each, criterion)
             ax.plot(*place, "X", color=style["color"], markersize=11, zorder=4)
 
 
 def _show_pick(ax, table: Candidates, along: str) -> None:
     best = next(each for each in table if each.best)
-    x, y = best.params.get(along), getattr(best, table.criterion)
+    x, y = _place(best, along), getattr(best, table.criterion)
     ax.plot(x, y, "o", markersize=15, markerfacecolor="none", markeredgecolor=TOP, zorder=5)
     text = number(y, 6)
     ax.annotate(text, (x, y), xytext=(0, -20), textcoords="offset points", ha="center", zorder=6)

@@ -36,10 +36,18 @@ def states(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        There is no such column.
     """
     check_is_fitted(model)
     path = model.predict(X, lengths)
-    values = np.asarray(X)[:, column].astype(np.float64)
+    rows = np.asarray(X)
+    if not 0 <= column < rows.shape[1]:
+        raise ValueError(f"column: found {column}; expected 0 to {rows.shape[1] - 1}")
+    values = rows[:, column].astype(np.float64)
     ax = new_axes(ax)
     colours, classes = colours_of(model.n_components), getattr(model, "classes_", ())
     named: dict[int, str] = {}

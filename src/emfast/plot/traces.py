@@ -37,6 +37,7 @@ def trace(model, ax: "Axes | None" = None) -> "Axes":
         No start ran for an iteration.
     """
     check_is_fitted(model)
+    model = getattr(model, "mixture_", model)
     runs = [restart for restart in _starts(model) if restart.lower_bounds]
     if not runs:
         raise ValueError("model: found no iterations in its restarts_; expected some to draw")
