@@ -1,7 +1,6 @@
 """Settings for every test."""
 
 import os
-import signal
 
 # scikit-learn checks array input of other libraries only if this is set before SciPy is imported.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
@@ -25,6 +24,3 @@ settings.register_profile(
 )
 settings.register_profile("explore", deadline=None, max_examples=100)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
-
-# What runs in the background ignores Ctrl-C, which some tests raise.
-signal.signal(signal.SIGINT, signal.default_int_handler)
