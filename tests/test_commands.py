@@ -181,6 +181,18 @@ def test_predict_finds_columns_by_their_names(run, people, tmp_path):
     assert "there is no column 'height'" in err
 
 
+def test_names_of_rows_are_no_categories(run, people):
+    people.assign(name=[f"person {i}" for i in range(300)]).to_csv("named.csv", index=False)
+    arguments = ["--model", "mixed", *TWO, "--columns", "height,town,name", "--max-iter", 3]
+    status, out, err = run("fit", "named.csv", *arguments)
+    assert status == 0
+    assert (
+        "emfast: warning: column 'name' has 300 different strings in 300 cells, such as 'p" in err
+    )
+    assert "'town'" not in err
+    assert "probabilities of name" in out
+
+
 def test_labels_have_names(run):
     runs(
         run, "fit", "people.csv", "--columns", "height", *TWO, "--labels-column", "kind",

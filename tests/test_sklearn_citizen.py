@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 import sklearn
@@ -88,6 +89,14 @@ def test_numbers_in_a_dictionary_are_numbers(kind, values):
     table = pa.table({"value": pa.chunked_array(parts), "other": [0, 1, 0, 1]})
     plain = pa.table({"value": values, "other": [0, 1, 0, 1]})
     assert kind(1).fit(table).lower_bound_ == kind(1).fit(plain).lower_bound_
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, pa.table])
+@pytest.mark.parametrize("missing", [None, 3.0])
+def test_what_is_no_number_is_found_in_a_table(kind, missing):
+    table = kind({"age": [1.0, missing, 2.0], "name": ["Ann", "Bob", None]})
+    with pytest.raises(ValueError, match="X: could not convert string.*, in column 'name'"):
+        GaussianMixture().fit(table)
 
 
 PUBLIC = [

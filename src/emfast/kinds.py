@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +45,9 @@ EXPERTS = "experts"
 # Those that have a target, or classes to learn.
 WITH_TARGET = {"classifier", "regression", "experts", "bayesian-regression"}
 CLASSIFIER = "classifier"
+
+# More different strings than these are no categories where few of them occur twice.
+MOST_LEVELS = 20
 
 EMISSIONS = {
     "gaussian": lambda: emissions.Gaussian("diag"),
@@ -338,7 +342,10 @@ def with_emissions(model: str, made: Any, table: Table, data: Data, emission: Em
         of_kind.setdefault(kind, []).extend(columns)
     if not emission.given:
         for name in data.names:
-            of_kind.setdefault(_likely_kind(table.column(name)), []).append(name)
+            kind = _likely_kind(table.column(name))
+            of_kind.setdefault(kind, []).append(name)
+            if kind == "categorical":
+                _warn_of_names(name, table.column(name))
     place = {name: j for j, name in enumerate(data.names)}
     parts = []
     for kind, columns in of_kind.items():
@@ -347,6 +354,18 @@ def with_emissions(model: str, made: Any, table: Table, data: Data, emission: Em
                 raise ValueError(f"--emission: there is no column {name!r} among the features")
         parts.append((kind, emission.made(kind), [place[name] for name in columns]))
     made.set_params(**{OF_COLUMNS[model]: parts})
+
+
+def _warn_of_names(name: str, values: np.ndarray) -> None:
+    """Warn of strings that tell rows apart, which are no categories."""
+    present = [value for value in values.tolist() if value is not None]
+    n_levels = len(set(present))
+    if n_levels > MOST_LEVELS and 2 * n_levels > len(present):
+        warnings.warn(
+            f"column {name!r} has {n_levels} different strings in {len(present)} cells, such as "
+            f"{str(present[0])!r}, and is taken for categories; --columns chooses features",
+            stacklevel=2,
+        )
 
 
 def _likely_kind(values: np.ndarray) -> str:
