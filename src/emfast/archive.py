@@ -9,6 +9,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -88,6 +89,9 @@ def replacement(path: str | os.PathLike) -> Iterator[Path]:
     temporary = target.with_name(_temporary(target, secrets.token_hex(8)))
     try:
         yield temporary
+        if target.exists():
+            # Who may read it is as before.
+            shutil.copymode(target, temporary)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -138,6 +142,8 @@ def check_writable(path: str | os.PathLike) -> Path:
         raise IsADirectoryError(f"{path}: is a folder; expected the name of a file")
     if target.exists() and not target.is_file():
         raise FileExistsError(f"{path}: is not a regular file and would be replaced")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(f"{path}: is read-only and would be replaced")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {target.parent}")
     if not os.access(target.parent, os.W_OK | os.X_OK):

@@ -10,6 +10,7 @@ __all__ = [
     "DegenerateComponentWarning",
     "Interrupted",
     "ObjectiveDecreaseWarning",
+    "SelectionInterrupted",
     "SingularComponentError",
     "StarvedComponentWarning",
 ]
@@ -63,3 +64,21 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, trace: Any):
         super().__init__(f"after {trace.n_iter} iterations of EM")
         self.trace = trace
+
+
+class SelectionInterrupted(KeyboardInterrupt):
+    """Ctrl-C in `emfast.select`, once a model had been fitted.
+
+    Attributes
+    ----------
+    selection : emfast.selection.Selection
+        The best of the models that had been fitted by then, and the table of all of these.
+    """
+
+    def __init__(self, selection: Any, n_points: int):
+        tried = len(selection.table)
+        super().__init__(
+            f"after {tried} of {n_points} points of the grid; the attribute `selection` has the "
+            "best of these, and their table"
+        )
+        self.selection = selection

@@ -511,6 +511,51 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         weights = check_sample_weight(sample_weight, len(scores))
         return float(np.average(scores, weights=weights))
 
+    def bic(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
+        """Bayesian information criterion of the rows; the lower the better.
+
+        ``-2 log L + p log n`` for p free parameters and n, the sum of the weights of all rows
+        (Schwarz, Annals of Statistics 6, 1978). Free are the mean, the noise, and D K - K (K - 1) /
+        2 loadings, for factors may be rotated: together with the noise at most D (D + 1) / 2, those
+        of any covariance.
+
+        Parameters
+        ----------
+        X, sample_weight : see `score`
+
+        Returns
+        -------
+        float
+        """
+        log_likelihood, weight = self._total(X, sample_weight)
+        return -2 * log_likelihood + self._n_parameters() * np.log(weight)
+
+    def aic(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
+        """Akaike information criterion of the rows, ``-2 log L + 2 p``; the lower the better.
+
+        Parameters
+        ----------
+        X, sample_weight : see `score`
+
+        Returns
+        -------
+        float
+        """
+        return -2 * self._total(X, sample_weight)[0] + 2 * self._n_parameters()
+
+    def _total(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Log-likelihood of all rows in nats, by their weights, and the sum of these."""
+        scores = self.score_samples(X)
+        weights = check_sample_weight(sample_weight, len(scores))
+        if weights is None:
+            return float(scores.sum()), float(len(scores))
+        return float(weights @ scores), float(weights.sum())
+
+    def _n_parameters(self) -> int:
+        D, K = self._model.loadings.shape
+        noise = D if self.noise == "diagonal" else 1
+        return D + min(D * K - K * (K - 1) // 2 + noise, D * (D + 1) // 2)
+
     def impute(self, X: Rows) -> Any:
         """X with the expectation of every missing entry, given those of its row that are known.
 

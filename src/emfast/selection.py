@@ -14,6 +14,7 @@ from sklearn.base import clone
 
 from emfast import em
 from emfast.annotations import Rows
+from emfast.exceptions import SelectionInterrupted
 from emfast.watch import Bar
 
 if TYPE_CHECKING:
@@ -180,6 +181,9 @@ def select(
         told in the table, and the others go on.
     TypeError
         The estimator has not the criterion, or `fit` not the arguments.
+    SelectionInterrupted
+        Ctrl-C, a `KeyboardInterrupt`: its ``selection`` is that of the points that were fitted. A
+        `KeyboardInterrupt` of its own before there was any model.
 
     Warns
     -----
@@ -208,27 +212,54 @@ def select(
     """
     points = _points(grid)
     _check(estimator, points, criterion)
-    candidates: list[Candidate] = []
-    best, picked, caught = None, None, []
-    with _bar(estimator, len(points)) as bar:
-        for point in points:
-            model = _told(bar, point, clone(estimator).set_params(**point))
-            candidate, found = _tried(model, X, point, fit_params)
-            candidates.append(candidate)
-            if _is_better(candidate, best, criterion):
-                best, picked, caught = candidate, model, found
-            if bar is not None:
-                bar.step()
-    if best is None:
+    state = _State(criterion)
+    try:
+        with _bar(estimator, len(points)) as bar:
+            for point in points:
+                model = _told(bar, point, clone(estimator).set_params(**point))
+                # At once, so that Ctrl-C finds a point in the table and in the best, or in neither.
+                state = state.after(model, *_tried(model, X, point, fit_params))
+                if bar is not None:
+                    bar.step()
+    except KeyboardInterrupt:
+        if state.model is None:
+            raise
+        raise SelectionInterrupted(state.selection(estimator), len(points)) from None
+    if state.model is None:
         raise ValueError(
-            f"grid: all {len(points)} points failed; the last one with: {candidates[-1].error}"
+            f"grid: all {len(points)} points failed; the last one with: "
+            f"{state.candidates[-1].error}"
         )
-    for each in caught:
+    for each in state.caught:
         warnings.warn(each.message, each.category, stacklevel=2)
-    if bar is not None:
-        picked.set_params(progress=True, callback=estimator.callback)
-    table = [replace(each, best=each is best) for each in candidates]
-    return Selection(picked, Candidates(table, criterion))
+    return state.selection(estimator)
+
+
+@dataclass(frozen=True)
+class _State:
+    """What has been tried, the best of it, its model, and what that warned of."""
+
+    criterion: str
+    candidates: tuple[Candidate, ...] = ()
+    best: Candidate | None = None
+    model: Any = None
+    caught: Sequence[warnings.WarningMessage] = ()
+
+    def after(
+        self, model: Any, candidate: Candidate, caught: Sequence[warnings.WarningMessage]
+    ) -> "_State":
+        """The state once another model has been tried."""
+        state = replace(self, candidates=(*self.candidates, candidate))
+        if not _is_better(candidate, self.best, self.criterion):
+            return state
+        return replace(state, best=candidate, model=model, caught=caught)
+
+    def selection(self, estimator: Any) -> Selection:
+        """What to return; the model shows its progress as the estimator does."""
+        if getattr(estimator, "progress", False):
+            self.model.set_params(progress=True, callback=estimator.callback)
+        table = [replace(each, best=each is self.best) for each in self.candidates]
+        return Selection(self.model, Candidates(table, self.criterion))
 
 
 def _points(grid: Any) -> list[dict[str, Any]]:

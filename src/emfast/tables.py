@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-# What an empty cell may be spelled like in a CSV file.
-MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
+# What an empty cell may be spelled like in a CSV file: as pandas has it.
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "NULL", "null", "None")
 NPY_MAGIC = b"\x93NUMPY"
 # Of a file, which is also Feather, and of a stream.
 ARROW_MAGIC = (b"ARROW1", b"\xff\xff\xff\xff")

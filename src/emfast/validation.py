@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+from emfast.dictionaries import without_dictionaries
 from emfast.rows import ColumnRows, SparseRows
 
 # Rows of which copies are made at a time.
@@ -44,6 +45,7 @@ def check_rows(
         X = _without_mask(X)
     if isinstance(X, np.ndarray) and not X.dtype.isnative:
         X = X.astype(X.dtype.newbyteorder("="))
+    X = without_dictionaries(X)
     if X is None:
         raise ValueError("X: found None; expected a two-dimensional array of numbers")
     for dtype in _dtypes(X):
