@@ -95,7 +95,7 @@ def test_numbers_in_a_dictionary_are_numbers(kind, values):
 @pytest.mark.parametrize("missing", [None, 3.0])
 def test_what_is_no_number_is_found_in_a_table(kind, missing):
     table = kind({"age": [1.0, missing, 2.0], "name": ["Ann", "Bob", None]})
-    with pytest.raises(ValueError, match="X: could not convert string.*, in column 'name'"):
+    with pytest.raises(ValueError, match=r"X: could not convert string.*, in column 'name'"):
         GaussianMixture().fit(table)
 
 

@@ -17,7 +17,6 @@ Liang, P. and Klein, D. (2009). Online EM for unsupervised models. Proceedings o
 """
 
 import math
-from abc import abstractmethod
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import fields, is_dataclass, replace
@@ -64,10 +63,6 @@ class TakesStatistics(EMEstimator):
         "_statistics": Maybe(StoredStatistics()),
         "_calls": Maybe(Number(NOT_NEGATIVE), beside="_statistics"),
     }
-
-    @abstractmethod
-    def _batches(self, *data: Any) -> Iterator[Batch]:
-        """What `_observed` takes, as batches that the fitted model can be asked about."""
 
     def update(self, statistics: Statistics) -> Self:
         """One M-step: the parameters that statistics of all rows lead to.
