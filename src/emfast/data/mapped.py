@@ -9,6 +9,36 @@ import numpy as np
 from emfast.data.portions import Portion, check_apart
 
 
+def is_used_where_it_is(X: Any) -> bool:
+    """Whether rows are mapped from a file and are numbers that kernels read as they are.
+
+    They need no memory of their own, and are as good as in memory.
+
+    Raises
+    ------
+    ValueError
+        The file has been cut short: reading it would end the process.
+    """
+    if not isinstance(X, np.memmap) or X.dtype not in (np.float32, np.float64):
+        return False
+    check_size(X)
+    return True
+
+
+def check_size(array: np.memmap) -> None:
+    """Raise where a file has become shorter than its map."""
+    path = getattr(array, "filename", None)
+    if path is None or not os.path.exists(path):
+        # A file without a name is still there while it is mapped.
+        return
+    whole = array
+    while isinstance(whole.base, np.memmap):
+        whole = whole.base
+    expected, found = whole.offset + whole.nbytes, os.path.getsize(path)
+    if found < expected:
+        raise ValueError(f"X: {path}: found {found} bytes; expected {expected} or more")
+
+
 class MappedReader:
     """The rows of an array that is mapped from a file.
 
@@ -34,21 +64,8 @@ class MappedReader:
         self.array, self.n_rows = array, array.shape[0]
 
     def portions(self, batch_rows: int) -> Iterator[Portion]:
-        self._check_size()
+        check_size(self.array)
         yield from _slices(np.asarray(self.array), batch_rows)
-
-    def _check_size(self) -> None:
-        """Where a file has become shorter than its map, reading it would end the process."""
-        path = getattr(self.array, "filename", None)
-        if path is None or not os.path.exists(path):
-            # A file without a name is still there while it is mapped.
-            return
-        whole = self.array
-        while isinstance(whole.base, np.memmap):
-            whole = whole.base
-        expected, found = whole.offset + whole.nbytes, os.path.getsize(path)
-        if found < expected:
-            raise ValueError(f"X: {path}: found {found} bytes; expected {expected} or more")
 
 
 class ZarrReader:
