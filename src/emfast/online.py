@@ -17,7 +17,6 @@ Liang, P. and Klein, D. (2009). Online EM for unsupervised models. Proceedings o
 """
 
 import math
-from abc import abstractmethod
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import fields, is_dataclass, replace
@@ -56,7 +55,11 @@ ONLY_THE_START = {
 
 
 class TakesStatistics(EMEstimator):
-    """An estimator whose E-step and M-step people can take by themselves."""
+    """An estimator whose E-step and M-step people can take by themselves.
+
+    Its method `_batches` takes what `_observed` does, and gives the batches that the fitted model
+    can be asked about.
+    """
 
     # The statistics that the model is the M-step of, or has come to by a fit, and how often
     # `partial_fit` has been called since.
@@ -64,10 +67,6 @@ class TakesStatistics(EMEstimator):
         "_statistics": Maybe(StoredStatistics()),
         "_calls": Maybe(Number(NOT_NEGATIVE), beside="_statistics"),
     }
-
-    @abstractmethod
-    def _batches(self, *data: Any) -> Iterator[Batch]:
-        """What `_observed` takes, as batches that the fitted model can be asked about."""
 
     def update(self, statistics: Statistics) -> Self:
         """One M-step: the parameters that statistics of all rows lead to.
