@@ -1,5 +1,7 @@
 """Incremental EM as people ask for it; its law is in `laws/test_law3_incremental.py`."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -120,6 +122,26 @@ def test_sequences_and_regressions():
     assert abs(hmm.fit(X, lengths).score(X, lengths) - other.score(X, lengths)) / 6000 < 1e-2
     regression = LinearRegressionMixture(2, incremental=True, random_state=0, max_iter=500)
     assert regression.fit(X[:, :2], X[:, 2]).lower_bound_ > -np.inf
+
+
+@pytest.mark.parametrize("size", [1, 7, 200])
+def test_sequences_that_come_in_batches_have_the_same_fit_to_the_bit(size):
+    ends = np.concatenate([[0], np.cumsum(np.random.default_rng(0).integers(1, 60, 200))])
+    ends = ends[ends <= len(X)]
+    sequences = [X[first:end] for first, end in pairwise(ends)]
+
+    class Rows:
+        def __iter__(self):
+            return (sequences[i : i + size] for i in range(0, len(sequences), size))
+
+    start = {"startprob_init": [0.5, 0.5], "transmat_init": [[0.9, 0.1], [0.2, 0.8]],
+             "means_init": X[:2], "covars_init": np.ones((2, 3))}  # fmt: skip
+    one, many = (GaussianHMM(2, incremental=True, max_iter=3, tol=0, **start) for _ in range(2))
+    one.fit(X[: ends[-1]], np.diff(ends))
+    many.fit(Rows())
+    assert_array_equal(many.lower_bounds_, one.lower_bounds_)
+    assert_array_equal(many.means_, one.means_)
+    assert one.summarize(X[: ends[-1]], np.diff(ends)).weight == one.summarize(Rows()).weight
 
 
 def test_a_warm_start_goes_on():

@@ -55,7 +55,11 @@ ONLY_THE_START = {
 
 
 class TakesStatistics(EMEstimator):
-    """An estimator whose E-step and M-step people can take by themselves."""
+    """An estimator whose E-step and M-step people can take by themselves.
+
+    Its method `_batches` takes what `_observed` does, and gives the batches that the fitted model
+    can be asked about.
+    """
 
     # The statistics that the model is the M-step of, or has come to by a fit, and how often
     # `partial_fit` has been called since.
