@@ -72,7 +72,20 @@ def check_rows(
     except (TypeError, ValueError) as error:
         if re.search(r"\bX\b", str(error)):
             raise
-        raise type(error)(f"X: {error}") from error
+        raise type(error)(f"X: {error}{_where_no_number_is(X)}") from error
+
+
+def _where_no_number_is(X: Any) -> str:
+    """The first column of a table that holds something else, if any does, in words."""
+    for name in getattr(X, "column_names", getattr(X, "columns", ())):
+        try:
+            np.asarray(X[name], np.float64)
+        except ValueError:
+            return f", in column {name!r}"
+        except TypeError:
+            # Missing values, which stand for NaN.
+            continue
+    return ""
 
 
 def _checked_columns(
