@@ -17,7 +17,7 @@ cdef Py_ssize_t ROW_STEP = 64                   # VECTORS vectors in every build
 cdef Py_ssize_t MAX_BLOCKS = 64
 cdef double WORK_OF_A_THREAD = 1e6              # rows x components x features, some 200 us
 cdef Py_ssize_t PARTIAL_BYTES = 32 * 1024 * 1024
-cdef Py_ssize_t BLOCK_BYTES = 16 * 1024 * 1024  # of rows: so much of a stream is in memory at least
+cdef Py_ssize_t BLOCK_BYTES = 4 * 1024 * 1024   # of rows: of a stream, threads share out a few dozen MiB
 
 
 cdef struct Outputs:
@@ -144,16 +144,28 @@ def block_rows(Latent latent, Emission emission, Py_ssize_t n_rows):
     """Rows of a block: whole tiles, at most 64 blocks and 32 MiB of statistics in all.
 
     Where the statistics of one block are so large that this leaves few blocks, they may take an
-    eighth of the memory of the rows. Where rows are so many that a block would be larger than 16 MiB,
-    and than eight times its statistics, there are more.
+    eighth of the memory of the rows. Where rows are so many that a block would be larger than 4 MiB,
+    and than sixteen times its statistics, there are more.
     """
     tile = tile_rows(emission)
     row_bytes = emission.n_features * sizeof(real)
     budget = max(PARTIAL_BYTES, n_rows * row_bytes // 8)
     size = partial_size(latent, emission) * sizeof(double)
     blocks = max(1, min(MAX_BLOCKS, budget // size))
-    most = -(-max(BLOCK_BYTES, 8 * size) // (tile * row_bytes))
+    most = -(-most_bytes(size) // (tile * bytes_of_row(emission)))
     return max(1, min(most, -(-n_rows // (blocks * tile)))) * tile
+
+
+cdef Py_ssize_t most_bytes(Py_ssize_t size) noexcept:
+    """What the rows of a block take at most, whose statistics take so much."""
+    return max(BLOCK_BYTES, 16 * size)
+
+
+cdef Py_ssize_t bytes_of_row(Emission emission) noexcept:
+    """What a row takes when it is computed with: a bit for each feature that is yes or no."""
+    if emission.n_words > 0:
+        return emission.n_words * sizeof(real)
+    return emission.n_features * sizeof(real)
 
 
 cdef double set_weights(Tile* tile, const char* weights, Py_ssize_t stride) noexcept nogil:

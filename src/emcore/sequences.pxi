@@ -54,9 +54,8 @@ cdef class SequencePlan:
             self.piece_rows = self.in_tiles(max(group_rows, <Py_ssize_t> sqrt(<double> longest)))
         self.gather(group_rows, most_rows)
         size = partial_size(latent, emission) * sizeof(double)
-        row_bytes = emission.n_features * sizeof(real)
         blocks = max(min(MAX_BLOCKS, PARTIAL_BYTES // size),
-                     self.n_rows * row_bytes // max(BLOCK_BYTES, 8 * size))
+                     self.n_rows * bytes_of_row(emission) // most_bytes(size))
         self.share_out(max(1, min(self.n_groups, blocks)))
 
     cdef int share_out(self, Py_ssize_t n_blocks) except -1:

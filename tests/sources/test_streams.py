@@ -78,9 +78,10 @@ def test_fit_is_the_same_to_the_bit(covariance_type, dtype):
 
 
 def test_fit_is_the_same_where_blocks_are_many():
-    # Blocks are of 16 MiB at most: this is more than 64 of them could be in as many rows.
-    X = np.random.default_rng(0).normal(size=(700, 200_000 // 64)).astype(np.float32)
-    X[:300] += 1
+    # Blocks are of 4 MiB at most, and there are more than 64 of them.
+    X = np.random.default_rng(0).normal(size=(400, 2000)).astype(np.float32)
+    X[:100] += 1
+    X = np.tile(X, (100, 1))
     kwargs = {
         "covariance_type": "spherical",
         "means_init": X[[0, -1]],
@@ -90,7 +91,7 @@ def test_fit_is_the_same_where_blocks_are_many():
         "tol": 0,
     }
     whole = emfast.GaussianMixture(2, **kwargs).fit(X)
-    assert_same(emfast.GaussianMixture(2, **kwargs).fit(in_batches(X, (3, 500))), whole)
+    assert_same(emfast.GaussianMixture(2, **kwargs).fit(in_batches(X, (3, 25_000))), whole)
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag"])
