@@ -12,6 +12,7 @@ from sklearn.cluster import KMeans
 import emcore
 import oracle
 from emfast import BernoulliMixture, GaussianMixture, em, persistence
+from emfast.data import Plan, surveyed
 from emfast.exceptions import ConvergenceWarning
 from emfast.latent import MixtureWeights
 from families import (
@@ -234,15 +235,10 @@ def test_draws_are_the_same_for_any_batches(family, precision):
     case = setting(family, precision, Shape(1000, 3, 3, 1))
     whole = assigned(family, case.X, "stochastic", seed=3)
 
-    class Batches:
-        n_rows, n_features, dtype = 1000, 3, whole.source.dtype
-
-        def __iter__(self):
-            for start in range(0, 1000, 130):
-                batch = whole.source.batch
-                yield replace(batch, X=batch.X[start : start + 130])
-
-    parts = replace(whole, source=Batches())
+    batches = [
+        whole.source.batch.part(start, min(start + 130, 1000)) for start in range(0, 1000, 130)
+    ]
+    parts = replace(whole, source=surveyed(lambda survey: iter(batches), Plan(1, 100, 0)))
     assert_array_equal(parts.estep(case.model).counts, whole.estep(case.model).counts)
 
 

@@ -5,9 +5,11 @@ import pickle
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.compose import make_column_selector
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.mixture import GaussianMixture as SklearnMixture
@@ -17,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import emfast
 from emfast import (
     BernoulliMixture,
     BinomialMixture,
@@ -378,6 +381,45 @@ def test_ways_of_missing(make):
     found = classifier.fit(X, make(y))
     assert_array_equal(found.classes_, [0, 1])
     assert_array_equal(found.mixture_.means_, expected.mixture_.means_)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda y: pd.Series(y, dtype="Int64"),
+        lambda y: pd.array(y, dtype="UInt8"),
+        lambda y: pd.Series(y, dtype="int64[pyarrow]"),
+        pl.Series,
+        pa.array,
+        lambda y: pa.chunked_array([y]),
+        lambda y: pa.chunked_array([pa.array(y).dictionary_encode()]),
+    ],
+    ids=["Int64", "UInt8", "pandas arrow", "polars", "arrow", "arrow chunks", "arrow dictionary"],
+)
+def test_classes_stay_integers_beside_missing_ones(make):
+    X, y = board(90)
+    some = [None if i % 3 == 0 else v for i, v in enumerate((y + 3).tolist())]
+    classifier = MixtureClassifier(GaussianMixture(**ROUND), 2).fit(X, make(some))
+    assert classifier.classes_.dtype == np.int64
+    assert_array_equal(classifier.classes_, [3, 4])
+    assert classifier.predict(X).dtype == np.int64
+    assert classifier.score(X, make(some)) > 0.9
+    large = [None if i % 3 == 0 else 2**53 + i for i in range(90)]
+    with pytest.raises(ValueError, match=r"^y: found integers beyond 2\^53 beside missing ones"):
+        classifier.fit(X, pl.Series(large))
+
+
+def test_files_keep_the_columns_that_a_callable_found(tmp_path):
+    X, y = board(90)
+    table = pd.DataFrame(X, columns=["a", "b"]).assign(c="x")
+    numbers = make_column_selector(dtype_include=float)
+    mixture = Mixture(emissions=[("numbers", Gaussian("diag"), numbers)], random_state=0)
+    classifier = MixtureClassifier(mixture, 2).fit(table, y)
+    classifier.save(tmp_path / "model")
+    again = emfast.load(tmp_path / "model")
+    assert_array_equal(again.predict_proba(table), classifier.predict_proba(table))
+    assert_array_equal(clone(again).fit(table, y).predict(table), classifier.predict(table))
+    assert classifier.mixture.emissions[0][2] is numbers
 
 
 def test_what_is_missing_is_a_choice():

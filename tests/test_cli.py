@@ -241,6 +241,15 @@ def test_an_interrupt_is_quiet(emfast_fit, monkeypatch, good):
     assert emfast_fit(good, "--components", 2)[:2] == (commands.INTERRUPTED, "")
 
 
+def test_an_interrupt_before_there_is_a_command_is_quiet(monkeypatch, capsys):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "run", interrupt)
+    assert cli.main(["info"]) == commands.INTERRUPTED
+    assert capsys.readouterr() == ("", "")
+
+
 def test_missing_arguments(capsys):
     assert cli.main(["fit"]) == 2
     assert cli.main(["frobnicate"]) == 2

@@ -15,7 +15,8 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 import emfast
-from emfast import GaussianMixture, cli, commands, kinds
+from emfast import GaussianMixture, Mixture, MixtureOfExperts, cli, commands, kinds
+from emfast.emissions import Bernoulli, Binomial, Categorical, Exponential, Gaussian, Poisson
 from emfast.tables import read_table
 from emfast.writing import plain, write_table
 
@@ -180,6 +181,18 @@ def test_predict_finds_columns_by_their_names(run, people, tmp_path):
     assert "there is no column 'height'" in err
 
 
+def test_names_of_rows_are_no_categories(run, people):
+    people.assign(name=[f"person {i}" for i in range(300)]).to_csv("named.csv", index=False)
+    arguments = ["--model", "mixed", *TWO, "--columns", "height,town,name", "--max-iter", 3]
+    status, out, err = run("fit", "named.csv", *arguments)
+    assert status == 0
+    assert (
+        "emfast: warning: column 'name' has 300 different strings in 300 cells, such as 'p" in err
+    )
+    assert "'town'" not in err
+    assert "probabilities of name" in out
+
+
 def test_labels_have_names(run):
     runs(
         run, "fit", "people.csv", "--columns", "height", *TWO, "--labels-column", "kind",
@@ -267,7 +280,7 @@ def test_select_among_hidden_markov_models(run):
     assert "best" in out.rstrip().splitlines()[-1]
     status, _, err = run("select", "people.csv", *arguments, "--criterion", "icl")
     assert status == 1
-    assert "PoissonHMM has ['bic', 'aic']" in err
+    assert "select by icl needs --model gaussian, " in err
 
 
 def test_select_tells_of_points_that_fail(run):
@@ -343,6 +356,117 @@ def test_ctrl_c_in_a_fit_keeps_the_best_so_far(run, monkeypatch):
     assert emfast.load("m").n_iter_ == 1
 
 
+def test_the_same_command_goes_on_from_its_checkpoint(run, monkeypatch):
+    maximize = emfast.em.maximize
+
+    def impatient(*arguments, **options):
+        if options.get("keep") is not None:
+            options["observe"] = lambda it: it.number == 3 and signal.raise_signal(signal.SIGINT)
+        return maximize(*arguments, **options)
+
+    arguments = [
+        "fit", "people.csv", "--columns", "height,weight", *TWO, "--tol", "0", "--max-iter", "9",
+        "--output", "m",
+    ]  # fmt: skip
+    runs(run, *arguments, "--seed", "0")
+    whole = emfast.load("m")
+    arguments += ["--seed", "0", "--checkpoint", "state.npz"]
+    with monkeypatch.context() as patch:
+        patch.setattr(emfast.em, "maximize", impatient)
+        assert run(*arguments)[0] == commands.INTERRUPTED
+    assert os.path.exists("state.npz")
+    assert emfast.load("m").n_iter_ == 3
+    status, _, err = run(*arguments[:-3], "1", *arguments[-2:])
+    assert status == commands.BAD_INPUT
+    assert "checkpoint: state.npz: found a fit with random_state=0; expected 1" in err
+    runs(run, *arguments)
+    again = emfast.load("m")
+    assert again.n_iter_ == 9
+    assert_array_equal(again.lower_bounds_, whole.lower_bounds_)
+    assert_array_equal(again.means_, whole.means_)
+    assert not os.path.exists("state.npz")
+
+
+def test_a_checkpoint_is_not_where_the_model_goes(run):
+    arguments = ["fit", "people.csv", "--columns", "height", *TWO, "--output", "m"]
+    status, _, err = run(*arguments, "--checkpoint", "./m")
+    assert status == commands.BAD_INPUT
+    assert "--checkpoint and --output are the same file" in err
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_ctrl_c_in_select_keeps_what_is_fitted(run, monkeypatch, first):
+    fit = GaussianMixture.fit
+
+    def impatient(self, X):
+        stop = first or self.n_components == 3
+        return signal.raise_signal(signal.SIGINT) if stop else fit(self, X)
+
+    monkeypatch.setattr(GaussianMixture, "fit", impatient)
+    arguments = ["--columns", "height", "--covariance", "full", "--seed", 0, "--output", "m"]
+    status, out, err = run("select", "people.csv", *arguments, "--plot", "p.png")
+    assert status == commands.INTERRUPTED
+    if first:
+        assert (out, err) == ("", "")
+        assert not os.path.exists("m")
+        return
+    assert err == "emfast: interrupted; these 2 are fitted\n"
+    assert len([line for line in out.splitlines() if line.strip().startswith("full")]) == 2
+    assert emfast.load("m").n_components == 2
+    assert os.path.getsize("p.png") > 5000
+
+
+def test_counts_out_of_some_trials_among_other_columns(run, people):
+    runs(
+        run, "fit", "people.csv", "--model", "mixed", *TWO, "--emission", "gaussian=height",
+        "--emission", "binomial=passed", "--trials", 9, "--output", "m",
+    )  # fmt: skip
+    parts = [("gaussian", Gaussian("diag"), [0]), ("binomial", Binomial(9), [1])]
+    expected = Mixture(2, parts, random_state=0).fit(people[["height", "passed"]].to_numpy())
+    found = emfast.load("m").emissions_["binomial"].probabilities
+    assert_allclose(found, expected.emissions_["binomial"].probabilities)
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "emission"),
+    [
+        ("gaussian", "weight", Gaussian("diag")),
+        ("bernoulli", "yes", Bernoulli()),
+        ("categorical", "town", Categorical()),
+        ("poisson", "visits", Poisson()),
+        ("binomial", "passed", Binomial(9)),
+        ("exponential", "waited", Exponential()),
+    ],
+)
+def test_experts_of_every_kind(run, people, kind, target, emission):
+    trials = ["--trials", 9] if kind == "binomial" else []
+    arguments = [
+        "--columns",
+        "height",
+        "--target-column",
+        target,
+        *TWO,
+        "--emission",
+        kind,
+        *trials,
+    ]
+    said = runs(run, "fit", "people.csv", "--model", "experts", *arguments, "--output", "m")
+    assert "target" in said
+    assert ("R squared" in said) == (kind != "categorical")
+    X, y = people[["height"]].to_numpy(), people[target].to_numpy()
+    expected = MixtureOfExperts(2, expert=[("target", emission, [0])], random_state=0).fit(X, y)
+    assert f"{expected.bic(X, y):.4f}" in said
+    runs(run, "predict", "m", "people.csv", "--output", "found.csv")
+    found = pd.read_csv("found.csv")["prediction"].to_numpy()
+    if kind == "categorical":
+        assert_array_equal(found, expected.predict(X))
+    else:
+        assert_allclose(found, expected.predict(X))
+    runs(run, "sample", "m", "--data", "people.csv", "--seed", 1, "--output", "drawn.csv")
+    drawn = pd.read_csv("drawn.csv")["target"]
+    assert_array_equal(drawn, expected.set_params(random_state=1).sample(X)[0])
+
+
 def test_weights_of_sequences(run, people):
     arguments = ["--model", "gaussian-hmm", "--columns", "height", *TWO, *SEQUENCES]
     runs(run, "fit", "people.csv", *arguments, "--weights-column", "times", "--output", "m")
@@ -375,7 +499,24 @@ BAD = {
     ),
     "trials": (["--trials", 3], "--trials needs --model binomial; found gaussian"),
     "strings": (["--columns", "town"], "column 'town': found '"),
+    "no trials": (["--model", "binomial"], "--model binomial needs --trials"),
     "emission of a mixture": (["--emission", "poisson=visits"], "--emission needs --model mixed"),
+    "emission without trials": (
+        ["--model", "mixed", "--emission", "binomial=height"], "--emission binomial needs --trials",
+    ),
+    "trials of other emissions": (
+        ["--model", "mixed", "--emission", "gaussian=height", "--trials", 3],
+        "--trials needs --emission binomial; found gaussian",
+    ),
+    "experts of two kinds": (
+        ["--model", "experts", *PRICE, "--emission", "poisson", "--emission", "gaussian"],
+        "--emission: found ['poisson', 'gaussian']; expected one, that of the target",
+    ),
+    "experts of columns": (
+        ["--model", "experts", *PRICE, "--emission", "poisson=height"],
+        "--emission: found 'poisson=height'; expected KIND with a kind among",
+    ),
+    "a column by its name": (["--model", "poisson"], "row 0, column 'height'; expected counts"),
     "emission unknown": (["--model", "mixed", "--emission", "x=visits"], "--emission: found 'x=v"),
     "emission of nothing": (["--model", "mixed", "--emission", "poisson="], "--emission: found"),
     "emission of no feature": (
@@ -407,6 +548,16 @@ def test_bad_fits_are_one_line_and_status_1(run, case):
         (["select", "people.csv", "--components", "0"], 2, "'--components': found '0'"),
         (["select", "people.csv", "--covariance", "round"], 2, "'--covariance': found 'round'"),
         (["select", "people.csv", "--criterion", "dic"], 2, "'dic' is not one of"),
+        (
+            ["select", "people.csv", "--model", "classifier", "--target-column", "kind"],
+            1,
+            "select by bic needs --model gaussian, ",
+        ),
+        (
+            ["select", "people.csv", "--model", "bayesian-regression", *PRICE],
+            1,
+            "found bayesian-regression",
+        ),
         (["predict", "m"], 2, "Missing argument"),
         (["predict", "no.npz", "people.csv"], 1, "no.npz: No such file"),
         (["predict", "people.csv", "people.csv"], 1, "not an emfast model"),

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
@@ -16,6 +18,7 @@ import oracle
 from emfast import BernoulliMixture, BinomialMixture, CategoricalMixture, PoissonMixture
 from emfast.exceptions import ConvergenceWarning
 from emfast.persistence import load, save
+from tables import ordered_dictionary
 
 DATA = Path(__file__).parent / "data"
 CONVERGED = {"tol": 1e-12, "max_iter": 20_000, "random_state": 0}
@@ -121,8 +124,28 @@ def test_levels_of_a_column(column, levels):
     assert mixture.feature_names_in_.tolist() == ["kind", "other"]
 
 
+LEVELS = ["low", "mid", "high"]
+
+
+@pytest.mark.parametrize(
+    ("table", "levels"),
+    [
+        (pl.DataFrame({"kind": ["low", None, "high"]}, {"kind": pl.Enum(LEVELS)}), LEVELS),
+        (pa.table({"kind": ordered_dictionary([0, None, 2], LEVELS)}), LEVELS),
+        (pa.table({"kind": pa.array(["low", None, "high"]).dictionary_encode()}), ["high", "low"]),
+    ],
+    ids=["polars Enum", "arrow ordered", "arrow"],
+)
+def test_levels_of_a_type(table, levels):
+    mixture = CategoricalMixture(1).fit(table)
+    assert_array_equal(mixture.categories_[0], levels)
+    shares = dict(zip(levels, mixture.probabilities_[0][0], strict=True))
+    assert shares == pytest.approx({**dict.fromkeys(levels, 0.0), "low": 0.5, "high": 0.5})
+    rows = pd.DataFrame({"kind": ["low", None, "high"]})
+    assert_array_equal(mixture.score_samples(table), mixture.score_samples(rows))
+
+
 def test_arrays_and_frames_agree():
-    polars = pytest.importorskip("polars")
     rng = np.random.default_rng(0)
     X = rng.choice(["x", "yy", "z"], (200, 3))
     codes = np.unique(X, return_inverse=True)[1].reshape(X.shape)
@@ -134,7 +157,7 @@ def test_arrays_and_frames_agree():
         X.tolist(),
         pd.DataFrame(X, columns=names),
         pd.DataFrame(X, columns=names).astype("category"),
-        polars.DataFrame(X, schema=names),
+        pl.DataFrame(X, schema=names),
         codes.astype(float),
         np.asfortranarray(codes),
     ):

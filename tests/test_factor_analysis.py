@@ -13,7 +13,7 @@ from sklearn.decomposition import FactorAnalysis as Peer
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from emfast import FactorAnalysis
+from emfast import FactorAnalysis, GaussianMixture, select
 from emfast import factors as module
 
 both_kinds = pytest.mark.parametrize("noise", ["diagonal", "isotropic"])
@@ -403,6 +403,46 @@ def test_precision_and_samples():
     assert_array_equal(analysis.sample(3), analysis.sample(3))
     with pytest.raises(ValueError, match="n_samples: found 0"):
         analysis.sample(0)
+
+
+@both_kinds
+@pytest.mark.parametrize(("D", "K"), [(6, 1), (6, 2), (6, 3), (6, 5), (4, 2), (4, 4)])
+def test_criteria_count_what_changes_the_covariance(noise, D, K):
+    X, weights = data(60, D), np.arange(60) % 3
+    analysis = FactorAnalysis(K, noise=noise, max_iter=3, tol=0).fit(X, sample_weight=weights)
+    # The rank of what a small change of loadings and noise does to the covariance.
+    rng = np.random.default_rng(0)
+    W = rng.normal(size=(D, K))
+    changes = []
+    for _ in range(D * K + D + 5):
+        dW = rng.normal(size=(D, K))
+        dnoise = rng.normal(size=D if noise == "diagonal" else 1)
+        changes.append((dW @ W.T + W @ dW.T + dnoise * np.eye(D))[np.triu_indices(D)])
+    p = D + np.linalg.matrix_rank(np.array(changes))
+    total = weights @ analysis.score_samples(X)
+    assert analysis.aic(X, sample_weight=weights) == pytest.approx(2 * p - 2 * total, rel=1e-12)
+    bic = analysis.bic(X, sample_weight=weights)
+    assert bic == pytest.approx(p * np.log(weights.sum()) - 2 * total, rel=1e-12)
+    assert bic == pytest.approx(analysis.bic(np.repeat(X, weights, axis=0)), rel=1e-12)
+
+
+def test_as_many_factors_as_features_have_the_criteria_of_a_gaussian():
+    X = data(300, 4)
+    analysis, gaussian = FactorAnalysis(4).fit(X), GaussianMixture(reg_covar=0).fit(X)
+    assert analysis.bic(X) == pytest.approx(gaussian.bic(X), rel=1e-6)
+    assert analysis.aic(X) == pytest.approx(gaussian.aic(X), rel=1e-6)
+
+
+@both_kinds
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+def test_criteria_find_how_many_factors_there_are(noise, missing):
+    X = data(1500, 8, 3, missing)
+    if noise == "isotropic":
+        X = X + np.random.default_rng(0).normal(size=(1500, 8)) * 3
+    best, table = select(FactorAnalysis(noise=noise), X, {"n_components": range(1, 6)})
+    assert best.n_components == 3
+    assert [each.error for each in table] == [None] * 5
+    assert min(table, key=lambda each: each.bic).best
 
 
 def test_factors_are_in_order_and_have_signs():

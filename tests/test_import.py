@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import emfast
+
 # What people need for pictures, tables, bars and the command line, and what is slow to import.
 HEAVY = {
     "IPython",
@@ -55,3 +57,12 @@ def test_nothing_heavy_is_imported_that_scikit_learn_does_not_import_itself(modu
     assert not {name.partition(".")[0] for name in own} & HEAVY
     assert not own & HEAVY_PARTS
     assert len(own) < MOST_MODULES
+
+
+def test_modules_that_nothing_else_imports_are_there_when_asked_for():
+    script = (
+        "import emfast; emfast.plot.trace, emfast.datasets.load_faithful, emfast.landscape.paths"
+    )
+    subprocess.run([sys.executable, "-c", script], timeout=120, check=True)
+    with pytest.raises(AttributeError, match="module 'emfast' has no attribute 'plots'"):
+        emfast.plots  # noqa: B018

@@ -18,6 +18,7 @@ from scipy.stats import multivariate_normal
 from emfast import BernoulliMixture, GaussianMixture
 from emfast.labels import encode_labels
 from repeats import assert_repeats
+from tables import ordered_dictionary
 
 TYPES = ("full", "tied", "diag", "spherical")
 NAN = float("nan")
@@ -89,6 +90,9 @@ NAMES = {
     "arrow": pa.array(["b", None, "a"]),
     "arrow large": pa.array(["b", None, "a"], pa.large_string()),
     "arrow dictionary": pa.array(["b", None, "a"]).dictionary_encode(),
+    "arrow dictionary chunks": pa.chunked_array(
+        [pa.array(part).dictionary_encode() for part in (["b", None], ["a"])]
+    ),
     "arrow chunks": pa.chunked_array([["b"], [None, "a"]]),
     "pandas category": pd.Series(["b", None, "a"], dtype="category"),
     "pandas Categorical": pd.Categorical(["b", None, "a"]),
@@ -160,8 +164,10 @@ def test_times_are_names_too(labels):
         pd.Categorical(["low", None, "high"], categories=["low", "mid", "high"], ordered=True),
         pd.Series(["low", None, "high"]).astype(pd.CategoricalDtype(["low", "mid", "high"])),
         pl.Series(["low", None, "high"], dtype=pl.Enum(["low", "mid", "high"])),
+        ordered_dictionary([0, None, 2], ["low", "mid", "high"]),
+        pa.chunked_array([ordered_dictionary([0, None, 2], ["low", "mid", "high"])]),
     ],
-    ids=["ordered", "unordered", "polars Enum"],
+    ids=["ordered", "unordered", "polars Enum", "arrow", "arrow chunks"],
 )
 def test_a_categorical_keeps_its_order(labels):
     encoded = encode_labels(labels, 3, 4)

@@ -233,6 +233,27 @@ def test_the_file_is_as_readable_as_any_other(X, path, tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_the_file_is_as_readable_as_the_one_it_replaces(X, path):
+    mixture = GaussianMixture(2).fit(X)
+    for mode in (0o600, 0o664):
+        path.touch()
+        path.chmod(mode)
+        mixture.save(path)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_file_that_is_read_only_stays(X, path, monkeypatch):
+    # As for users who may not write whatever they like.
+    monkeypatch.setattr(os, "access", lambda file, how: bool(os.stat(file).st_mode & stat.S_IWUSR))
+    path.write_bytes(b"precious")
+    path.chmod(0o444)
+    with pytest.raises(PermissionError, match=r"model\.npz: is read-only and would be replaced"):
+        GaussianMixture(2).fit(X).save(path)
+    assert path.read_bytes() == b"precious"
+    path.chmod(0o644)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="symbolic links")
 def test_a_link_stays_a_link(X, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "target")

@@ -1,5 +1,7 @@
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
@@ -19,6 +21,7 @@ from emfast import (  # noqa: E402
     FactorAnalysis,
     GaussianHMM,
     GaussianMixture,
+    MixtureClassifier,
     PoissonMixture,
     plot,
     select,
@@ -29,6 +32,7 @@ from emfast.datasets import (  # noqa: E402
     make_gaussian_mixture,
 )
 from emfast.landscape import Landscape, landscape, paths  # noqa: E402
+from emfast.plot import mixtures  # noqa: E402
 from emfast.selection import Candidate, Candidates  # noqa: E402
 from emfast.theory import staircase  # noqa: E402
 from gaussians import blobs  # noqa: E402
@@ -94,7 +98,7 @@ def test_many_rows_and_many_components():
     mixture = GaussianMixture(10, covariance_type="spherical", random_state=0, tol=1).fit(X)
     ax = plot.mixture(mixture, X, Figure().subplots())
     assert len(ellipses(ax)) == 20
-    assert len(ax.collections[0].get_offsets()) <= plot.MAX_POINTS
+    assert len(ax.collections[0].get_offsets()) <= mixtures.MAX_POINTS
 
 
 def test_other_numbers_of_features_are_an_error():
@@ -116,6 +120,79 @@ def test_lines_of_equal_density_are_halves_of_each_other(faithful):
         bits = mixture.score_samples(path.vertices) / np.log(2)
         assert_allclose(bits, level, atol=0.05)
     assert_allclose(np.diff(lines.levels), 1)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda X: pd.DataFrame(X, columns=["a", "b"]),
+        lambda X: pl.DataFrame(X, schema=["a", "b"]),
+        lambda X: pa.table({"a": X[:, 0], "b": X[:, 1]}),
+        lambda X: X.tolist(),
+    ],
+    ids=["pandas", "polars", "arrow", "lists"],
+)
+@pytest.mark.parametrize("n_features", [1, 2])
+def test_tables_of_any_kind(faithful, made, n_features):
+    X = made(faithful)
+    if n_features == 1:
+        X = X[["a"]] if isinstance(X, pd.DataFrame) else X
+        X = X.select(["a"]) if hasattr(X, "select") else X
+        X = [row[:1] for row in X] if isinstance(X, list) else X
+    mixture = GaussianMixture(2, random_state=0).fit(X)
+    ax = plot.mixture(mixture, X, Figure().subplots())
+    if n_features == 2:
+        assert_allclose(ax.collections[0].get_offsets(), faithful)
+    assert ax.get_xlabel() == ("" if isinstance(X, list) else "a")
+
+
+def test_rows_that_are_all_alike():
+    X = np.full((9, 1), 3.0)
+    mixture = GaussianMixture().fit(X)
+    ax = plot.mixture(mixture, X, Figure().subplots())
+    assert ax.get_xlim()[0] < 3 < ax.get_xlim()[1]
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.zeros((5, 3)), r"X: found 3 feature\(s\); the model has 1"),
+        (np.full((5, 1), np.nan), "X: every entry is missing"),
+    ],
+)
+def test_rows_that_cannot_be_drawn(faithful, X, message):
+    mixture = GaussianMixture(2, random_state=0).fit(faithful[:, :1])
+    with pytest.raises(ValueError, match=message):
+        plot.mixture(mixture, X)
+
+
+def test_a_selection_along_anything(faithful):
+    grid = {"prior": [None, {"weight_concentration_prior": 2.0}]}
+    found = select(GaussianMixture(2, random_state=0), faithful, grid)
+    ax = plot.selection(found, Figure().subplots())
+    ax.figure.canvas.draw()
+    assert ax.get_xticklabels()[0].get_text() == "None"
+
+
+def test_a_trace_of_a_classifier_is_that_of_its_mixture(faithful):
+    classifier = MixtureClassifier().fit(faithful, faithful[:, 0] > 3)
+    ax = plot.trace(classifier, Figure().subplots())
+    drawn = ax.lines[0].get_ydata()
+    assert_array_equal(drawn, classifier.mixture_.lower_bounds_)
+
+
+def test_states_of_a_column_that_is_not_there(faithful):
+    hmm = GaussianHMM(2, random_state=0, tol=1).fit(faithful)
+    with pytest.raises(ValueError, match="column: found 2; expected 0 to 1"):
+        plot.states(hmm, faithful, column=2)
+
+
+def test_noise_of_one_column_is_level(faithful):
+    X = faithful[:, :1]
+    mixture = GaussianMixture(2, noise=True, random_state=0).fit(X)
+    ax = plot.mixture(mixture, X, Figure().subplots())
+    noise = next(line for line in ax.lines if line.get_label().startswith("noise, "))
+    assert_allclose(noise.get_ydata(), mixture.noise_weight_ / np.ptp(X), rtol=1e-6)
 
 
 def test_noise_is_grey_and_named(faithful):

@@ -1,5 +1,6 @@
 """Grids of models, compared by information criteria."""
 
+import signal
 import warnings
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 
 from emfast import BayesianLinearRegression, GaussianHMM, GaussianMixture, PoissonMixture, select
 from emfast.datasets import load_faithful
-from emfast.exceptions import ConvergenceWarning
+from emfast.exceptions import ConvergenceWarning, SelectionInterrupted
 from gaussians import blobs
 
 
@@ -147,6 +148,41 @@ def test_a_callback_ends_one_fit(faithful, mixture):
     mixture.set_params(callback=lambda it: it.model.emission.means.shape[0] == 2)
     _, table = select(mixture, faithful, {"n_components": [1, 2]})
     assert [each.converged for each in table] == [True, False]
+
+
+@pytest.mark.parametrize("progress", [False, True])
+@pytest.mark.parametrize("when", ["before an iteration", "in an iteration"])
+def test_an_interrupt_leaves_what_was_fitted(faithful, mixture, monkeypatch, progress, when):
+    grid = {"n_components": [1, 2, 3, 4]}
+    expected, table = select(mixture, faithful, {"n_components": [1, 2]})
+
+    def interrupt(it):
+        if when == "in an iteration" and it.model.emission.means.shape[0] == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    if when == "before an iteration":
+        fit = GaussianMixture.fit
+
+        def interrupted(self, X):
+            return fit(self, X) if self.n_components < 3 else signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(GaussianMixture, "fit", interrupted)
+    mixture.set_params(callback=interrupt, progress=progress)
+    with pytest.raises(KeyboardInterrupt, match="after 2 of 4 points") as caught:
+        select(mixture, faithful, grid)
+    assert isinstance(caught.value, SelectionInterrupted)
+    best, found = caught.value.selection
+    assert repr(found) == repr(table)
+    assert_array_equal(best.means_, expected.means_)
+    assert best.callback is interrupt
+    assert best.progress is progress
+
+
+def test_an_interrupt_before_there_is_a_model(faithful, mixture):
+    mixture.set_params(callback=lambda it: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        select(mixture, faithful, {"n_components": [1, 2]})
+    assert not isinstance(caught.value, SelectionInterrupted)
 
 
 def test_table(faithful, mixture):

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import sklearn
 from sklearn.model_selection import GridSearchCV
@@ -9,7 +11,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import emfast
-from emfast import FactorAnalysis, GaussianHMM, GaussianMixture, MixtureClassifier
+from emfast import (
+    BernoulliMixture,
+    FactorAnalysis,
+    GaussianHMM,
+    GaussianMixture,
+    MixtureClassifier,
+    PoissonMixture,
+)
 
 
 @pytest.fixture
@@ -64,6 +73,30 @@ def test_transformed_rows_are_tables_where_asked_for(container):
     table = pd.DataFrame(X, columns=["height", "weight"])
     transformed = FactorAnalysis(1).set_output(transform=container).fit_transform(table)
     assert list(transformed.columns) == ["factoranalysis0"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (GaussianMixture, [1.5, None, 2.0, 5.0]),
+        (PoissonMixture, [1, None, 2, 5]),
+        (BernoulliMixture, [True, None, False, True]),
+    ],
+)
+def test_numbers_in_a_dictionary_are_numbers(kind, values):
+    # Arrow's own conversion makes the last value of the dictionary of what is missing.
+    parts = [pa.array(part).dictionary_encode() for part in (values[:2], values[2:])]
+    table = pa.table({"value": pa.chunked_array(parts), "other": [0, 1, 0, 1]})
+    plain = pa.table({"value": values, "other": [0, 1, 0, 1]})
+    assert kind(1).fit(table).lower_bound_ == kind(1).fit(plain).lower_bound_
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, pa.table])
+@pytest.mark.parametrize("missing", [None, 3.0])
+def test_what_is_no_number_is_found_in_a_table(kind, missing):
+    table = kind({"age": [1.0, missing, 2.0], "name": ["Ann", "Bob", None]})
+    with pytest.raises(ValueError, match=r"X: could not convert string.*, in column 'name'"):
+        GaussianMixture().fit(table)
 
 
 PUBLIC = [

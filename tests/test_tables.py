@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emfast import tables
-from emfast.tables import TableError, read_table
+from emfast.tables import MISSING, TableError, read_table
 
 READERS = {"pyarrow": (), "pandas": ("pyarrow",), "csv": ("pyarrow", "pandas")}
 
@@ -118,6 +118,13 @@ def test_csv_cells_that_are_missing(reader, write):
     np.testing.assert_array_equal(table.features()[0][:, 1], [2, np.nan, np.nan, 8])
     with pytest.raises(TableError, match="'b': found a missing value in row 1; expected finite"):
         table.numbers("b")
+
+
+@pytest.mark.parametrize("cell", MISSING)
+def test_spellings_of_a_missing_cell(reader, write, cell):
+    table = read_table(write(f"a,b,c\n1,x,2\n2,{cell},{cell}\n4,y,8\n"))
+    assert table.labels("b").tolist() == ["x", None, "y"]
+    np.testing.assert_array_equal(table.numbers("c", allow_missing=True), [2, np.nan, 8])
 
 
 def test_missing_among_strings(reader, write):

@@ -14,6 +14,7 @@ whose `src` nothing is imported. Linux only: elsewhere cibuildwheel does the sam
 import argparse
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -30,13 +31,15 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST_WHEEL = 10_000_000  # bytes
 COMPILER = re.compile(r"(.*-)?(c89|c99|cc|gcc|cpp|[cg]\+\+|clang(\+\+)?|icp?x|tcc)(-[\d.]+)?")
+INSTRUCTION_SETS = (
+    ("x86_64_v2", "x86_64_v3", "x86_64_v4") if platform.machine() == "x86_64" else ("plain",)
+)
 FEW_TESTS = ("tests/emcore", "tests/laws")
 
 # What a wheel must hold, and must not.
 WANTED = (
     r"emcore/_runtime\..*\.so",
-    r"emcore/_\w+_float32\..*\.so",
-    r"emcore/_\w+_float64\..*\.so",
+    *(rf"emcore/_{name}_float{bits}\..*\.so" for name in INSTRUCTION_SETS for bits in (32, 64)),
     r"emcore/__init__\.py",
     r"emcore/py\.typed",
     r"emcore/_runtime\.pyi",

@@ -1,6 +1,8 @@
 """Latent-variable models fitted by expectation-maximisation, at the speed of the machine."""
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from emfast import em
 from emfast.bayes import BayesianLinearRegression
@@ -48,3 +50,15 @@ __all__ = [
 ]
 
 __version__ = version("emfast")
+
+if TYPE_CHECKING:
+    from emfast import datasets as datasets
+    from emfast import landscape as landscape
+    from emfast import plot as plot
+else:
+
+    def __getattr__(name):
+        """Modules that most people do not need, once somebody asks for them."""
+        if name in ("datasets", "landscape", "plot"):
+            return import_module(f"emfast.{name}")
+        raise AttributeError(f"module 'emfast' has no attribute {name!r}")

@@ -21,7 +21,7 @@ convergence of any EM algorithm. Scandinavian Journal of Statistics 35, 335-353.
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -44,6 +44,21 @@ class Space(Protocol[Model]):
 
     def displaced(self, displacement: np.ndarray, reference: Model) -> Model | None:
         """The model of these coordinates; None where they are out of range."""
+
+
+class Cycle(NamedTuple):
+    """How far `Squarem` has come between two extrapolations.
+
+    Attributes
+    ----------
+    path : list of models, where the EM steps since the last extrapolation have led
+    ahead : model or None, an extrapolation that is still to be made up for
+    gain : float, what the last extrapolation has gained
+    """
+
+    path: list[Any]
+    ahead: Any
+    gain: float
 
 
 class Squarem(Generic[Model]):
@@ -72,6 +87,18 @@ class Squarem(Generic[Model]):
         self._path: list[Model] = []
         self._ahead: tuple[Model, Any] | None = None
         self._gain = 0.0
+
+    @property
+    def cycle(self) -> Cycle:
+        """How far it has come, all of which `go_on` needs."""
+        ahead = None if self._ahead is None else self._ahead[0]
+        return Cycle(list(self._path), ahead, self._gain)
+
+    def go_on(self, cycle: Cycle) -> None:
+        """Be where another one was."""
+        self._path, self._gain = list(cycle.path), cycle.gain
+        if cycle.ahead is not None:
+            self._ahead = cycle.ahead, self._problem.estep(cycle.ahead)
 
     def advance(self, trace: Any, tol: float) -> bool:
         """Take `trace` one iteration on; whether it can tell convergence within `tol` by then."""

@@ -9,10 +9,12 @@ import json
 import math
 import os
 import secrets
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -84,13 +86,32 @@ def _entries(header: dict[str, Any], arrays: Arrays) -> dict[str, bytes]:
 def replacement(path: str | os.PathLike) -> Iterator[Path]:
     """A file to write beside one of this name, whose place it takes if nothing fails."""
     target = check_writable(path)
-    temporary = target.with_name(f".emfast-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(_temporary(target, secrets.token_hex(8)))
     try:
         yield temporary
+        if target.exists():
+            # Who may read it is as before.
+            shutil.copymode(target, temporary)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_temporaries(path: str | os.PathLike) -> None:
+    """Remove what processes that were killed have left of writing to this file.
+
+    Whoever still writes to it fails.
+    """
+    target = Path(os.path.realpath(path))
+    for temporary in target.parent.glob(_temporary(target, "?" * 16)):
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary(target: Path, which: str) -> str:
+    """The name of a file to write beside another one, as long whatever that is called."""
+    of = blake2b(os.fsencode(target.name), digest_size=8).hexdigest()
+    return f".emfast-{of}-{which}.tmp"
 
 
 def _write_entries(file: BinaryIO, entries: dict[str, bytes]) -> None:
@@ -121,6 +142,8 @@ def check_writable(path: str | os.PathLike) -> Path:
         raise IsADirectoryError(f"{path}: is a folder; expected the name of a file")
     if target.exists() and not target.is_file():
         raise FileExistsError(f"{path}: is not a regular file and would be replaced")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(f"{path}: is read-only and would be replaced")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {target.parent}")
     if not os.access(target.parent, os.W_OK | os.X_OK):

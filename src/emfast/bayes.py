@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from emfast import em
 from emfast.annotations import Array, Callback, PathName, Rows, Values
 from emfast.arguments import check_array_of
+from emfast.checkpoint import Checkpoint, digest, of_arrays
 from emfast.evidence import (
     EvidenceProblem,
     Hyperparameters,
@@ -249,7 +250,8 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
             squares = Squares.of(moments, float(np.finfo(rows.dtype).eps))
             problem = (PrecisionPerFeature if self.per_feature else SharedPrecision)(squares)
             start = self._start(problem, rows.shape[1])
-            with Watch(self, objective="log evidence") as watch:
+            checkpoint = self._checkpoint(rows, target, weights)
+            with Watch(self, objective="log evidence", checkpoint=checkpoint) as watch:
                 trace = watch.maximize(
                     problem,
                     start,
@@ -258,9 +260,21 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
                     accelerate=self.accelerate,
                 )
             self._set_fitted(problem, trace, moments, rows.dtype)
+            watch.leave(self._model)
         watch.raise_interrupt()
         warn_unless_converged(trace, self.tol, self.max_iter)
         return self
+
+    def _checkpoint(self, *rows: Any) -> Checkpoint | None:
+        """The file of the fit, if there is to be one."""
+        if self.checkpoint is None:
+            return None
+        start = digest(self._model) if self.warm_start and hasattr(self, "_model") else None
+        told = {**of_arrays(*rows), "start": start}
+        checkpoint = Checkpoint(self, told, self._stored["_model"], {})
+        checkpoint.read(dict)
+        checkpoint.begin(dict)
+        return checkpoint
 
     def _check_varies(self, moments: JointMoments, target: np.ndarray) -> None:
         # Deviations from the mean of equal numbers are of the size of its rounding.

@@ -18,8 +18,9 @@ from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_sample_weight
 from emfast.base_mixture import BaseMixture
 from emfast.inference import FittedMixture
-from emfast.labels import as_array, is_missing, missing_entries, sorted_classes
+from emfast.labels import are_integers, as_array, is_missing, missing_entries, sorted_classes
 from emfast.mixture import GaussianMixture
+from emfast.of_columns import OfColumns
 from emfast.stored import ListOf, Names, Storable, Whole
 
 
@@ -296,6 +297,14 @@ class MixtureClassifier(Storable, ClassifierMixin, BaseEstimator):
             return X, self.component_classes_[components]
         return X, np.where(noise, None, self.component_classes_[components].astype(object))
 
+    def _arguments(self) -> dict[str, Any]:
+        """Columns that a callable has found in the fit stand in for it, as in a mixture."""
+        arguments = super()._arguments()
+        if isinstance(self.mixture, OfColumns) and hasattr(self, "mixture_"):
+            arguments["mixture"] = clone(self.mixture)
+            arguments["mixture"]._bound_parts = self.mixture_._parts()
+        return arguments
+
     def _state(self) -> dict[str, Any]:
         names, counts = np.unique(self.component_classes_, return_counts=True)
         if not np.array_equal(np.repeat(names, counts), self.component_classes_):
@@ -342,6 +351,8 @@ class MixtureClassifier(Storable, ClassifierMixin, BaseEstimator):
             classes = np.array(names.tolist())
         else:
             classes, codes[known] = np.unique(values[known], return_inverse=True)
+            if classes.dtype.kind == "f" and are_integers(y):
+                classes = _as_integers(classes)
         if classes.dtype.kind == "f" and not np.isfinite(classes).all():
             raise ValueError("y: found infinity; expected classes")
         check_classification_targets(classes[codes[known]])
@@ -426,6 +437,16 @@ def _one_dimensional(y: Any, n_rows: int) -> np.ndarray:
             f"y: found shape {values.shape}; expected ({n_rows},), a class for each row of X"
         )
     return values
+
+
+def _as_integers(classes: np.ndarray) -> np.ndarray:
+    """Integers that missing ones beside them have made floats."""
+    if abs(classes).max() >= 2.0**53:
+        raise ValueError(
+            "y: found integers beyond 2^53 beside missing ones, which floats would confuse; "
+            "expected smaller ones, or strings"
+        )
+    return classes.astype(np.int64)
 
 
 def _check_enough_rows(classes: np.ndarray, codes: np.ndarray, counts: np.ndarray) -> None:

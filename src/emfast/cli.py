@@ -17,6 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if find_spec("typer") is None or find_spec("rich") is None:
         print('emfast: the command line needs: pip install "emfast[cli]"', file=sys.stderr)
         return 1
-    from emfast.commands import run
+    try:
+        from emfast.commands import run
 
-    return run(arguments)
+        return run(arguments)
+    except KeyboardInterrupt:
+        return 130

@@ -17,6 +17,7 @@ import typer
 
 if TYPE_CHECKING:
     from emfast.kinds import Data
+    from emfast.selection import Selection
 
 # A part of click, which typer depends on or contains.
 UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -88,7 +89,8 @@ SequenceColumn = Annotated[
 Emission = Annotated[
     list[str] | None,
     typer.Option(
-        help="KIND=COLUMN,COLUMN for models mixed and hmm; several times. Default: by their values."
+        help="KIND=COLUMN,COLUMN for models mixed and hmm; several times. Default: by their "
+        "values. For experts the KIND of the target; default: linear."
     ),
 ]
 Inits = Annotated[int | None, typer.Option(min=1, help="Starts; the best is kept.")]
@@ -99,7 +101,7 @@ Threads = Annotated[int | None, typer.Option(min=1, help="Default: all CPUs.")]
 RegCovar = Annotated[
     float | None, typer.Option(min=0, help="Added to Gaussian variances. Default: 1e-6.")
 ]
-Trials = Annotated[int | None, typer.Option(min=1, help="Trials of a binomial count.")]
+Trials = Annotated[int | None, typer.Option(min=1, help="Trials of binomial counts.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="NAME=JSON, another argument of the estimator; several times."),
@@ -205,6 +207,10 @@ def fit(
     reg_covar: RegCovar = None,
     trials: Trials = None,
     settings: Settings = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Keep the state here while it runs; the same command goes on from it."),
+    ] = None,
     progress: Progress = None,
     as_json: AsJson = False,
 ) -> int:
@@ -217,10 +223,13 @@ def fit(
     options = {
         "--components": ("n_components", components),
         "--covariance": ("covariance_type", covariance and covariance.value),
+        "--checkpoint": ("checkpoint", checkpoint and str(checkpoint)),
         **_options(n_init, tol, max_iter, seed, threads, reg_covar, trials),
     }
     roles = _roles(labels_column, weights_column, target_column, sequence_column, columns)
     _check_outputs(file, output, plot)
+    if checkpoint is not None and output is not None and checkpoint.resolve() == output.resolve():
+        raise ValueError("--checkpoint and --output are the same file; expected two")
     made, data = _prepared(file, model, options, settings, progress, roles, emission)
     interrupted = _interrupted(made, data)
     if as_json:
@@ -260,11 +269,15 @@ def select(
     settings: Settings = None,
     progress: Progress = None,
     as_json: AsJson = False,
-) -> None:
-    """Fit a model for every number of components and shape, and pick one by a criterion."""
-    from emfast import pictures, report, selection
+) -> int:
+    """Fit a model for every number of components and shape, and pick one by a criterion.
+
+    Ctrl-C ends with those that are fitted.
+    """
+    from emfast import kinds, pictures, report
     from emfast.writing import records, write_json
 
+    kinds.check_has(model.value, criterion.value)
     shapes = _shapes(covariance)
     options = {
         "--covariance": ("covariance_type", shapes[0] if covariance else None),
@@ -277,7 +290,7 @@ def select(
     shaped = "covariance_type" in made.get_params(deep=False)
     grid = {"covariance_type": shapes} if shaped else {}
     grid["n_components"] = numbers
-    found = selection.select(made, data.X, grid, criterion.value, **data.fit_params)
+    found, interrupted = _selected(made, data, grid, criterion.value)
     if as_json:
         tried = records(found.table.columns())
         write_json({"criterion": criterion.value, "candidates": tried}, sys.stdout)
@@ -286,6 +299,7 @@ def select(
     _save(found.model, data, output)
     if plot is not None:
         pictures.draw_selection(found, plot)
+    return INTERRUPTED if interrupted else 0
 
 
 @app.command()
@@ -373,26 +387,44 @@ def _prepared(
     from emfast.tables import read_table
 
     shown = sys.stderr.isatty() if progress is None else progress
+    described = kinds.Emissions(emission or [], options["--trials"][1])
+    if described.check(model.value):
+        options = {name: given for name, given in options.items() if name != "--trials"}
     made = kinds.estimator(model.value, options, _settings(settings), shown)
-    if emission and model.value not in kinds.OF_COLUMNS:
-        raise ValueError(f"--emission needs --model {' or '.join(kinds.OF_COLUMNS)}")
     table = read_table(file)
-    data = kinds.read(model.value, table, roles)
-    if model.value in kinds.OF_COLUMNS:
-        kinds.with_emissions(model.value, made, table, data, emission or [])
+    data = kinds.read(model.value, table, roles, described)
+    kinds.with_emissions(model.value, made, table, data, described)
     return made, data
 
 
 def _interrupted(made: Any, data: "Data") -> bool:
     """Fit; whether Ctrl-C has ended that, and left a model."""
+    from emfast.kinds import columns_named
+
     try:
-        made.fit(data.X, **data.fit_params)
+        with columns_named(data.names):
+            made.fit(data.X, **data.fit_params)
     except KeyboardInterrupt:
         if not hasattr(made, "n_features_in_"):
             raise
         print("emfast: interrupted; this is the best model so far", file=sys.stderr)
         return True
     return False
+
+
+def _selected(made: Any, data: "Data", grid: dict, criterion: str) -> tuple["Selection", bool]:
+    """Select; and whether Ctrl-C has ended that, and left some models."""
+    from emfast.exceptions import SelectionInterrupted
+    from emfast.kinds import columns_named
+    from emfast.selection import select
+
+    try:
+        with columns_named(data.names):
+            return select(made, data.X, grid, criterion, **data.fit_params), False
+    except SelectionInterrupted as interrupt:
+        found = interrupt.selection
+        print(f"emfast: interrupted; these {len(found.table)} are fitted", file=sys.stderr)
+        return found, True
 
 
 def _settings(given: list[str] | None) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from emfast.acceleration import Squarem
+from emfast.acceleration import Cycle, Squarem
 from emfast.exceptions import Interrupted, ObjectiveDecreaseWarning
 
 Model = TypeVar("Model")
@@ -117,6 +117,40 @@ class Trace(Generic[Model]):
         self.history = [*history, objective]
 
 
+@dataclass(frozen=True)
+class State(Generic[Model]):
+    """Where a run has come to: all that `maximize` needs to go on from there as if it never ended.
+
+    What is not here follows from the model: its statistics are those of another E-step.
+
+    Attributes
+    ----------
+    model : the last model
+    objectives : list of float, the objective after every iteration
+    history : list of float, at most the last three objectives, that of `model` last
+    converged : bool
+    cycle : Cycle or None, how far an accelerated run is from its next extrapolation
+    """
+
+    model: Model
+    objectives: list[float]
+    history: list[float]
+    converged: bool = False
+    cycle: Cycle | None = None
+
+    @property
+    def objective(self) -> float:
+        """That of the model."""
+        return self.history[-1]
+
+    @classmethod
+    def of(cls, trace: Trace[Model], squarem: Squarem | None = None) -> "State[Model]":
+        """That of a run, which may go on and leave it as it is."""
+        cycle = None if squarem is None else squarem.cycle
+        objectives, history = list(trace.objectives), list(trace.history)
+        return cls(trace.model, objectives, history, trace.converged, cycle)
+
+
 def remaining_gain(history: Sequence[float]) -> float | None:
     r"""Aitken's estimate of all gain still to come, from the last three objectives.
 
@@ -158,6 +192,8 @@ def maximize(
     history: Sequence[float] = (),
     observe: Callable[[Iteration], object] | None = None,
     accelerate: bool = False,
+    keep: Callable[[State[Model]], object] | None = None,
+    state: State[Model] | None = None,
 ) -> Trace[Model]:
     """Run EM from `model` until convergence or `max_iter` iterations.
 
@@ -178,6 +214,11 @@ def maximize(
     accelerate : bool, default=False
         Extrapolate every two M-steps (see `acceleration`), and keep what that leads to if it is
         higher. Convergence is tested after the second of them.
+    keep : callable, optional
+        Called with a `State` before the first iteration and after each.
+    state : State, optional
+        What `keep` was given in an earlier call with the same arguments: the run goes on from
+        there and ends as that one would have, to the bit. `model` and `history` are not used then.
 
     Returns
     -------
@@ -219,12 +260,20 @@ def maximize(
     >>> trace.converged, round(float(trace.model), 3)
     (True, 0.796)
     """
+    if state is not None:
+        model, history = state.model, state.history[:-1]
     statistics = problem.estep(model)
     trace = Trace(model, finite(problem.objective(statistics, model)), statistics)
     trace.history = [*history[-2:], trace.objective]
     squarem = Squarem(problem, _step) if accelerate else None
-    n_iter, before = 0, trace.objective
+    if state is not None:
+        trace.objectives, trace.converged = list(state.objectives), state.converged
+        if squarem is not None and state.cycle is not None:
+            squarem.go_on(state.cycle)
+    n_iter, before = trace.n_iter, trace.objective
     try:
+        if keep is not None:
+            keep(State.of(trace, squarem))
         while trace.n_iter < max_iter and not (trace.converged or trace.stopped):
             n_iter, before, settled = trace.n_iter, trace.objective, True
             if squarem is None:
@@ -233,6 +282,8 @@ def maximize(
                 settled = squarem.advance(trace, tol)
             trace.converged = settled and has_converged(trace.history, tol)
             trace.objectives.append(trace.objective)
+            if keep is not None:
+                keep(State.of(trace, squarem))
             if observe is not None and observe(_seen(trace, before)):
                 trace.stopped = True
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from emfast import em
 from emfast.annotations import Array
 from emfast.arguments import check_enough_rows
+from emfast.checkpoint import Checkpoint, digest, of_source
 from emfast.data import ArraySource, Batch, Plan, Source, StreamSource, observe, surveyed
 from emfast.emissions.base import Emission
 from emfast.exceptions import (
@@ -36,10 +37,10 @@ from emfast.known import Known, check_known_values, given_as_a_whole
 from emfast.latent import Latent
 from emfast.passes import Model
 from emfast.problem import GridProblem
-from emfast.restarts import Restart, Starter, best_of
-from emfast.stored import Maybe, Names, Numbers, Whole
+from emfast.restarts import Restart, Run, Starter, Starts, best_of
+from emfast.stored import Maybe, Names, Numbers, Record, Whole
 from emfast.subsamples import nested, sizes
-from emfast.threads import resolve_threads
+from emfast.threads import SingleThreadedBlas, resolve_threads
 from emfast.validation import check_observed, column_called
 from emfast.watch import WATCH_CONSTRAINTS, Watch
 
@@ -137,6 +138,7 @@ class EMEstimator(FittedModel):
             self._check_possible(problem, given)
             best, restarts, watch = self._run_starts(problem, given)
             self._set_fitted(problem, best, restarts)
+            watch.leave(best.model)
         watch.raise_interrupt()
         self._report(best, restarts)
         return problem
@@ -171,7 +173,7 @@ class EMEstimator(FittedModel):
                 "cannot be extrapolated"
             )
         if self._is_incremental:
-            check_incremental(self.accelerate, self.assignment)
+            check_incremental(self.accelerate, self.assignment, self.checkpoint)
         fixed = self._known()
         emission = self._emission(fixed)
         source = observed
@@ -261,11 +263,13 @@ class EMEstimator(FittedModel):
         race = subsampled and n_init > 1 and self._races(problem.source.n_rows)
         rows = self._subsample_sizes(problem, n_init if race else 1) if subsampled else []
         K = int(self.n_components)
-        restarts = [
-            Restart(seed, self._init_params(number, bool(rows)), problem.source.n_rows)
+        runs = [
+            Run(Restart(seed, self._init_params(number, bool(rows)), problem.source.n_rows), number)
             for number, seed in enumerate(_seeds(self.random_state, n_init))
         ]
-        watch = Watch(self, n_init, 1 if race else n_init)
+        starts = Starts(runs, race)
+        checkpoint = self._checkpoint(problem, starts, model)
+        watch = Watch(self, n_init, 1 if race else n_init, checkpoint=checkpoint)
         starter = Starter(
             watch,
             lambda seed: nested(problem, rows, K, np.random.RandomState(seed)) if rows else [],
@@ -274,7 +278,7 @@ class EMEstimator(FittedModel):
                 self._start(problem, given, restart, subsamples, race) if model is None else model
             ),
             lambda model, number: watch.maximize(
-                self._driven(problem.with_draws(restarts[number].seed)),
+                self._driven(problem.with_draws(starts.restarts[number].seed)),
                 model,
                 number,
                 tol=self._tol,
@@ -285,8 +289,33 @@ class EMEstimator(FittedModel):
             lambda trace, number: self._refine(problem, trace, number, watch),
         )
         with watch:
-            best = best_of(problem, restarts, starter, race=race)
-        return best, restarts, watch
+            best = best_of(problem, starts, starter)
+        return best, starts.restarts, watch
+
+    def _checkpoint(
+        self, problem: GridProblem, starts: Starts, last: Model | None
+    ) -> Checkpoint | None:
+        """The file of the fit if there is to be one; the starts then go on from what it keeps."""
+        if self.checkpoint is None:
+            return None
+        K, source = int(self.n_components), problem.source
+        model = Record(
+            Model,
+            latent=problem.latent.stored(K),
+            emission=problem.emission.stored(K, source.n_features),
+            iteration=Whole(),
+        )
+        rows = {**of_source(source), "start": None if last is None else digest(last)}
+        checkpoint = Checkpoint(self, rows, model, starts.kinds(model))
+        best = checkpoint.read(starts.restore)
+        if best is not None:
+            with SingleThreadedBlas():
+                winner = starts.winner
+                drawn = problem.with_draws(winner.restart.seed)
+                winner.trace = checkpoint.trace(drawn, best)
+                winner.model = winner.trace.model
+        checkpoint.begin(starts.kept)
+        return checkpoint
 
     def _subsample_sizes(self, problem: GridProblem, n_starts: int) -> list[int]:
         """How many rows the subsamples have that starts are improved on; see `sizes`."""

@@ -5,10 +5,12 @@ from typing import Any
 from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
+    "CheckpointWarning",
     "ConvergenceWarning",
     "DegenerateComponentWarning",
     "Interrupted",
     "ObjectiveDecreaseWarning",
+    "SelectionInterrupted",
     "SingularComponentError",
     "StarvedComponentWarning",
 ]
@@ -16,6 +18,10 @@ __all__ = [
 
 class ObjectiveDecreaseWarning(RuntimeWarning):
     """An iteration of EM lowered the objective by more than rounding explains."""
+
+
+class CheckpointWarning(UserWarning):
+    """The checkpoint of a fit could not be written, read or removed; the fit goes on."""
 
 
 class StarvedComponentWarning(UserWarning):
@@ -58,3 +64,21 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, trace: Any):
         super().__init__(f"after {trace.n_iter} iterations of EM")
         self.trace = trace
+
+
+class SelectionInterrupted(KeyboardInterrupt):
+    """Ctrl-C in `emfast.select`, once a model had been fitted.
+
+    Attributes
+    ----------
+    selection : emfast.selection.Selection
+        The best of the models that had been fitted by then, and the table of all of these.
+    """
+
+    def __init__(self, selection: Any, n_points: int):
+        tried = len(selection.table)
+        super().__init__(
+            f"after {tried} of {n_points} points of the grid; the attribute `selection` has the "
+            "best of these, and their table"
+        )
+        self.selection = selection

@@ -1,7 +1,7 @@
 """Factor analysis and probabilistic principal components; the algorithm is in `factors`."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -15,10 +15,20 @@ from sklearn.utils.validation import check_is_fitted
 from emfast import em
 from emfast.annotations import Array, Callback, PathName, RandomState, Rows
 from emfast.arguments import check_array_of, check_sample_weight
+from emfast.checkpoint import Checkpoint, digest, kind_of_state, of_arrays
 from emfast.factors import FactorProblem, Factors, GivenRows, points_of
 from emfast.filling import filled, settable
 from emfast.fitting import unchanged_by_failure, warn_unless_converged
-from emfast.stored import POSITIVE, Numbers, Precision, Record, Storable, Whole
+from emfast.stored import (
+    POSITIVE,
+    Kept,
+    Numbers,
+    OrNone,
+    Precision,
+    Record,
+    Storable,
+    Whole,
+)
 from emfast.threads import SingleThreadedBlas, resolve_threads
 from emfast.validation import check_observed, check_rows, check_squares, column_called
 from emfast.watch import WATCH_CONSTRAINTS, Watch
@@ -28,6 +38,43 @@ ROUNDING = 8
 
 # Rows times factors times factors that are held at a time.
 HELD = 2**21
+
+
+@dataclass
+class Starts:
+    """What all starts have come to.
+
+    Attributes
+    ----------
+    seed : int, of what is drawn for all of them
+    n_done : int
+    best : em.Trace or None, the run of the best of those
+    """
+
+    seed: int
+    n_done: int = 0
+    best: em.Trace[Factors] | None = None
+
+    def take(self, trace: em.Trace[Factors]) -> None:
+        """One more has ended."""
+        if self.best is None or trace.objective > self.best.objective:
+            self.best = trace
+        self.n_done += 1
+
+    def kept(self) -> dict[str, Any]:
+        """What a checkpoint keeps of them."""
+        best = None if self.best is None else em.State.of(self.best)
+        return {"seed": self.seed, "n_done": self.n_done, "best": best}
+
+    @staticmethod
+    def kinds(model: Kept) -> dict[str, Any]:
+        """What each of the values in `kept` has to be, whose models have to be of a kind."""
+        return {"seed": Whole(), "n_done": Whole(), "best": OrNone(kind_of_state(model))}
+
+    def restore(self, kept: dict[str, Any]) -> em.State[Factors] | None:
+        """Go on from what was kept; the state that the best run has ended in."""
+        self.seed, self.n_done = kept["seed"], kept["n_done"]
+        return kept["best"]
 
 
 class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -234,26 +281,53 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """
         with unchanged_by_failure(self), SingleThreadedBlas():
             self._validate_params()
-            problem, dtype = self._problem(X, sample_weight)
-            best, watch = self._run_starts(problem)
-            self._set_fitted(problem, best, dtype)
+            problem, rows, weights = self._problem(X, sample_weight)
+            best, watch = self._run_starts(problem, rows, weights)
+            self._set_fitted(problem, best, rows.dtype)
+            watch.leave(self._model)
         watch.raise_interrupt()
         warn_unless_converged(best, self.tol, self.max_iter)
         return self
 
-    def _run_starts(self, problem: FactorProblem) -> tuple[em.Trace, Watch]:
+    def _run_starts(
+        self, problem: FactorProblem, rows: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[em.Trace, Watch]:
         """The trace of the best of all starts, or of those until the fit is stopped."""
-        traces = []
-        with Watch(self, 1 if self._is_given else int(self.n_init)) as watch:
-            for number, start in enumerate(self._starts(problem)):
+        n_starts = 1 if self._is_given else int(self.n_init)
+        starts = Starts(_seed(self.random_state) if n_starts > 1 else 0)
+        checkpoint = self._checkpoint(problem, rows, weights, starts)
+        with Watch(self, n_starts, checkpoint=checkpoint) as watch:
+            for number, start in enumerate(self._starts(problem, starts.seed)):
+                if number < starts.n_done:
+                    # Draws are those of one stream.
+                    continue
                 options = {"tol": self.tol, "accelerate": self.accelerate}
-                traces.append(
+                starts.take(
                     watch.maximize(problem, start, number, max_iter=self.max_iter, **options)
                 )
                 if watch.stopped:
                     break
-        best = max(traces, key=lambda trace: trace.objective)
-        return replace(best, stopped=watch.stopped), watch
+        return replace(starts.best, stopped=watch.stopped), watch
+
+    def _checkpoint(
+        self,
+        problem: FactorProblem,
+        rows: np.ndarray,
+        weights: np.ndarray | None,
+        starts: "Starts",
+    ) -> Checkpoint | None:
+        """The file of the fit if there is to be one; the starts then go on from what it keeps."""
+        if self.checkpoint is None:
+            return None
+        last = digest(self._model) if self.warm_start and hasattr(self, "_model") else None
+        model = self._stored["_model"]
+        told = {**of_arrays(rows, weights), "start": last}
+        checkpoint = Checkpoint(self, told, model, starts.kinds(model))
+        best = checkpoint.read(starts.restore)
+        if best is not None:
+            starts.best = checkpoint.trace(problem, best)
+        checkpoint.begin(starts.kept)
+        return checkpoint
 
     @property
     def _is_given(self) -> bool:
@@ -261,7 +335,10 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         given = self.components_init is not None or self.noise_variance_init is not None
         return given or (self.warm_start and hasattr(self, "_model"))
 
-    def _problem(self, X: Any, sample_weight: Any) -> tuple[FactorProblem, np.dtype]:
+    def _problem(
+        self, X: Any, sample_weight: Any
+    ) -> tuple[FactorProblem, np.ndarray, np.ndarray | None]:
+        """The problem, and the rows and weights it is of."""
         rows, missing = self._rows(X, reset=True)
         weights = check_sample_weight(sample_weight, len(rows))
         n_used = len(rows) if weights is None else int(np.count_nonzero(weights))
@@ -285,7 +362,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             )
         points = points_of(rows, weights, missing, resolve_threads(self.n_threads))
         self._check_varies(*points.spread(), rows.dtype)
-        return FactorProblem(points, self.noise == "isotropic"), rows.dtype
+        return FactorProblem(points, self.noise == "isotropic"), rows, weights
 
     def _check_varies(self, means: np.ndarray, variances: np.ndarray, dtype: np.dtype) -> None:
         constant = variances <= (ROUNDING * np.finfo(np.float64).eps * means) ** 2
@@ -298,7 +375,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 "variance of its noise would be 0; expected columns that vary"
             )
 
-    def _starts(self, problem: FactorProblem) -> Iterator[Factors]:
+    def _starts(self, problem: FactorProblem, seed: int) -> Iterator[Factors]:
         K, D = int(self.n_components), len(problem.scales)
         if self.warm_start and hasattr(self, "_model"):
             if self._model.loadings.shape != (D, K):
@@ -312,7 +389,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             yield self._given_start(problem)
             return
         yield problem.principal_start(K)
-        random_state = check_random_state(self.random_state)
+        random_state = np.random.RandomState(seed)
         for _ in range(self.n_init - 1):
             yield problem.random_start(K, random_state)
 
@@ -323,7 +400,9 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         loadings, noise = start.loadings, start.noise
         if self.components_init is not None:
             shape = "(n_components, n_features)"
-            loadings = check_array_of("components_init", self.components_init, (K, D), shape).T
+            loadings = check_array_of(
+                "components_init", self.components_init, (K, D), shape
+            ).T.copy()
         if self.noise_variance_init is not None:
             noise = self._checked_noise(D)
         start = Factors(start.mean, loadings, noise)
@@ -432,6 +511,51 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         weights = check_sample_weight(sample_weight, len(scores))
         return float(np.average(scores, weights=weights))
 
+    def bic(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
+        """Bayesian information criterion of the rows; the lower the better.
+
+        ``-2 log L + p log n`` for p free parameters and n, the sum of the weights of all rows
+        (Schwarz, Annals of Statistics 6, 1978). Free are the mean, the noise, and D K - K (K - 1) /
+        2 loadings, for factors may be rotated: together with the noise at most D (D + 1) / 2, those
+        of any covariance.
+
+        Parameters
+        ----------
+        X, sample_weight : see `score`
+
+        Returns
+        -------
+        float
+        """
+        log_likelihood, weight = self._total(X, sample_weight)
+        return -2 * log_likelihood + self._n_parameters() * np.log(weight)
+
+    def aic(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
+        """Akaike information criterion of the rows, ``-2 log L + 2 p``; the lower the better.
+
+        Parameters
+        ----------
+        X, sample_weight : see `score`
+
+        Returns
+        -------
+        float
+        """
+        return -2 * self._total(X, sample_weight)[0] + 2 * self._n_parameters()
+
+    def _total(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Log-likelihood of all rows in nats, by their weights, and the sum of these."""
+        scores = self.score_samples(X)
+        weights = check_sample_weight(sample_weight, len(scores))
+        if weights is None:
+            return float(scores.sum()), float(len(scores))
+        return float(weights @ scores), float(weights.sum())
+
+    def _n_parameters(self) -> int:
+        D, K = self._model.loadings.shape
+        noise = D if self.noise == "diagonal" else 1
+        return D + min(D * K - K * (K - 1) // 2 + noise, D * (D + 1) // 2)
+
     def impute(self, X: Rows) -> Any:
         """X with the expectation of every missing entry, given those of its row that are known.
 
@@ -504,3 +628,10 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         factors = random_state.standard_normal((n_samples, model.loadings.shape[1]))
         noise = random_state.standard_normal((n_samples, len(model.mean)))
         return model.mean + factors @ model.loadings.T + noise * np.sqrt(model.noise)
+
+
+def _seed(random_state: Any) -> int:
+    """What all draws follow from."""
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))

@@ -73,6 +73,10 @@ class FittedModel(Storable, BaseEstimator, metaclass=ABCMeta):
         rows, missing = self._emission().validated(self, X, reset=reset)
         return Batch(rows, missing=missing)
 
+    @abstractmethod
+    def _batches(self, *data: Any) -> Iterator[Batch]:
+        """What `fit` takes, as batches that the fitted model can be asked about."""
+
     def _portion(self, X: Any, y: Any = None, *, reset: bool = False) -> Batch:
         """Some rows of a source as the kernels take them."""
         return self._validate_rows(X, reset=reset)

@@ -24,6 +24,7 @@ Learning 45, 279-299.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from emfast.data.source import Block, Blocks
 from emfast.passes import Model
@@ -41,7 +42,7 @@ LEAST_ROWS = 16
 MOST_BYTES = 512 * 2**20
 
 
-def check_incremental(accelerate: bool, assignment: str) -> None:
+def check_incremental(accelerate: bool, assignment: str, checkpoint: Any) -> None:
     """Raise for arguments that incremental EM does not go with."""
     if accelerate:
         raise ValueError(
@@ -52,6 +53,11 @@ def check_incremental(accelerate: bool, assignment: str) -> None:
         raise ValueError(
             "assignment: found 'stochastic' with incremental=True; expected 'soft' or 'hard', for "
             "draws climb no bound"
+        )
+    if checkpoint is not None:
+        raise ValueError(
+            f"checkpoint: found {checkpoint!r} with incremental=True; expected None, for the "
+            "statistics of all blocks are not kept"
         )
 
 

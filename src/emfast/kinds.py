@@ -1,7 +1,10 @@
 """What ``--model`` names: estimators, the options they take, the columns of a table they need."""
 
 import inspect
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,9 +40,14 @@ MODELS: dict[str, type] = {
 OF_COLUMNS = {"mixed": "emissions", "hmm": "emission"}
 # Those whose columns need not be numbers.
 ANY_VALUES = {"categorical", "categorical-hmm", *OF_COLUMNS}
+# Those that may have a target of any kind.
+EXPERTS = "experts"
 # Those that have a target, or classes to learn.
 WITH_TARGET = {"classifier", "regression", "experts", "bayesian-regression"}
 CLASSIFIER = "classifier"
+
+# More different strings than these are no categories where few of them occur twice.
+MOST_LEVELS = 20
 
 EMISSIONS = {
     "gaussian": lambda: emissions.Gaussian("diag"),
@@ -47,6 +55,7 @@ EMISSIONS = {
     "bernoulli": emissions.Bernoulli,
     "categorical": emissions.Categorical,
     "poisson": emissions.Poisson,
+    "binomial": emissions.Binomial,
     "exponential": emissions.Exponential,
 }
 
@@ -101,6 +110,75 @@ class Roles:
         return found
 
 
+@dataclass
+class Emissions:
+    """What ``--emission`` says.
+
+    Attributes
+    ----------
+    given : list of str
+        ``KIND=COLUMN,COLUMN`` for columns of several kinds, and the ``KIND`` of a target.
+    trials : int or None, those of binomial counts
+    """
+
+    given: list[str]
+    trials: int | None = None
+
+    def check(self, model: str) -> bool:
+        """Raise where a model has no use for it; whether it uses the trials."""
+        if self.given and model not in (*OF_COLUMNS, EXPERTS):
+            raise ValueError(f"--emission needs --model {', '.join(OF_COLUMNS)} or {EXPERTS}")
+        if model == EXPERTS and len(self.given) > 1:
+            raise ValueError(f"--emission: found {self.given}; expected one, that of the target")
+        kinds = [self.split(text, model)[0] for text in self.given]
+        if "binomial" in kinds and self.trials is None:
+            raise ValueError("--emission binomial needs --trials")
+        if kinds and "binomial" not in kinds and self.trials is not None:
+            raise ValueError(f"--trials needs --emission binomial; found {', '.join(kinds)}")
+        return "binomial" in kinds
+
+    def split(self, text: str, model: str) -> tuple[str, list[str]]:
+        """Kind and columns."""
+        kind, _, columns = text.partition("=")
+        if kind not in EMISSIONS or bool(columns) != (model != EXPERTS):
+            expected = "KIND" if model == EXPERTS else "KIND=COLUMN,COLUMN"
+            raise ValueError(
+                f"--emission: found {text!r}; expected {expected} with a kind among "
+                f"{', '.join(EMISSIONS)}"
+            )
+        return kind, split(columns)
+
+    def made(self, kind: str) -> Any:
+        return EMISSIONS[kind](self.trials) if kind == "binomial" else EMISSIONS[kind]()
+
+
+def check_has(model: str, criterion: str) -> None:
+    """Raise where there are no numbers of components to select among by a criterion."""
+
+    def has(kind: type) -> bool:
+        return hasattr(kind, criterion) and "n_components" in inspect.signature(kind).parameters
+
+    if not has(MODELS[model]):
+        able = ", ".join(name for name, kind in MODELS.items() if has(kind))
+        raise ValueError(f"select by {criterion} needs --model {able}; found {model}")
+
+
+@contextmanager
+def columns_named(names: list[str]) -> Iterator[None]:
+    """What messages call columns by their places has names in the block."""
+
+    def named(found: re.Match[str]) -> str:
+        return f"column {names[int(found[1])]!r}"
+
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        said = re.sub(r"\bcolumn (\d+)\b", named, str(error))
+        if not str(error).startswith("X: ") or said == str(error):
+            raise
+        raise type(error)(said) from error
+
+
 def estimator(
     model: str, options: Mapping[str, Any], settings: Mapping[str, Any], progress: bool
 ) -> Any:
@@ -135,6 +213,8 @@ def estimator(
         if name not in takes:
             raise ValueError(f"--set: found {name!r}; expected arguments of {inner.__name__}")
         arguments[name] = value
+    if "n_trials" in takes and "n_trials" not in arguments:
+        raise ValueError(f"--model {model} needs --trials")
     made = inner(**arguments, progress=progress)
     if model != CLASSIFIER:
         return made
@@ -150,7 +230,7 @@ def _who_takes(argument: str) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-def read(model: str, table: Table, roles: Roles) -> Data:
+def read(model: str, table: Table, roles: Roles, emission: Emissions) -> Data:
     """Rows and the other arguments of `fit`, from the columns of a table."""
     _check_roles(model, roles)
     others = list(roles.named().values())
@@ -160,10 +240,11 @@ def read(model: str, table: Table, roles: Roles) -> Data:
     data = Data(*_features(model, part, others))
     if roles.labels is not None:
         data.fit_params["labels"] = table.labels(roles.labels)
-    if roles.target is not None and model == CLASSIFIER:
+    if roles.target is not None and (model == CLASSIFIER or "categorical" in emission.given):
         data.fit_params["y"] = table.labels(roles.target)
     elif roles.target is not None:
-        data.fit_params["y"] = table.numbers(roles.target)
+        missing = bool(emission.given)
+        data.fit_params["y"] = table.numbers(roles.target, allow_missing=missing)
     lengths = None
     if is_chain(MODELS[model]):
         lengths = sequence_lengths(table, roles.sequences)
@@ -238,39 +319,53 @@ def _of_sequences(weights: np.ndarray, lengths: np.ndarray, name: str | None) ->
     return weights[first]
 
 
-def with_emissions(model: str, made: Any, table: Table, data: Data, given: list[str]) -> None:
-    """Tell an estimator of columns of several kinds which column is of what kind.
+def with_emissions(model: str, made: Any, table: Table, data: Data, emission: Emissions) -> None:
+    """Tell an estimator what describes its columns, or its target.
 
     Parameters
     ----------
-    model : str, a key of `OF_COLUMNS`
-    made : the estimator, whose argument is set
+    model : str, a key of `MODELS`
+    made : the estimator, whose argument is set if it has one
     table : Table, whose columns have types
     data : Data
-    given : list of str
-        ``kind=column,column``; the columns of no kind are not used. Without any, strings are
-        categorical, zeros and ones Bernoulli, and other numbers Gaussian.
+    emission : Emissions
+        Columns of no kind are not used. Without any, strings are categorical, zeros and ones
+        Bernoulli, and other numbers Gaussian.
     """
+    if model == EXPERTS and emission.given:
+        made.set_params(expert=[("target", emission.made(emission.given[0]), [0])])
+    if model not in OF_COLUMNS:
+        return
     of_kind: dict[str, list[str]] = {}
-    for text in given:
-        kind, _, columns = text.partition("=")
-        if kind not in EMISSIONS or not columns:
-            raise ValueError(
-                f"--emission: found {text!r}; expected KIND=COLUMN,COLUMN with a kind among "
-                f"{', '.join(EMISSIONS)}"
-            )
-        of_kind.setdefault(kind, []).extend(split(columns))
-    if not given:
+    for text in emission.given:
+        kind, columns = emission.split(text, model)
+        of_kind.setdefault(kind, []).extend(columns)
+    if not emission.given:
         for name in data.names:
-            of_kind.setdefault(_likely_kind(table.column(name)), []).append(name)
+            kind = _likely_kind(table.column(name))
+            of_kind.setdefault(kind, []).append(name)
+            if kind == "categorical":
+                _warn_of_names(name, table.column(name))
     place = {name: j for j, name in enumerate(data.names)}
     parts = []
     for kind, columns in of_kind.items():
         for name in columns:
             if name not in place:
                 raise ValueError(f"--emission: there is no column {name!r} among the features")
-        parts.append((kind, EMISSIONS[kind](), [place[name] for name in columns]))
+        parts.append((kind, emission.made(kind), [place[name] for name in columns]))
     made.set_params(**{OF_COLUMNS[model]: parts})
+
+
+def _warn_of_names(name: str, values: np.ndarray) -> None:
+    """Warn of strings that tell rows apart, which are no categories."""
+    present = [value for value in values.tolist() if value is not None]
+    n_levels = len(set(present))
+    if n_levels > MOST_LEVELS and 2 * n_levels > len(present):
+        warnings.warn(
+            f"column {name!r} has {n_levels} different strings in {len(present)} cells, such as "
+            f"{str(present[0])!r}, and is taken for categories; --columns chooses features",
+            stacklevel=2,
+        )
 
 
 def _likely_kind(values: np.ndarray) -> str:

@@ -1,11 +1,14 @@
 """Labels that are partly missing: what each row's label says of its component."""
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 import numpy as np
+
+from emfast.dictionaries import categories_of, without_dictionary
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,7 @@ def encode_labels(
     """
     if labels is None:
         return NOTHING_KNOWN
-    categories = _categories(labels)
+    categories = categories_of(labels)
     values = as_array(labels)
     if values.ndim == 2:
         return _encode_mask(values, n_rows, n_components + noise)
@@ -147,9 +150,15 @@ def as_array(labels: Any, called: str = "labels") -> np.ndarray:
         return values if values.ndim < 2 else np.asarray(labels)
     if isinstance(labels, np.ma.MaskedArray):
         return np.where(np.ma.getmaskarray(labels), None, labels.data.astype(object))
-    values = np.asarray(labels)
+    values = np.asarray(without_dictionary(labels))
     # A string dtype with a missing value of its own.
     return values.astype(object) if values.dtype.kind == "T" else values
+
+
+def are_integers(labels: Any) -> bool:
+    """Whether the type is one of integers, some of which may be missing."""
+    kind = getattr(labels, "dtype", getattr(without_dictionary(labels), "type", ""))
+    return re.match(r"u?int\d", str(kind), re.IGNORECASE) is not None
 
 
 def _encode_mask(values: np.ndarray, n_rows: int, n_components: int) -> Labels:
@@ -220,7 +229,7 @@ def _encode_known_classes(values: np.ndarray, missing: np.ndarray, classes: np.n
 
 def label_names(labels: Any) -> np.ndarray | None:
     """The different names that labels are, in their order; None of numbers and masks."""
-    categories = _categories(labels)
+    categories = categories_of(labels)
     values = as_array(labels)
     if values.ndim != 1:
         return None
@@ -228,15 +237,6 @@ def label_names(labels: Any) -> np.ndarray | None:
     if categories is None and not missing.all() and _are_numbers(values, missing):
         return None
     return sorted_classes(values[~missing]) if categories is None else categories
-
-
-def _categories(labels: Any) -> np.ndarray | None:
-    """The categories, in their order, of a categorical dtype that has an order."""
-    categories = getattr(getattr(labels, "dtype", None), "categories", None)
-    if categories is None:
-        return None
-    categories = np.asarray(categories)
-    return categories if categories.ndim == 1 else None
 
 
 def missing_entries(values: np.ndarray) -> np.ndarray:

@@ -197,7 +197,7 @@ def _starts(
     estimator: BaseMixture, group: str, first: np.ndarray, second: np.ndarray
 ) -> Iterator[tuple[tuple[int, int], BaseMixture]]:
     """A mixture for every place of the grid, with its initial values, and nobody to watch it."""
-    estimator = clone(estimator).set_params(progress=False, callback=None)
+    estimator = clone(estimator).set_params(progress=False, callback=None, checkpoint=None)
     for i, b in enumerate(second):
         for j, a in enumerate(first):
             yield (i, j), clone(estimator).set_params(**{f"{group}_init": [[a], [b]]})

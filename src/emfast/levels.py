@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import _safe_indexing
 
+from emfast.dictionaries import categories_of, without_dictionary
 from emfast.labels import is_missing
 
 # Integers up to here are counted, not sorted.
@@ -106,13 +107,13 @@ def _as_levels(categories: Any) -> np.ndarray:
 
 def _encoded(column: Any, levels: np.ndarray | None, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Codes of one column, -1 where missing, and its levels."""
-    categories = getattr(getattr(column, "dtype", None), "categories", None)
-    if categories is not None and hasattr(column, "cat") and hasattr(column.cat, "categories"):
-        codes, own = np.asarray(column.cat.codes, np.int64), np.asarray(column.cat.categories)
+    own = categories_of(column)
+    if own is not None and hasattr(column, "cat") and hasattr(column.cat, "codes"):
+        codes = np.asarray(column.cat.codes, np.int64)
         return (codes, own) if levels is None else (_recoded(codes, own, levels, name), levels)
-    if str(getattr(column, "type", "")).startswith("dictionary"):
-        # Arrow's own conversion takes a null for the last value of a dictionary.
-        column = column.cast(column.type.value_type)
+    if levels is None and own is not None:
+        levels = _as_levels(own)
+    column = without_dictionary(column)
     values = column.to_numpy() if hasattr(column, "to_numpy") else np.asarray(column)
     if values.dtype.kind == "c":
         raise ValueError(

@@ -122,8 +122,15 @@ class GaussianMixture(BaseMixture):
         and ``converged_`` is False. Nothing warns of it. Ctrl-C does the same, and its
         `KeyboardInterrupt` is raised after that.
     checkpoint : path, optional
-        A file that keeps the state of a long fit, written every so often: the same call goes on
-        from there, and comes to the same parameters to the bit. A fit that ends removes it.
+        A file that keeps the state of a long fit: all starts, seeds, the iteration. It is written
+        as the fit begins, and while it iterates on all rows, once a second at most and for a
+        twentieth of the time. Where the process has been killed the same call goes on from there,
+        and ends with the same bits. So it does after Ctrl-C or the callback have ended the fit:
+        iterations count on, unless `warm_start` goes on from the model that was left. A fit that
+        comes to its end removes the file. A file that is damaged, or of a fit with other arguments
+        or rows, is a ValueError; `n_threads` and what shows progress may differ. One that cannot be
+        read or written is told of once (`CheckpointWarning`), and the fit goes on. A file is that
+        of one fit: `emfast.select` takes none.
     incremental : bool, default=False
         Take an M-step after each of up to 32 blocks of rows, instead of after all (Neal and Hinton,
         1998): fewer passes lead as far. One iteration is one pass over all blocks. It never lowers
@@ -392,5 +399,5 @@ class GaussianMixture(BaseMixture):
     def _parameters_of_attributes(self) -> GaussianParameters:
         factors = np.asarray(self.precisions_cholesky_, np.float64)
         if self.covariance_type in ("full", "tied"):
-            factors = np.swapaxes(factors, -1, -2)
+            factors = np.ascontiguousarray(np.swapaxes(factors, -1, -2))
         return self._emission().of_factors(np.array(self.means_, np.float64), factors)

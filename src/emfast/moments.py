@@ -23,7 +23,7 @@ import numpy as np
 from emfast.arguments import near_one
 from emfast.data import Batch
 from emfast.emissions.gaussian import Gaussian, GaussianStatistics
-from emfast.latent.mixture import MixtureWeights
+from emfast.latent import GivenResponsibilities
 from emfast.passes import Model, expectation
 
 # Rows whose responsibilities are held at a time: 2 MiB for two components.
@@ -87,16 +87,6 @@ class JointMoments:
             self.target_scatter + weight * target**2,
             self.cross + weight * target * mean,
         )
-
-
-class _Given(MixtureWeights):
-    """Components whose responsibilities, (n_rows, n_components), are what the model says."""
-
-    def kernel(self, responsibilities, kernels, batch, iteration=0, first_row=0):
-        return kernels.Responsibilities(responsibilities)
-
-    def weights(self, responsibilities):
-        return np.full(responsibilities.shape[1], 1 / responsibilities.shape[1])
 
 
 def moments(X: np.ndarray, weights: np.ndarray | None, n_threads: int) -> Moments:
@@ -235,7 +225,9 @@ def _summed(
         if w is not None:
             shares *= w[:, None].astype(X.dtype)
         model = Model(shares, parameters)
-        statistics = expectation(_Given(), emission, model, Batch(rows, w), n_threads).emission
+        statistics = expectation(
+            GivenResponsibilities(), emission, model, Batch(rows, w), n_threads
+        ).emission
         total = statistics if total is None else total + statistics
         counts += shares.sum(axis=0, dtype=np.float64)
     return counts, total

@@ -109,6 +109,8 @@ def load(path: str | os.PathLike) -> Any:
     True
     """
     described, arrays = archive.read(path)
+    if "checkpoint" in described:
+        raise ValueError(f"{path}: found the checkpoint of a fit; expected a saved model")
     if "statistics" in described:
         return made_statistics(described, arrays, path)
     try:
@@ -130,7 +132,7 @@ def load(path: str | os.PathLike) -> Any:
 def described_statistics(statistics: Statistics) -> tuple[dict[str, Any], Arrays]:
     """Statistics as a header and arrays."""
     arrays: Arrays = {}
-    told = _encoded(told_of(statistics), "statistics", arrays, fitted=True)
+    told = encode(told_of(statistics), "statistics", arrays, fitted=True)
     return {"statistics": told}, arrays
 
 
@@ -140,7 +142,7 @@ def made_statistics(described: dict[str, Any], arrays: Arrays, called: Any) -> S
         if described.keys() != {"statistics"}:
             raise ValueError(f"expected only statistics; found {sorted(described)}")
         statistics = StoredStatistics().checked(
-            "statistics", _decoded(described["statistics"], arrays), {}
+            "statistics", decode(described["statistics"], arrays), {}
         )
         if arrays:
             raise ValueError(f"unknown arrays {sorted(arrays)}")
@@ -162,24 +164,24 @@ def _described(made: Any, path: str, arrays: Arrays, *, fitted: bool) -> dict[st
     described = {
         "class": name,
         "parameters": {
-            key: _encoded(value, f"{path}parameters.{key}", arrays, fitted=False)
+            key: encode(value, f"{path}parameters.{key}", arrays, fitted=False)
             for key, value in arguments.items()
         },
     }
     if fitted:
         check_is_fitted(made)
         described["state"] = {
-            key: _encoded(value, f"{path}{key}", arrays, fitted=True)
+            key: encode(value, f"{path}{key}", arrays, fitted=True)
             for key, value in made._state().items()
         }
     return described
 
 
-def _encoded(value: Any, path: str, arrays: Arrays, *, fitted: bool) -> Any:
+def encode(value: Any, path: str, arrays: Arrays, *, fitted: bool) -> Any:
     """A value as the header has it; its arrays are added under names that begin with `path`."""
 
     def encoded(key: Any, item: Any) -> Any:
-        return _encoded(item, f"{path}.{key}", arrays, fitted=fitted)
+        return encode(item, f"{path}.{key}", arrays, fitted=fitted)
 
     def encoded_items(items: Any) -> list:
         return [encoded(number, item) for number, item in enumerate(items)]
@@ -272,12 +274,12 @@ def _made(described: Any, arrays: Arrays) -> Any:
 
 
 def _decoded_items(values: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
-    return {key: _decoded(value, arrays) for key, value in values.items()}
+    return {key: decode(value, arrays) for key, value in values.items()}
 
 
-def _decoded(value: Any, arrays: Arrays) -> Any:
+def decode(value: Any, arrays: Arrays) -> Any:
     if isinstance(value, list):
-        return [_decoded(item, arrays) for item in value]
+        return [decode(item, arrays) for item in value]
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
@@ -290,7 +292,7 @@ def _decoded(value: Any, arrays: Arrays) -> Any:
             return _made(content, arrays)
         case "named":
             return _decoded_items(content, arrays)
-    items = [_decoded(item, arrays) for item in content]
+    items = [decode(item, arrays) for item in content]
     match kind:
         case "values":
             found = np.empty(len(items), object)

@@ -43,7 +43,7 @@ def draw_fit(model: Any, data: Data, path: Path) -> None:
             if n_features == 2:
                 ax.set_ylabel(data.names[1])
         else:
-            plot.trace(getattr(model, "mixture_", model), ax)
+            plot.trace(model, ax)
 
 
 def _drawable(model: Any) -> int:

@@ -35,6 +35,10 @@ CALLED = {
 DIGITS = {"log_likelihood": 6, "with_labels": 6, "log_evidence": 6, "bic": 4, "aic": 4, "icl": 4}
 
 
+# Attributes of models with emissions of several kinds, by name.
+OF_SEVERAL = ("emissions_", "emission_", "expert_")
+
+
 class Section(NamedTuple):
     """Rows of a table of parameters; `values` has a column for each component."""
 
@@ -79,8 +83,9 @@ def facts(model: Any, data: Data) -> dict[str, Any]:
         found["log_likelihood"] = mean * _total_weight(data)
     if "labels" in data.fit_params:
         found["with_labels"] = model.lower_bound_ * _total_weight(data)
-    if "y" in data.fit_params:
-        found["r_squared"] = model.score(data.X, data.fit_params["y"])
+    target = data.fit_params.get("y")
+    if target is not None and target.dtype.kind in "biuf" and np.isfinite(target).all():
+        found["r_squared"] = model.score(data.X, target)
     order = ("log_likelihood", "log_evidence", "with_labels", "r_squared", "noise_deviation")
     order = (*order, "n_parameters", "bic", "aic", "icl", "n_iter", "converged", "degenerate")
     return {name: found[name] for name in order if found.get(name) not in (None, [])}
@@ -159,14 +164,14 @@ def _of_latent(model: Any, names: list[str], headers: list[str]) -> Iterator[Sec
 
 
 def _of_emission(model: Any, names: list[str]) -> Iterator[Section]:
-    several = getattr(model, "emissions_", getattr(model, "emission_", None))
+    several = next((vars(model)[name] for name in OF_SEVERAL if name in vars(model)), None)
     if several is None:
         categories = getattr(model, "categories_", None)
         shape = getattr(model, "covariance_type", None)
         yield from _sections(_attributes(model), names, categories, shape)
         return
     for name, emission, columns in model._parts():
-        own = [names[column] for column in columns]
+        own = [name] if hasattr(model, "gate_coef_") else [names[column] for column in columns]
         values = {each.name: getattr(several[name], each.name) for each in _fields(several[name])}
         shape = getattr(emission, "covariance_type", None)
         yield from _sections(values, own, model.categories_.get(name), shape)

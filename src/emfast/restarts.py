@@ -6,17 +6,20 @@ sees all rows.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from emfast import em
+from emfast.checkpoint import kind_of_state
 from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.passes import Model
 from emfast.problem import GridProblem
 from emfast.statistics import Statistics
+from emfast.stored import Kept, ListOf, OrNone, Record, Whole
 from emfast.subsamples import SHORT, THOROUGH, Effort, improve
 from emfast.threads import SingleThreadedBlas
 from emfast.watch import Watch
@@ -102,7 +105,85 @@ class Run:
     restart: Restart
     number: int
     model: Model | None = None
+    begun: bool = False
     trace: em.Trace[Model] | None = None
+
+
+@dataclass
+class Starts:
+    """What all starts have come to.
+
+    Attributes
+    ----------
+    runs : list of Run
+    race : bool
+        Whether only the best go on after each subsample, instead of every start.
+    n_done : int, how many of the groups have run on all rows
+    finalists : list of Run, or None
+        Those of the group under way that are to run on all rows, the best first, until one can.
+        None as long as there is none to be chosen.
+    winner : Run or None, the best of those that have run on all rows
+    """
+
+    runs: list[Run]
+    race: bool
+    n_done: int = 0
+    finalists: list[Run] | None = None
+    winner: Run | None = None
+
+    @property
+    def restarts(self) -> list[Restart]:
+        return [run.restart for run in self.runs]
+
+    @property
+    def groups(self) -> list[list[Run]]:
+        """Those starts that race, or each alone."""
+        return [self.runs] if self.race else [[run] for run in self.runs]
+
+    def kept(self) -> dict[str, Any]:
+        """What a checkpoint keeps of them."""
+        runs = [
+            # Without a race nothing is asked of starts that have not won.
+            {
+                "restart": run.restart,
+                "number": run.number,
+                "model": run.model if self.race else None,
+                "begun": run.begun,
+            }
+            for run in self.runs
+        ]
+        finalists = None if self.finalists is None else [run.number for run in self.finalists]
+        winner = self.winner
+        return {
+            "runs": runs,
+            "n_done": self.n_done,
+            "finalists": finalists,
+            "winner": None if winner is None else winner.number,
+            "best": None if winner is None else em.State.of(winner.trace),
+        }
+
+    @staticmethod
+    def kinds(model: Kept) -> dict[str, Any]:
+        """What each of the values in `kept` has to be, whose models have to be of a kind."""
+        run = Record(Run, restart=Restart, number=int, model=OrNone(model), begun=bool)
+        return {
+            "runs": ListOf(run),
+            "n_done": Whole(),
+            "finalists": OrNone(list[int]),
+            "winner": int | None,
+            "best": OrNone(kind_of_state(model)),
+        }
+
+    def restore(self, kept: dict[str, Any]) -> em.State[Model] | None:
+        """Go on from what was kept; the state that the winner's run has ended in."""
+        if len(kept["runs"]) != len(self.runs):
+            raise ValueError(f"found {len(kept['runs'])} starts; expected {len(self.runs)}")
+        self.runs, self.n_done = kept["runs"], kept["n_done"]
+        if kept["finalists"] is not None:
+            self.finalists = [self.runs[number] for number in kept["finalists"]]
+        if kept["winner"] is not None:
+            self.winner = self.runs[kept["winner"]]
+        return kept["best"]
 
 
 @dataclass(frozen=True)
@@ -129,18 +210,15 @@ class Starter:
     refine: Callable[[em.Trace[Model], int], em.Trace[Model]]
 
 
-def best_of(
-    problem: GridProblem, restarts: Sequence[Restart], starter: Starter, *, race: bool
-) -> em.Trace[Model]:
+def best_of(problem: GridProblem, starts: Starts, starter: Starter) -> em.Trace[Model]:
     """Run the starts; the trace of the best, or of the best until the fit is stopped.
 
     Parameters
     ----------
     problem : GridProblem
-    restarts : sequence of Restart, which say how each start begins, and are told how it went
+    starts : Starts, whose records say how each begins, and are told how it went
+        Those that a checkpoint has kept go on from there.
     starter : Starter
-    race : bool
-        Whether only the best go on after each subsample, instead of every start.
 
     Raises
     ------
@@ -149,34 +227,38 @@ def best_of(
     KeyboardInterrupt
         Ctrl-C before there was any model.
     """
-    runs = [Run(restart, number) for number, restart in enumerate(restarts)]
-    winner = None
+    runs = starts.runs
     with SingleThreadedBlas():
         try:
-            for group in [runs] if race else [[run] for run in runs]:
-                _race(problem, group, starter)
-                winner = _better(winner, group)
+            for group in starts.groups[starts.n_done :]:
+                if starts.finalists is None:
+                    starts.finalists = _finalists(problem, group, starter)
+                _run_one(problem, starts.finalists, starter)
+                starts.winner = _better(starts.winner, group)
+                starts.finalists, starts.n_done = None, starts.n_done + 1
                 if starter.watch.stopped:
                     break
         except KeyboardInterrupt:
             # Of iterations on all rows the watch takes care.
             starter.watch.interrupt()
-            winner = winner or _measured(problem, runs)
-            if winner is None:
+            starts.winner = starts.winner or _measured(problem, runs)
+            if starts.winner is None:
                 raise
+        winner = starts.winner
         if winner is None:
+            last = runs[-1].restart
             raise SingularComponentError(
-                f"all {len(restarts)} start(s) failed; in the last one {restarts[-1].error}",
-                tuple(restarts[-1].singular),
+                f"all {len(runs)} start(s) failed; in the last one {last.error}",
+                tuple(last.singular),
             )
         if len(runs) > 1 and not starter.watch.stopped:
             winner.trace = _refined(problem, winner.trace, winner, starter)
-        if race and not starter.watch.stopped:
-            _score(starter.evaluation(restarts[0].seed), runs)
+        if starts.race and not starter.watch.stopped:
+            _score(starter.evaluation(runs[0].restart.seed), runs)
     if starter.watch.stopped:
         winner.trace = replace(winner.trace, stopped=True)
         for run in runs:
-            if run.model is None and run.restart.error is None:
+            if not run.begun:
                 run.restart.error = "the fit was stopped before this start began"
     winner.restart.won = True
     return winner.trace
@@ -210,8 +292,8 @@ def _how_far(run: Run) -> tuple[bool, int, tuple[bool, float]]:
     return bool(run.restart.lower_bounds), run.restart.n_rows, run.restart.merit
 
 
-def _race(problem: GridProblem, group: list[Run], starter: Starter) -> None:
-    """Run the start that wins on all rows; alone, a start wins if it can."""
+def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list[Run]:
+    """The starts that are to run on all rows until one can, the best first."""
     subsamples = starter.subsamples(group[0].restart.seed)
     if not subsamples and len(group) > 1:
         # Too few rows to draw from: short runs on all of them.
@@ -219,19 +301,27 @@ def _race(problem: GridProblem, group: list[Run], starter: Starter) -> None:
     for run in group:
         with _failure_recorded(run.restart):
             run.model = starter.begin(run.restart, subsamples)
+        run.begun = True
     runs = [run for run in group if run.restart.error is None]
     for subsample in subsamples:
         starter.watch.tell(f"{len(runs)} start(s) on {subsample.source.n_rows:,} rows")
         contested = len(runs) > FINALISTS
         _improve(subsample, runs, problem.source.n_rows, SHORT if contested else THOROUGH)
         runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
-    for run in runs:
+    return runs
+
+
+def _run_one(problem: GridProblem, finalists: list[Run], starter: Starter) -> None:
+    """Run the first on all rows that can."""
+    while finalists:
+        run = finalists[0]
         with _failure_recorded(run.restart):
             run.trace = starter.maximize(run.model, run.number)
             run.model = run.trace.model
             run.restart.take(problem, run.trace)
             run.restart.converged = run.trace.converged
             return
+        del finalists[0]
 
 
 def _refined(

@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from sklearn.base import clone
 
 from emfast import em
 from emfast.annotations import Rows
+from emfast.exceptions import SelectionInterrupted
 from emfast.watch import Bar
 
 if TYPE_CHECKING:
@@ -155,7 +157,7 @@ def select(
     estimator : mixture, hidden Markov model, or another estimator with the criterion as a method
         Left as it is; what is not in the grid is as it says, so that every point has its `n_init`
         starts. With ``progress=True`` there is one bar, of all fits. Its callback is called in each
-        of them, and may end that one.
+        of them, and may end that one. A checkpoint is that of one fit: it must have none.
     X : array-like of shape (n_samples, n_features), as the estimator takes it
     grid : mapping of str to sequence, or sequence of such mappings
         The values of arguments, all combinations of which are fitted, the last one varying fastest:
@@ -179,6 +181,9 @@ def select(
         told in the table, and the others go on.
     TypeError
         The estimator has not the criterion, or `fit` not the arguments.
+    SelectionInterrupted
+        Ctrl-C, a `KeyboardInterrupt`: its ``selection`` is that of the points that were fitted. A
+        `KeyboardInterrupt` of its own before there was any model.
 
     Warns
     -----
@@ -207,27 +212,54 @@ def select(
     """
     points = _points(grid)
     _check(estimator, points, criterion)
-    candidates: list[Candidate] = []
-    best, picked, caught = None, None, []
-    with _bar(estimator, len(points)) as bar:
-        for point in points:
-            model = _told(bar, point, clone(estimator).set_params(**point))
-            candidate, found = _tried(model, X, point, fit_params)
-            candidates.append(candidate)
-            if _is_better(candidate, best, criterion):
-                best, picked, caught = candidate, model, found
-            if bar is not None:
-                bar.step()
-    if best is None:
+    state = _State(criterion)
+    try:
+        with _bar(estimator, len(points)) as bar:
+            for point in points:
+                model = _told(bar, point, clone(estimator).set_params(**point))
+                # At once, so that Ctrl-C finds a point in the table and in the best, or in neither.
+                state = state.after(model, *_tried(model, X, point, fit_params))
+                if bar is not None:
+                    bar.step()
+    except KeyboardInterrupt:
+        if state.model is None:
+            raise
+        raise SelectionInterrupted(state.selection(estimator), len(points)) from None
+    if state.model is None:
         raise ValueError(
-            f"grid: all {len(points)} points failed; the last one with: {candidates[-1].error}"
+            f"grid: all {len(points)} points failed; the last one with: "
+            f"{state.candidates[-1].error}"
         )
-    for each in caught:
+    for each in state.caught:
         warnings.warn(each.message, each.category, stacklevel=2)
-    if bar is not None:
-        picked.set_params(progress=True, callback=estimator.callback)
-    table = [replace(each, best=each is best) for each in candidates]
-    return Selection(picked, Candidates(table, criterion))
+    return state.selection(estimator)
+
+
+@dataclass(frozen=True)
+class _State:
+    """What has been tried, the best of it, its model, and what that warned of."""
+
+    criterion: str
+    candidates: tuple[Candidate, ...] = ()
+    best: Candidate | None = None
+    model: Any = None
+    caught: Sequence[warnings.WarningMessage] = ()
+
+    def after(
+        self, model: Any, candidate: Candidate, caught: Sequence[warnings.WarningMessage]
+    ) -> "_State":
+        """The state once another model has been tried."""
+        state = replace(self, candidates=(*self.candidates, candidate))
+        if not _is_better(candidate, self.best, self.criterion):
+            return state
+        return replace(state, best=candidate, model=model, caught=caught)
+
+    def selection(self, estimator: Any) -> Selection:
+        """What to return; the model shows its progress as the estimator does."""
+        if getattr(estimator, "progress", False):
+            self.model.set_params(progress=True, callback=estimator.callback)
+        table = [replace(each, best=each is self.best) for each in self.candidates]
+        return Selection(self.model, Candidates(table, self.criterion))
 
 
 def _points(grid: Any) -> list[dict[str, Any]]:
@@ -261,11 +293,23 @@ def _check(estimator: Any, points: list[dict[str, Any]], criterion: str) -> None
     for name in (name for point in points for name in point):
         if name not in known:
             raise ValueError(f"grid: found {name!r}; expected arguments of {kind}")
+    _check_no_checkpoint(estimator, points)
     if criterion not in CRITERIA:
         raise ValueError(f"criterion: found {criterion!r}; expected one of {CRITERIA}")
     if not hasattr(estimator, criterion):
         has = [name for name in CRITERIA if hasattr(estimator, name)]
         raise TypeError(f"criterion: found {criterion!r}, and {kind} has {has or 'none of them'}")
+
+
+def _check_no_checkpoint(estimator: Any, points: list[dict[str, Any]]) -> None:
+    """Raise where fits would take each other's file for their own."""
+    for arguments in (estimator.get_params(), *points):
+        for name, value in arguments.items():
+            if name.rpartition("__")[2] == "checkpoint" and value is not None:
+                raise ValueError(
+                    f"{name}: found {os.fspath(value)!r}; expected None, for a checkpoint is that "
+                    "of one fit"
+                )
 
 
 @contextmanager

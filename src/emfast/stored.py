@@ -20,6 +20,9 @@ import numpy as np
 # How far from 1 sums of probabilities may be: those of float32 that somebody has set by hand.
 ROUNDING = 1e-5
 
+# Arguments that are no part of a model.
+NOT_KEPT = ("callback", "checkpoint")
+
 # What lengths are called by, and how long they are: arguments and attributes that are integers.
 Sizes = dict[str, int]
 
@@ -95,6 +98,16 @@ class Maybe:
 
 
 @dataclass(frozen=True)
+class OrNone(Kept):
+    """A value, or None in its place."""
+
+    kind: Any
+
+    def checked(self, name: str, value: Any, sizes: Sizes) -> Any:
+        return None if value is None else checked(self.kind, name, value, sizes)
+
+
+@dataclass(frozen=True)
 class Whole(Kept):
     """A whole number."""
 
@@ -117,13 +130,14 @@ class Precision(Kept):
 
 @dataclass(frozen=True)
 class ListOf(Kept):
-    """A list of values of one kind."""
+    """A list of values of one kind, at least so many."""
 
     kind: Any
+    least: int = 0
 
     def checked(self, name: str, value: Any, sizes: Sizes) -> list:
-        if not isinstance(value, list):
-            raise _unexpected(name, value, "a list")
+        if not isinstance(value, list) or len(value) < self.least:
+            raise _unexpected(name, value, f"a list of at least {self.least}")
         return [checked(self.kind, f"{name}[{i}]", each, sizes) for i, each in enumerate(value)]
 
 
@@ -307,9 +321,12 @@ class Storable:
         return kinds
 
     def _arguments(self) -> dict[str, Any]:
-        """The arguments of the constructor, as a file keeps them: a callback is code, and None."""
+        """The arguments of the constructor, as a file keeps them.
+
+        A callback is code, and a checkpoint is that of one fit: both are None.
+        """
         arguments = self.get_params(deep=False)
-        return {**arguments, "callback": None} if "callback" in arguments else arguments
+        return {**arguments, **{name: None for name in NOT_KEPT if name in arguments}}
 
     def _state(self) -> dict[str, Any]:
         """What a file keeps besides the arguments: a value for every name in `_stored`."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-# What an empty cell may be spelled like in a CSV file.
-MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
+# What an empty cell may be spelled like in a CSV file: as pandas has it.
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "NULL", "null", "None")
 NPY_MAGIC = b"\x93NUMPY"
 # Of a file, which is also Feather, and of a stream.
 ARROW_MAGIC = (b"ARROW1", b"\xff\xff\xff\xff")
@@ -182,17 +182,24 @@ def read_table(path: str | os.PathLike) -> Table:
 
 
 def _read(path: Path, start: bytes) -> Table:
+    readers = {"parquet": _read_parquet, "arrow": _read_arrow, "csv": _read_csv}
+    kind = kind_of(path, start)
+    return _read_npy(path, start) if kind == "npy" else readers[kind](path)
+
+
+def kind_of(path: Path, start: bytes) -> str:
+    """What a file that begins so is: "npy", "parquet", "arrow" or "csv"."""
     if start.startswith(NPY_MAGIC) or path.suffix == ".npy":
-        return _read_npy(path, start)
+        return "npy"
     if start.startswith(b"PAR1") or path.suffix == ".parquet":
-        return _read_parquet(path)
+        return "parquet"
     if start.startswith(ARROW_MAGIC) or path.suffix in (".arrow", ".feather"):
-        return _read_arrow(path)
+        return "arrow"
     if not start:
         raise TableError("the file is empty")
     if b"\0" in start:
         raise TableError("neither text nor .npy, Parquet or Arrow; expected one of them")
-    return _read_csv(path)
+    return "csv"
 
 
 def _first_bad(values: np.ndarray, allow_missing: bool) -> tuple[int, Any]:
@@ -217,7 +224,7 @@ def _read_npy(path: Path, start: bytes) -> Table:
         mode = "r" if path.stat().st_size > MAPPED_SIZE else None
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise TableError(f"not a readable .npy file ({_line(error)})") from error
+        raise TableError(f"not a readable .npy file ({first_line(error)})") from error
     if not isinstance(array, np.ndarray):
         raise TableError("an .npz archive; expected a single array")
     if array.dtype.names and array.ndim == 1:
@@ -249,8 +256,8 @@ def _read_parquet(path: Path) -> Table:
     try:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
-        raise TableError(f"not a readable Parquet file ({_line(error)})") from error
-    _check_names(table.column_names)
+        raise TableError(f"not a readable Parquet file ({first_line(error)})") from error
+    check_names(table.column_names)
     return Table(_columns_of_arrow(table))
 
 
@@ -261,14 +268,14 @@ def _read_arrow(path: Path) -> Table:
 
     try:
         with pa.memory_map(str(path)) as source:
-            table = _arrow_reader(source).read_all()
-            _check_names(table.column_names)
+            table = arrow_reader(source).read_all()
+            check_names(table.column_names)
             return Table(_columns_of_arrow(table))
     except (pa.ArrowException, OSError) as error:
-        raise TableError(f"not a readable Arrow file ({_line(error)})") from error
+        raise TableError(f"not a readable Arrow file ({first_line(error)})") from error
 
 
-def _arrow_reader(source):
+def arrow_reader(source):
     import pyarrow as pa
 
     if source.read(6) == ARROW_MAGIC[0]:
@@ -303,7 +310,7 @@ def _column_of_arrow(column) -> np.ndarray:
 
 def _read_csv(path: Path) -> Table:
     """With pyarrow or pandas, whichever is installed, for they are fast."""
-    _check_quotes(path)
+    check_quotes(path)
     if find_spec("pyarrow") is not None:
         return Table(_csv_by_pyarrow(path))
     if find_spec("pandas") is not None:
@@ -315,7 +322,7 @@ def _csv_by_pyarrow(path: Path) -> dict[str, np.ndarray]:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    names = _csv_header(path)
+    names = csv_header(path)
     convert = arrow_csv.ConvertOptions(
         null_values=list(MISSING), strings_can_be_null=True, quoted_strings_can_be_null=True
     )
@@ -324,14 +331,14 @@ def _csv_by_pyarrow(path: Path) -> dict[str, np.ndarray]:
     try:
         table = arrow_csv.read_csv(path, read, parse, convert)
     except pa.ArrowException as error:
-        raise TableError(f"not a readable CSV file ({_line(error)})") from error
+        raise TableError(f"not a readable CSV file ({first_line(error)})") from error
     return {name: _stripped(column) for name, column in _columns_of_arrow(table).items()}
 
 
 def _csv_by_pandas(path: Path) -> dict[str, np.ndarray]:
     import pandas as pd
 
-    names = _csv_header(path)
+    names = csv_header(path)
     try:
         with warnings.catch_warnings():
             # A row that is too long is a warning to pandas, and loses data.
@@ -347,7 +354,7 @@ def _csv_by_pandas(path: Path) -> dict[str, np.ndarray]:
                 encoding="utf-8-sig",
             )
     except (ValueError, pd.errors.ParserWarning) as error:
-        raise TableError(f"not a readable CSV file ({_line(error)})") from error
+        raise TableError(f"not a readable CSV file ({first_line(error)})") from error
     return {name: _stripped(_column_of_pandas(frame[name])) for name in names}
 
 
@@ -361,7 +368,7 @@ def _column_of_pandas(column) -> np.ndarray:
 
 
 def _csv_by_module(path: Path) -> dict[str, np.ndarray]:
-    names = _csv_header(path)
+    names = csv_header(path)
     cells: list[list[str]] = [[] for _ in names]
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -377,7 +384,7 @@ def _csv_by_module(path: Path) -> dict[str, np.ndarray]:
                 for column, cell in zip(cells, row, strict=True):
                     column.append(cell)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise TableError(f"not a readable CSV file ({_line(error)})") from error
+        raise TableError(f"not a readable CSV file ({first_line(error)})") from error
     return {name: _column_of_cells(column) for name, column in zip(names, cells, strict=True)}
 
 
@@ -391,7 +398,7 @@ def _column_of_cells(cells: list[str]) -> np.ndarray:
         return _objects(values)
 
 
-def _check_quotes(path: Path) -> None:
+def check_quotes(path: Path) -> None:
     """A quote that is not closed would swallow the rows after it."""
     with open(path, "rb") as file:
         quotes = sum(block.count(b'"') for block in iter(lambda: file.read(2**20), b""))
@@ -399,13 +406,13 @@ def _check_quotes(path: Path) -> None:
         raise TableError(f"found {quotes} quotes; expected pairs of them")
 
 
-def _csv_header(path: Path) -> list[str]:
+def csv_header(path: Path) -> list[str]:
     """The column names: the first row."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file, skipinitialspace=True, strict=True), [])
     except (csv.Error, UnicodeDecodeError) as error:
-        raise TableError(f"not a readable CSV file ({_line(error)})") from error
+        raise TableError(f"not a readable CSV file ({first_line(error)})") from error
     names = [name.strip() for name in header]
     if not any(names):
         raise TableError("the first line is empty; expected the names of the columns")
@@ -414,11 +421,11 @@ def _csv_header(path: Path) -> list[str]:
             f"the first line has numbers only ({', '.join(names[:3])}, ...); expected the names of "
             "the columns there"
         )
-    _check_names(names)
+    check_names(names)
     return names
 
 
-def _check_names(names: list[str]) -> None:
+def check_names(names: list[str]) -> None:
     for name, count in Counter(names).items():
         if count > 1:
             raise TableError(f"there are {count} columns {name!r}; expected one of each")
@@ -447,6 +454,6 @@ def _objects(values: list) -> np.ndarray:
     return array
 
 
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -318,7 +318,7 @@ def iterations(
     given = {"sample_weight": sample_weight, "labels": labels}
     X = with_trials(estimator, X, n_trials)
     start = clone(estimator).set_params(tol=0, max_iter=0, warm_start=False)
-    models = [start.set_params(progress=False, callback=None).fit(X, **given)]
+    models = [start.set_params(progress=False, callback=None, checkpoint=None).fit(X, **given)]
     for _ in range(n_iter):
         models.append(copy(models[-1]).set_params(max_iter=1, warm_start=True).fit(X, **given))
     return models

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+from emfast.dictionaries import without_dictionaries
 from emfast.rows import ColumnRows, SparseRows
 
 # Rows of which copies are made at a time.
@@ -44,6 +45,7 @@ def check_rows(
         X = _without_mask(X)
     if isinstance(X, np.ndarray) and not X.dtype.isnative:
         X = X.astype(X.dtype.newbyteorder("="))
+    X = without_dictionaries(X)
     if X is None:
         raise ValueError("X: found None; expected a two-dimensional array of numbers")
     for dtype in _dtypes(X):
@@ -70,7 +72,20 @@ def check_rows(
     except (TypeError, ValueError) as error:
         if re.search(r"\bX\b", str(error)):
             raise
-        raise type(error)(f"X: {error}") from error
+        raise type(error)(f"X: {error}{_where_no_number_is(X)}") from error
+
+
+def _where_no_number_is(X: Any) -> str:
+    """The first column of a table that holds something else, if any does, in words."""
+    for name in getattr(X, "column_names", getattr(X, "columns", ())):
+        try:
+            np.asarray(X[name], np.float64)
+        except ValueError:
+            return f", in column {name!r}"
+        except TypeError:
+            # Missing values, which stand for NaN.
+            continue
+    return ""
 
 
 def _checked_columns(

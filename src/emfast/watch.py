@@ -13,7 +13,8 @@ from typing import Any
 from sklearn.utils._param_validation import Interval
 
 from emfast import em
-from emfast.exceptions import Interrupted
+from emfast.checkpoint import Checkpoint
+from emfast.exceptions import Interrupted, SingularComponentError
 
 # What estimators that are watched take as arguments.
 WATCH_CONSTRAINTS: dict = {
@@ -26,7 +27,7 @@ WATCH_CONSTRAINTS: dict = {
 
 
 class Watch:
-    """Prints, shows a bar, calls back, and knows whether the fit has been stopped.
+    """Prints, shows a bar, calls back, keeps a checkpoint, and knows whether the fit was stopped.
 
     Parameters
     ----------
@@ -35,6 +36,8 @@ class Watch:
     n_runs : int, optional
         How many of them run on all rows; all by default.
     objective : str, what the bar calls the objective
+    checkpoint : Checkpoint, optional
+        Its file is gone if the fit comes to an end, and stays if that is stopped.
 
     Attributes
     ----------
@@ -48,23 +51,29 @@ class Watch:
         n_starts: int = 1,
         n_runs: int | None = None,
         objective: str = "log-likelihood",
+        checkpoint: Checkpoint | None = None,
     ):
         self.stopped = False
         self._interrupted = False
         self._verbose, self._interval = estimator.verbose, estimator.verbose_interval
         self._callback: Callable[[em.Iteration], object] | None = estimator.callback
         self._n_starts, self._max_iter = n_starts, int(estimator.max_iter)
-        self._runs_left = n_starts if n_runs is None else n_runs
+        self._n_runs = n_starts if n_runs is None else n_runs
+        self._checkpoint = checkpoint
         self._bar = None
         if estimator.progress:
-            self._bar = Bar(self._runs_left * self._max_iter, objective)
+            self._bar = Bar(self._n_runs * self._max_iter, objective)
 
     def __enter__(self) -> "Watch":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if self._bar is not None:
             self._bar.close()
+        # No start would go better another time.
+        ended = (kind is None and not self.stopped) or kind is SingularComponentError
+        if ended and self._checkpoint is not None:
+            self._checkpoint.remove()
 
     def maximize(
         self, problem: Any, model: Any, start: int = 0, *, max_iter: int, done: int = 0, **options
@@ -77,10 +86,14 @@ class Watch:
         start : int, the number of the start that has led to `model`
         done : int, iterations of it that an earlier run has done
         """
-        if done == 0:
-            self._runs_left = max(0, self._runs_left - 1)
+        state = None
+        if self._checkpoint is not None:
+            state = self._checkpoint.state(start, done)
+            options |= {"keep": partial(self._checkpoint.keep, start, done), "state": state}
         if self._bar is not None:
-            self._bar.expect(max_iter + self._runs_left * self._max_iter)
+            here = max_iter - (0 if state is None else len(state.objectives))
+            runs_left = max(0, self._n_runs - 1 - start)
+            self._bar.expect(here + runs_left * self._max_iter)
         watched = self._verbose or self._bar is not None or self._callback is not None
         observe = partial(self._see, start, done) if watched else None
         try:
@@ -89,7 +102,14 @@ class Watch:
             self._interrupted = True
             trace = interrupt.trace
         self.stopped = self.stopped or trace.stopped
+        if self.stopped and self._checkpoint is not None:
+            self._checkpoint.write()
         return trace
+
+    def leave(self, model: Any) -> None:
+        """Tell the checkpoint which model a fit that was stopped has left."""
+        if self.stopped and self._checkpoint is not None:
+            self._checkpoint.leave(model)
 
     def tell(self, text: str) -> None:
         """Say what goes on before there are iterations on all rows."""

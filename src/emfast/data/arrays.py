@@ -77,6 +77,10 @@ class ArraySource(Source):
     def extremes(self) -> tuple[Any, np.ndarray | None]:
         return self.batch.X, self.batch.row_weights
 
+    @property
+    def sketch(self) -> Batch:
+        return self.batch
+
     def near_one(self) -> tuple["ArraySource", float]:
         weights = self.batch.weights
         scaled = near_one(weights)

@@ -11,6 +11,7 @@ import numpy as np
 from emfast.arguments import check_sample_weight
 from emfast.data.batch import Batch
 from emfast.data.columnar import column_rows
+from emfast.data.mapped import is_used_where_it_is
 from emfast.data.portions import Portion, Reader, is_record_batch
 from emfast.data.readers import reader_of
 from emfast.data.survey import Survey
@@ -71,6 +72,8 @@ def observe(
     labels, sample_weight, y : as in `fit`, or the name of a column
     classes : ndarray of shape (n_classes,), optional, names that components have already
     """
+    if is_used_where_it_is(X):
+        return None
     given = {"labels": labels, "sample_weight": sample_weight, "y": y}
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
     apart = tuple(dict.fromkeys(columns.values()))

@@ -120,16 +120,14 @@ def portions_of(batch: Any, where: str, apart: Sequence[str], most: int) -> Iter
     if isinstance(batch, tuple) and len(batch) == 2 and isinstance(batch[1], Mapping):
         batch, beside = batch
         given = {name: _as_column(beside[name]) for name in apart if name in beside}
-        apart = [name for name in apart if name not in given]
     X = _as_rows(batch, where)
     if is_record_batch(X) or instance_of(X, "pyarrow", "Table"):
         yield from _of_arrow(X, where, apart, given, most)
         return
     if instance_of(X, "pandas", "DataFrame"):
-        X, found = _of_pandas(X, where, apart)
-        given = {**given, **found}
-    elif apart:
-        check_apart(apart, None, where)
+        X, given = _of_pandas(X, where, apart, given)
+    elif len(given) < len(apart):
+        check_apart([name for name in apart if name not in given], None, where)
     _check_lengths(X, given, where)
     if isinstance(X, list) or X.shape[0] <= most:
         yield Portion(X, where, given)
@@ -184,19 +182,26 @@ def needs_pyarrow(what: str) -> None:
         raise ImportError(f"X: {what} needs pyarrow: pip install 'emfast[arrow]'") from error
 
 
+def _split(
+    names: Sequence[str], where: str, apart: Sequence[str], given: Mapping[str, Any]
+) -> tuple[list[str], list[str]]:
+    """The features of a table, and its columns apart that are not given beside it."""
+    wanted = [name for name in apart if name not in given]
+    features = check_apart(wanted, names, where)
+    return [name for name in features if name not in given], wanted
+
+
 def _of_arrow(
     X: Any, where: str, apart: Sequence[str], given: dict[str, Any], most: int
 ) -> Iterator[Portion]:
-    names = X.schema.names
-    features = list(check_apart(apart, names, where)) if apart else names
+    features, wanted = _split(X.schema.names, where, apart, given)
     _check_lengths(X, given, where)
     start = 0
     for batch in _record_batches(X, most):
         rows = slice(start, start + batch.num_rows)
-        found = {name: batch.column(name) for name in apart}
-        beside = {name: values[rows] for name, values in given.items()}
-        rows_of_features = batch.select(features) if apart else batch
-        yield Portion(rows_of_features, where, {**beside, **found})
+        columns = {name: values[rows] for name, values in given.items()}
+        columns |= {name: batch.column(name) for name in wanted}
+        yield Portion(batch.select(features) if apart else batch, where, columns)
         start = rows.stop
 
 
@@ -209,11 +214,13 @@ def _record_batches(X: Any, most: int) -> Iterator[Any]:
         yield from X.to_batches(max_chunksize=most)
 
 
-def _of_pandas(X: Any, where: str, apart: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+def _of_pandas(
+    X: Any, where: str, apart: Sequence[str], given: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     if not apart:
-        return X, {}
-    features = check_apart(apart, list(X.columns), where)
-    return X[list(features)], {name: X[name].to_numpy() for name in apart}
+        return X, given
+    features, wanted = _split(list(X.columns), where, apart, given)
+    return X[features], given | {name: X[name].to_numpy() for name in wanted}
 
 
 def _as_column(values: Any) -> Any:
@@ -293,7 +300,8 @@ def form_of(X: Any) -> Form:
         if len(widths) > 1 or len(types) > 1:
             many = sorted(map(str, widths if len(widths) > 1 else types))
             raise ValueError(f"found sequences of {' and '.join(many)} columns; expected as many")
-        return Form("sequences", widths.pop(), None, (types.pop(),))
+        # A batch of one sequence may come as its rows.
+        return Form("an array", widths.pop(), None, (types.pop(),))
     kind = "sparse rows" if sp.issparse(X) else "an array"
     return Form(kind, X.shape[1], None, (_array_type(X.dtype),))
 
@@ -324,5 +332,6 @@ def column_kind(values: Any) -> str | None:
     kind = values.type
     if pa.types.is_null(kind):
         return None
-    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    return "numbers" if number else arrow_type(kind)
+    types = pa.types
+    numbers = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
+    return "numbers" if any(is_one(kind) for is_one in numbers) else arrow_type(kind)

@@ -1,16 +1,95 @@
-from emfast.data.portions import portions_of
+"""Sources that are larger than memory: what reads them, by what they are."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from emfast.data.batches import (
+    BatchesReader,
+    DatasetReader,
+    LazyFrameReader,
+    is_in_memory,
+    one_shot,
+)
+from emfast.data.checked import Checked
+from emfast.data.files import FilesReader, paths_of
+from emfast.data.mapped import MappedReader, ZarrReader
+from emfast.data.portions import Portion, Reader, instance_of
+
+__all__ = ["Checked", "Portion", "Reader", "reader_of"]
 
 
-class Batched:
-    def __init__(self, X, apart):
-        self.X, self.apart, self.n_rows, self.names = X, apart, None, None
+def reader_of(X: Any, *, apart: Sequence[str] = ()) -> Checked | None:
+    """What reads the rows of X in portions, or None if they are in memory.
 
-    def portions(self, batch_rows):
-        for i, b in enumerate(self.X):
-            yield from portions_of(b, f"batch {i}", self.apart, batch_rows)
+    Parameters
+    ----------
+    X : what `fit` and the like take
+        Read in portions are a numpy.memmap, a zarr array, a polars.LazyFrame, a
+        pyarrow.dataset.Dataset; the name of a file (Parquet, Arrow or Feather, CSV, ``.npy``), of a
+        folder of them, a pattern like ``"part-*.parquet"``, or a list of names; a callable without
+        arguments that returns an iterable of batches or a pyarrow.RecordBatchReader; and an object
+        that can be iterated over more than once and yields batches: arrays, data frames, record
+        batches, sparse matrices, lists of sequences, or tuples of one of these and a dict with
+        columns of its rows.
+    apart : sequence of str
+        Names of columns that are no features: `Portion.columns` has them.
+
+    Returns
+    -------
+    Checked, a Reader; or None
+
+    Raises
+    ------
+    TypeError
+        An iterator, which could be read only once.
+    ValueError
+        There is no column of a name in `apart`, files are damaged or unlike each other, an array is
+        not two-dimensional.
+    FileNotFoundError
+        There is no such file.
+    ImportError
+        A package is missing that reads files of this kind; the message says what to install.
+    """
+    if one_shot(X):
+        raise TypeError(
+            f"X: found a {type(X).__name__}, which can be read only once; expected a callable "
+            "without arguments that makes a fresh one for every pass"
+        )
+    reader = _of_files(X, apart) or _of_library(X, apart) or _of_batches(X, apart)
+    return None if reader is None else Checked(reader)
 
 
-def reader_of(X, *, apart=()):
-    if hasattr(X, "__iter__") and not hasattr(X, "shape") and not isinstance(X, (list, tuple)):
-        return Batched(X, apart)
+def _of_files(X: Any, apart: Sequence[str]) -> Reader | None:
+    several = isinstance(X, list | tuple) and len(X) > 0
+    if several and all(isinstance(each, str | os.PathLike) for each in X):
+        return FilesReader(paths_of(X), apart)
+    return FilesReader(paths_of(X), apart) if isinstance(X, str | os.PathLike) else None
+
+
+def _of_library(X: Any, apart: Sequence[str]) -> Reader | None:
+    if isinstance(X, np.memmap):
+        # What is computed from a map is of the same class, but in memory.
+        return None if X._mmap is None else MappedReader(X, apart)
+    known: list[tuple[str, str, Callable[[Any, Sequence[str]], Reader]]] = [
+        ("zarr", "Array", ZarrReader),
+        ("polars", "LazyFrame", LazyFrameReader),
+        ("pyarrow.dataset", "Dataset", DatasetReader),
+    ]
+    for module, name, made in known:
+        if instance_of(X, module, name):
+            return made(X, apart)
     return None
+
+
+def _of_batches(X: Any, apart: Sequence[str]) -> Reader | None:
+    # What Dask has is where its workers are, and is not read from here.
+    if X is None or isinstance(X, type) or type(X).__module__.split(".")[0] == "dask":
+        return None
+    if is_in_memory(X):
+        return None
+    if callable(X):
+        return BatchesReader(X, apart)
+    return BatchesReader(lambda: X, apart) if hasattr(X, "__iter__") else None

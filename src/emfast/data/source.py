@@ -81,6 +81,14 @@ class Source(metaclass=ABCMeta):
     def extremes(self) -> tuple[Any, np.ndarray | None]:
         """Rows that have what is least and largest in every column, and their weights or None."""
 
+    @property
+    @abstractmethod
+    def sketch(self) -> Any:
+        """What tells these rows, and what is known of them, from others: some of them, as a rule.
+
+        It does not depend on how the rows come.
+        """
+
     @abstractmethod
     def near_one(self) -> tuple["Source", float]:
         """The rows with weights of about 1, and the power of two these are multiplied by."""

@@ -134,6 +134,11 @@ class StreamSource(Source):
     def extremes(self) -> tuple[Any, np.ndarray | None]:
         return self.survey.extremes, None
 
+    @property
+    def sketch(self) -> Any:
+        head = self.survey.head
+        return head.X, head.labels, head.covariates
+
     def near_one(self) -> tuple[Source, float]:
         if not self.survey.weighted:
             return self, 1.0

@@ -2,7 +2,8 @@
 
 from emfast.latent.base import Latent
 from emfast.latent.gate import Gate
+from emfast.latent.given import GivenResponsibilities
 from emfast.latent.markov import MarkovChain
 from emfast.latent.mixture import MixtureWeights
 
-__all__ = ["Gate", "Latent", "MarkovChain", "MixtureWeights"]
+__all__ = ["Gate", "GivenResponsibilities", "Latent", "MarkovChain", "MixtureWeights"]
