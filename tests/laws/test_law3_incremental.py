@@ -7,17 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chains import chain_case, chain_problem, possible_labels, ragged
+from chains import chain_case, chain_problem, possible_labels, ragged, random_chain
 from emfast import em, incremental
 from emfast.incremental import IncrementalProblem
 from emfast.known import Known
+from emfast.labels import Labels
 from emfast.latent import MixtureWeights
+from emfast.passes import Model
 from families import (
     FAMILIES,
     LABELS,
     Shape,
     another_model,
     assert_same_bits,
+    over,
     over_families,
     problem,
     random_labels,
@@ -115,6 +118,48 @@ def test_sequences(family, precision, assignment, known):
     exact = batch.objective(batch.estep(trace.model), trace.model)
     assert trace.objective <= exact + 10 * allowed[-1]
     assert blocks_of(steps) > 20
+
+
+def expected(steps, statistics, model):
+    """Q of a model, by the latent structure and the emission."""
+    return steps.latent.expected_log_density(
+        statistics.latent, model.latent
+    ) + steps.emission.expected_log_density(statistics.emission, model.emission)
+
+
+def assert_differs_by_a_constant(steps, models, precision):
+    """Log-likelihoods of rows whose components are known, and Q, whatever its statistics are of."""
+    statistics = [steps.estep(model) for model in models]
+    gaps = [
+        [theirs.log_likelihood - expected(steps, of, model) for of in statistics]
+        for theirs, model in zip(statistics, models, strict=True)
+    ]
+    size = max(abs(of.log_likelihood) for of in statistics)
+    assert np.ptp(gaps) <= {"float64": 1e-10, "float32": 3e-5}[precision] * size
+
+
+# Elsewhere there is more that is not known than components.
+with_known_moments = over([family for family in FAMILIES if family.closed_form])
+
+
+@with_known_moments
+@given(shape=shapes_for_fits())
+@settings(max_examples=5)
+def test_what_is_expected_of_labelled_rows_is_their_log_likelihood(family, precision, shape):
+    case, rng = setting(family, precision, shape), shape.rng()
+    labels = Labels(component=case.components.astype(np.int32))
+    steps = problem(family, case.X, weights=rng.uniform(0, 2, shape.n), labels=labels)
+    assert_differs_by_a_constant(steps, [case.model, another_model(family, shape)], precision)
+
+
+@with_known_moments
+def test_so_it_is_of_labelled_sequences(family, precision):
+    rng = np.random.default_rng(3)
+    case = chain_case(family, precision, 3, 2, ragged(rng, 60, 12), seed=4)
+    labels = Labels(component=case.states.astype(np.int32))
+    steps = chain_problem(case, weights=rng.uniform(0, 2, 60), labels=labels)
+    other = Model(random_chain(rng, 3), family.parameters(rng, 3, 2))
+    assert_differs_by_a_constant(steps, [case.model, other], precision)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
