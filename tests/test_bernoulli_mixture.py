@@ -333,6 +333,7 @@ def test_verbose(X, capsys):
         "Initialization 0",
         "  Iteration 1",
         "  Iteration 2",
+        "Initialization did not converge.",
     ]
 
 

@@ -334,7 +334,8 @@ def test_without_tqdm(X, monkeypatch):
 def test_verbose(kind, X, capsys):
     clone(KINDS[kind]).set_params(verbose=1, verbose_interval=4).fit(*data(kind, X))
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["Initialization 0", "  Iteration 4", "  Iteration 8"]
+    last = "Initialization did not converge."
+    assert lines == ["Initialization 0", "  Iteration 4", "  Iteration 8", last]
 
 
 def test_verbose_beside_a_bar(X, capsys):

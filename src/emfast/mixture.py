@@ -109,8 +109,8 @@ class GaussianMixture(BaseMixture):
     warm_start : bool, default=False
         Go on from the last fit.
     verbose : int, default=0
-        1 prints that a start begins, every `verbose_interval`-th iteration of it, and that it has
-        converged; 2 prints gains, too.
+        1 prints that a start begins, every `verbose_interval`-th iteration of it, and whether it
+        has converged; 2 prints times and gains, too.
     verbose_interval : int, default=10
     progress : bool, default=False
         Show a bar on stderr, with the iterations of all starts on all rows, the mean log-likelihood

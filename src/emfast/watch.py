@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
+from time import perf_counter
 from typing import Any
 
 from sklearn.utils._param_validation import Interval
@@ -60,6 +61,8 @@ class Watch:
         self._n_starts, self._max_iter = n_starts, int(estimator.max_iter)
         self._n_runs = n_starts if n_runs is None else n_runs
         self._checkpoint = checkpoint
+        # When the run under way began, and when its time was last told.
+        self._begun = self._asked = perf_counter()
         self._bar = None
         if estimator.progress:
             self._bar = Bar(self._n_runs * self._max_iter, objective)
@@ -96,6 +99,7 @@ class Watch:
             self._bar.expect(here + runs_left * self._max_iter)
         watched = self._verbose or self._bar is not None or self._callback is not None
         observe = partial(self._see, start, done) if watched else None
+        self._begun = self._asked = perf_counter()
         try:
             trace = em.maximize(problem, model, max_iter=max_iter, observe=observe, **options)
         except Interrupted as interrupt:
@@ -141,11 +145,20 @@ class Watch:
         say = print if self._bar is None else self._bar.write
         if iteration.number == 1:
             say(f"Initialization {iteration.start}")
+        details = self._verbose > 1
         if iteration.number % self._interval == 0:
-            change = f"\t ll change {iteration.gain:.5f}" if self._verbose > 1 else ""
-            say(f"  Iteration {iteration.number}{change}")
-        if iteration.converged:
-            say(f"Initialization converged. Lower bound {iteration.objective:.6f}")
+            told = f"\t time lapse {self._lapse():.5f}s\t ll change {iteration.gain:.5f}"
+            say(f"  Iteration {iteration.number}{told if details else ''}")
+        if iteration.converged or iteration.number == self._max_iter:
+            how = "converged" if iteration.converged else "did not converge"
+            lapse = f" time lapse {perf_counter() - self._begun:.5f}s"
+            told = f"{lapse}\t lower bound {iteration.objective:.5f}."
+            say(f"Initialization {how}.{told if details else ''}")
+
+    def _lapse(self) -> float:
+        """Seconds since this was asked before, or since the run began."""
+        before, self._asked = self._asked, perf_counter()
+        return self._asked - before
 
 
 class Bar:

@@ -1,6 +1,7 @@
 """Iterations of a fit: how many, from where, until when, and what they lead to."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -100,13 +101,37 @@ def test_verbose(X, capsys):
         3, verbose=1, verbose_interval=2, n_init=2, tol=0, max_iter=6, random_state=0
     ).fit(X)
     lines = capsys.readouterr().out.splitlines()
-    one = ["  Iteration 2", "  Iteration 4", "  Iteration 6"]
+    one = ["  Iteration 2", "  Iteration 4", "  Iteration 6", "Initialization did not converge."]
     assert lines == ["Initialization 0", *one, "Initialization 1", *one]
     mixture = GaussianMixture(3, verbose=2, verbose_interval=1, random_state=0).fit(X)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == mixture.n_iter_ + 2
-    assert "ll change" in lines[1]
-    assert "converged" in lines[-1]
+    number = r"[\d.]+"
+    for n, line in enumerate(lines[1:-1], 1):
+        assert re.fullmatch(rf"  Iteration {n}\t time lapse {number}s\t ll change {number}", line)
+    last = rf"Initialization converged\. time lapse {number}s\t lower bound (-{number})\."
+    assert float(re.fullmatch(last, lines[-1])[1]) == pytest.approx(mixture.lower_bound_, abs=1e-5)
+
+
+@pytest.mark.parametrize("tol", [0, 1e-3])
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_verbose_prints_what_scikit_learn_prints(X, capsys, verbose, tol):
+    settings = {
+        "verbose": verbose,
+        "verbose_interval": 1,
+        "tol": tol,
+        "max_iter": 3 if tol == 0 else 99,
+    }
+    fit = GaussianMixture(3, **settings, **start_for("full")).fit(X)
+    ours = capsys.readouterr().out
+    peer_fit(X, **settings, **start_for("full"))
+    theirs = capsys.readouterr().out.rstrip() + "\n"
+    if tol > 0:
+        # They stop earlier, where a gain is below tol but not all that is still to come.
+        ours, theirs = (re.sub(r"  Iteration (?!1\b).*\n", "", out) for out in (ours, theirs))
+        assert fit.converged_
+    ours, theirs = (re.sub(r"-?\d+\.\d+|inf", "#", out) for out in (ours, theirs))
+    assert ours == theirs
 
 
 # Iterations
