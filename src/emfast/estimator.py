@@ -157,9 +157,10 @@ class EMEstimator(FittedModel):
         observer, K = observer.learned(), int(self.n_components)
         if not hasattr(self, "n_features_in_"):
             raise ValueError("X: found no batch with rows; expected 1 row at least")
-        seed = self.random_state
+        # Of nothing given the same sample, too: a fit may go on in another process.
+        seed = 0 if self.random_state is None else self.random_state
         if not isinstance(seed, Integral):
-            seed = check_random_state(copy(seed)).randint(2**31 - 1)
+            seed = copy(seed).randint(2**31 - 1)
         plan = Plan(K, start_size(K, self.n_features_in_), int(seed))
         source = surveyed(observer.batches, plan, observer.classes)
         check_enough_rows(source.n_rows, source.n_used, K)

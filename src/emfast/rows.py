@@ -120,7 +120,8 @@ class ColumnRows:
 
     Attributes
     ----------
-    arrays : tuple of ndarray of shape (n_rows,), contiguous, all float32 or all float64
+    arrays : sequence of ndarray of shape (n_rows,), contiguous, all float32 or all float64; or one
+        of shape (n_features, n_rows)
     names : tuple of str, or None
     pointers : ndarray of shape (n_features,), where the kernels note what they read
     """
@@ -129,6 +130,7 @@ class ColumnRows:
 
     def __init__(self, arrays: Sequence[np.ndarray], names: Sequence[str] | None = None):
         self.arrays = tuple(np.ascontiguousarray(array) for array in arrays)
+        self._whole = arrays if isinstance(arrays, np.ndarray) else None
         self.names = None if names is None else tuple(names)
         self.shape, self.dtype = (len(arrays[0]), len(arrays)), self.arrays[0].dtype
         self.pointers = np.zeros(len(arrays), np.uintp)
@@ -142,8 +144,11 @@ class ColumnRows:
         return ColumnRows(parts, self.names) if isinstance(rows, slice) else np.stack(parts, axis=1)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        # Features stay adjacent in memory.
-        return np.array(self.arrays, dtype or self.dtype).T
+        # Every feature stays contiguous, and nothing is copied of what is in one array.
+        whole = self._whole
+        if whole is None:
+            whole = np.array(self.arrays)
+        return whole.T if dtype is None else whole.T.astype(dtype, copy=bool(copy))
 
     def astype(self, dtype: Any) -> "ColumnRows":
         return ColumnRows([array.astype(dtype) for array in self.arrays], self.names)

@@ -12,12 +12,14 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+from emfast.columnar import is_arrow_table, table_rows
 from emfast.dictionaries import without_dictionaries
 from emfast.rows import ColumnRows, SparseRows
 
 # Rows of which copies are made at a time.
 CHUNK_ROWS = 65_536
 
+FINITE_OR_MISSING = "no infinity, and NaN where an entry is missing"
 WHOLE_NUMBERS = "counts: whole numbers from 0 on"
 
 
@@ -39,6 +41,11 @@ def check_rows(
     ValueError, TypeError
         What scikit-learn's `validate_data` raises, with the name of the argument.
     """
+    if is_arrow_table(X) and (numbers := table_rows(X)) is not None:
+        rows, missing = _checked_columns(
+            estimator, numbers, reset=reset, allow_missing=allow_missing
+        )
+        return np.asarray(rows), missing
     if isinstance(X, ColumnRows):
         return _checked_columns(estimator, X, reset=reset, allow_missing=allow_missing)
     if isinstance(X, np.ma.MaskedArray):
@@ -66,7 +73,7 @@ def check_rows(
             estimator,
             rows,
             lambda part: ~np.isinf(part),
-            "no infinity, and NaN where an entry is missing",
+            FINITE_OR_MISSING,
         )
         return rows, _has_missing(rows)
     except (TypeError, ValueError) as error:
@@ -102,7 +109,7 @@ def _checked_columns(
             row = int(wrong.argmax())
             raise ValueError(
                 f"X: found {values[row]} in row {row}, {column_called(estimator, column)}; "
-                "expected no infinity, and NaN where an entry is missing"
+                f"expected {FINITE_OR_MISSING if allow_missing else 'finite numbers'}"
             )
         missing = missing or bool(np.isnan(values).any())
     return X, missing
@@ -119,8 +126,8 @@ def _take_names(estimator: BaseEstimator, X: ColumnRows, *, reset: bool) -> None
     expected = getattr(estimator, "feature_names_in_", None)
     if expected is not None and list(expected) != list(X.names):
         raise ValueError(
-            f"X: found the columns {list(X.names)}; expected those of the fit, {list(expected)}, "
-            "in their order"
+            "X: The feature names should match those that were passed during fit, in the same "
+            f"order: found {list(X.names)}; expected {list(expected)}"
         )
     if X.shape[1] != estimator.n_features_in_:
         raise ValueError(

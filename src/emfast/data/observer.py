@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emfast.arguments import check_sample_weight
+from emfast.columnar import column_rows
 from emfast.data.batch import Batch
-from emfast.data.columnar import column_rows
 from emfast.data.mapped import is_used_where_it_is
 from emfast.data.portions import Portion, Reader, is_record_batch
 from emfast.data.readers import reader_of
