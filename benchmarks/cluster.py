@@ -27,6 +27,9 @@ class Job:
     pack_seconds : float, of the client to pack the parameters
     add_seconds : float, to unpack the statistics of one worker and to add them to others
     mstep_seconds : float
+    row_bytes, sums_bytes : float
+        Of a row, and of the sums of one of the blocks of rows that a worker's cores compute; 0 for
+        blocks that are never too large.
     """
 
     rows: float
@@ -37,6 +40,8 @@ class Job:
     pack_seconds: float
     add_seconds: float
     mstep_seconds: float
+    row_bytes: float = 0.0
+    sums_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,25 @@ class Outcome:
     held: int
 
 
+def usable_cores(job: Job, cluster: Cluster) -> int:
+    """Cores of a worker that have a block of rows to compute.
+
+    Blocks are as many as `block_rows` of the kernels makes them: 64 if their sums take no more than
+    32 MiB, or an eighth of what the rows take, together; more where a block would be larger than
+    16 MiB and than eight times its sums.
+    """
+    if job.sums_bytes == 0:
+        return cluster.cores
+    bytes_of_rows = job.rows / cluster.workers * job.row_bytes
+    by_sums = min(64, max(2**25, bytes_of_rows / 8) // job.sums_bytes)
+    by_rows = math.ceil(bytes_of_rows / max(2**24, 8 * job.sums_bytes))
+    return int(max(1, min(cluster.cores, max(by_sums, by_rows))))
+
+
 def compute_seconds(job: Job, cluster: Cluster) -> float:
     """Of a worker that is not slowed down."""
-    return job.pass_seconds + job.rows * job.row_seconds / (cluster.workers * cluster.cores)
+    rows = job.rows / cluster.workers
+    return job.pass_seconds + rows * job.row_seconds / usable_cores(job, cluster)
 
 
 def costs_of_a_worker(job: Job, cluster: Cluster) -> dict[str, float]:
@@ -118,7 +139,8 @@ def first_to_break(job: Job, cluster: Cluster) -> str:
 def best_workers(job: Job, cluster: Cluster) -> float:
     """So many that computing takes as long as what is done for one worker after the other.
 
-    With a / W + b W seconds for W workers, this is also where the time is least: sqrt(a / b).
+    With a / W + b W seconds for W workers, this is also where the time is least: sqrt(a / b). All
+    cores are taken to be busy.
     """
     cost = max(costs_of_a_worker(job, cluster).values())
     return math.sqrt(job.rows * job.row_seconds / (cluster.cores * cost))

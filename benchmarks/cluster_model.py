@@ -28,6 +28,7 @@ from cluster import (
     costs_of_a_worker,
     first_to_break,
     simulate,
+    usable_cores,
 )
 from emfast.passes import Expectation
 from emfast.threads import SingleThreadedBlas
@@ -99,14 +100,34 @@ def parameters_numbers(family: str, D: int, K: int) -> int:
     return K * (1 + D + of_components) + shared
 
 
-def least_seconds(action: Callable[[], object], seconds: float, least: int = 2) -> float:
-    """The least time of several runs that take about `seconds` together, after a first one."""
+def sums_numbers(family: str, D: int, K: int) -> int:
+    """Numbers in the sums of a block of rows, 8 bytes each; of symmetric matrices the triangle."""
+    of_components = {
+        "diag": 2 * D,
+        "spherical": D + 1,
+        "tied": D,
+        "full": D + D * (D + 1) // 2,
+        "bernoulli": D + 1,
+    }[family]
+    return 2 + K * (1 + of_components)
+
+
+def least_seconds(
+    action: Callable[[], object],
+    seconds: float,
+    least: int = 2,
+    clock: Callable[[], float] = time.process_time,
+) -> float:
+    """The least time of several runs that take about `seconds` together, after a first one.
+
+    Processor time, unless another clock is given: one thread computes, whatever others do.
+    """
     action()
     found: list[float] = []
     while len(found) < least or sum(found) < seconds:
-        began = time.perf_counter()
+        began = clock()
         action()
-        found.append(time.perf_counter() - began)
+        found.append(clock() - began)
     return min(found)
 
 
@@ -149,6 +170,8 @@ def measure_case(case: Case, work: float, seconds: float, dtype: str) -> dict:
             pack_seconds=pack,
             add_seconds=least_seconds(unpack_and_add, seconds / 4),
             mstep_seconds=least_seconds(lambda: problem.mstep(complete, model), seconds / 2),
+            row_bytes=D * X.itemsize,
+            sums_bytes=8 * sums_numbers(case.family, D, K),
         )
     return {
         "name": str(case),
@@ -172,7 +195,7 @@ def measure_task(n_tasks: int) -> float:
         def run() -> None:
             client.gather(client.map(abs, range(n_tasks), pure=False), direct=True)
 
-        return least_seconds(run, 0.0, least=3) / n_tasks
+        return least_seconds(run, 0.0, least=3, clock=time.perf_counter) / n_tasks
 
 
 def judged(measured: dict, cluster: Cluster) -> dict:
@@ -188,9 +211,18 @@ def judged(measured: dict, cluster: Cluster) -> dict:
         "best_workers": best,
         "best_seconds": closed_form(job, here),
         "one_worker_seconds": closed_form(job, replace(cluster, workers=1)),
+        "idle_from": idle_from(job, cluster),
         # Where computing takes no longer than what only the client does.
         "mstep_workers": job.rows * job.row_seconds / (cluster.cores * slow),
     }
+
+
+def idle_from(job: Job, cluster: Cluster) -> int | None:
+    """How many workers have so few rows each that some of their cores have none; None if more."""
+    for workers in range(1, 10 * WORKERS[-1]):
+        if usable_cores(job, replace(cluster, workers=workers)) < cluster.cores:
+            return workers
+    return None
 
 
 def curve(measured: dict, cluster: Cluster, weak: bool, draws: int) -> dict:
@@ -213,6 +245,7 @@ def curve(measured: dict, cluster: Cluster, weak: bool, draws: int) -> dict:
             {
                 "workers": workers,
                 "seconds": float(np.mean([run.seconds for run in runs])),
+                "usable_cores": usable_cores(job, here),
                 "compute_seconds": compute_seconds(job, here),
                 "slowest_seconds": float(np.mean([run.slowest_seconds for run in runs])),
                 "closed_form_seconds": closed_form(job, here),
@@ -239,6 +272,7 @@ HEADER = (
     "breaks first",
     "workers at best",
     "s there",
+    "cores idle from",
 )
 
 
@@ -258,6 +292,7 @@ def print_cases(cases: list[dict]) -> None:
             case["first_to_break"],
             f"{case['best_workers']:.0f}",
             f"{case['best_seconds']:.3g}",
+            "-" if case["idle_from"] is None else f"{case['idle_from']} workers",
         ]
         print("| " + " | ".join(cells) + " |")
 
@@ -267,10 +302,10 @@ def print_curves(curves: list[dict]) -> None:
         kind = "as many rows a worker" if each["weak"] else "all rows"
         adds = "the client adds" if each["fan_in"] is None else f"workers add {each['fan_in']}"
         print(f"\n{each['case']}, {kind}, {adds}:")
-        print(f"  {'workers':>7} {'s':>9} {'compute':>9} {'slowest':>9} {'formula':>9} {'held':>5}")
+        print("  workers cores         s   compute   slowest   formula  held")
         for point in each["points"]:
             print(
-                f"  {point['workers']:>7} {point['seconds']:>9.3f} "
+                f"  {point['workers']:>7} {point['usable_cores']:>5} {point['seconds']:>9.3f} "
                 f"{point['compute_seconds']:>9.3f} {point['slowest_seconds']:>9.3f} "
                 f"{point['closed_form_seconds']:>9.3f} {point['held']:>5}"
             )
@@ -314,7 +349,7 @@ def main() -> int:
         task_seconds=1e-3 * arguments.task,
         spread=arguments.spread,
     )
-    work, seconds = (1e6, 0.01) if arguments.quick else (5e9, 1.0)
+    work, seconds = (1e6, 0.01) if arguments.quick else (2e10, 2.0)
     cases, curves = [], []
     wanted = QUICK_CASES if arguments.quick else CASES
     with progress(len(wanted)) as step:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import emcore
 from cluster import (
     Cluster,
     Job,
@@ -13,9 +14,11 @@ from cluster import (
     costs_of_a_worker,
     first_to_break,
     simulate,
+    usable_cores,
 )
-from cluster_model import Case, measure_case
-from workloads import FAMILIES
+from cluster_model import Case, measure_case, sums_numbers
+from iterations import problem_of
+from workloads import FAMILIES, Workload
 
 WORKERS = [1, 2, 3, 7, 8, 64, 100, 1000]
 JOB = Job(
@@ -111,6 +114,27 @@ def test_memory_of_the_client():
     assert in_order.held == 7
     slow_to_add = simulate(replace(JOB, add_seconds=1.0), Cluster(64))
     assert slow_to_add.held > 50
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("D", "K"), [(16, 8), (100, 30), (256, 64)])
+def test_cores_that_have_a_block_are_as_many_as_the_kernels_make(family, D, K):
+    workload = Workload(family, 4 * max(D, K), D, K, separation=0.0)
+    X = workload.rows()
+    problem, model = problem_of(workload, X, workload.start(X), 1)
+    kernels = emcore.kernels("float64")
+    latent = problem.latent.kernel(model.latent, kernels, problem.source.batch)
+    emission = problem.emission.kernel(model.emission, model.latent, kernels)
+    if family != "tied":
+        # Where the scatter is not known beforehand, it is summed, too.
+        assert kernels.partial_size(latent, emission) == sums_numbers(family, D, K)
+    sums_bytes = 8 * kernels.partial_size(latent, emission)
+    for n_rows in (1_000_000, 100_000_000):
+        made = -(-n_rows // kernels.block_rows(latent, emission, n_rows))
+        job = replace(JOB, rows=n_rows, row_bytes=8 * D, sums_bytes=sums_bytes)
+        # Blocks have whole tiles, which makes them somewhat larger.
+        usable = usable_cores(job, Cluster(1, cores=10**6))
+        assert usable == pytest.approx(made, rel=0.1, abs=1)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
