@@ -38,6 +38,7 @@ RUNS = {
         [],
         ["--work", "1e7", "--max-numbers", "1e6", "--passes", "1", "--seconds", "0.01"],
     ),
+    "cluster_model": ("cluster_model.py", [], ["--quick"]),
     "missing": ("missing.py", [], ["--scale", "0.01", "--seconds", "0.02"]),
     "overhead": ("overhead.py", [], ["--iterations", "50"]),
 }

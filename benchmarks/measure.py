@@ -35,15 +35,16 @@ class PeakMemory:
         if self.supported:
             # 5 resets the high-water mark of the resident set.
             CLEAR_REFS.write_text("5")
-            self.before = _status_mib("VmRSS")
+            self.before = status_mib("VmRSS")
         return self
 
     def __exit__(self, *error: object) -> None:
         if self.supported:
-            self.extra = max(0.0, _status_mib("VmHWM") - self.before)
+            self.extra = max(0.0, status_mib("VmHWM") - self.before)
 
 
-def _status_mib(field: str) -> float:
+def status_mib(field: str) -> float:
+    """What Linux tells of the memory of this process: VmRSS, VmHWM."""
     for line in STATUS.read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 1024

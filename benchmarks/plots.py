@@ -269,13 +269,91 @@ def _variant_title(name: str, results: dict) -> str:
     return f"{first} / {results['rows'][0]['cases'][0]['instruction_set']},\nfloat64"
 
 
+def cluster_model(results: dict) -> Figure:
+    """Simulated time of an iteration over workers: all rows spread, and as many for each."""
+    cases = list(dict.fromkeys(curve["case"] for curve in results["curves"]))
+    assumed = results["cluster"]
+    figure = new_figure(
+        results,
+        f"Simulated time of an EM iteration, {results['dtype']}; workers of {assumed['cores']} "
+        f"cores, {8e-9 * assumed['bandwidth']:g} Gbit/s, {1e3 * assumed['latency']:g} ms, "
+        f"{1e3 * assumed['task_seconds']:g} ms a task, mean delay {100 * assumed['spread']:g} %",
+        0.6 + 3.1 * len(cases),
+        6.6,
+    )
+    grid = figure.subplots(2, len(cases), squeeze=False)
+    for panels, weak in zip(grid, (False, True), strict=True):
+        for ax, case in zip(panels, cases, strict=True):
+            curves = [
+                each for each in results["curves"] if (each["case"], each["weak"]) == (case, weak)
+            ]
+            _workers(ax, curves)
+            ax.xaxis.set_major_formatter(FuncFormatter(plain_number))
+            if weak:
+                ax.set_yscale("linear")
+                ax.set_ylim(bottom=0)
+            else:
+                ax.yaxis.set_major_formatter(FuncFormatter(plain_number))
+            rows = curves[0]["rows"]
+            ax.set_title(f"{case}: {rows:,.0f} rows{' a worker' if weak else ''}", fontsize=8)
+            _clean(ax, "both")
+        panels[0].set_ylabel("s per iteration")
+    for ax in grid[-1]:
+        ax.set_xlabel("workers")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
+    return figure
+
+
+def _workers(ax: Axes, curves: list[dict]) -> None:
+    """One panel: both ways to add, the formula, the computing alone, and where it is half."""
+    for curve in curves:
+        points = curve["points"]
+        workers = [point["workers"] for point in points]
+        alone = curve["fan_in"] is None
+        colour = COLOURS["diag" if alone else "full"]
+        label = "the client adds" if alone else f"workers add {curve['fan_in']}"
+        ax.loglog(
+            workers, [point["seconds"] for point in points], "o", color=colour, markersize=3.5,
+            label=label,
+        )  # fmt: skip
+        formula = [point["closed_form_seconds"] for point in points]
+        ax.loglog(workers, formula, color=colour, linewidth=1, label="formula")
+        if alone:
+            compute = [point["compute_seconds"] for point in points]
+            ax.loglog(workers, compute, ":", color="black", linewidth=1, label="computing alone")
+            crossing = _crossing(workers, np.array(formula) - compute, compute)
+            if crossing is not None:
+                ax.axvline(crossing, color="black", linestyle="--", linewidth=0.8)
+    ax.axvline(
+        np.nan, color="black", linestyle="--", linewidth=0.8, label="computing is half of it"
+    )
+
+
+def _crossing(workers: list[int], rest: np.ndarray, compute: list[float]) -> float | None:
+    """Where the rest of the time has grown to what computing takes; None if it is nowhere."""
+    ratio = np.log(rest / compute)
+    above = np.flatnonzero(ratio >= 0)
+    if not above.size or above[0] == 0:
+        return None
+    i = above[0]
+    share = ratio[i - 1] / (ratio[i - 1] - ratio[i])
+    return float(np.exp((1 - share) * np.log(workers[i - 1]) + share * np.log(workers[i])))
+
+
 def _clean(ax: Axes, grid: str) -> None:
     ax.grid(axis=grid, alpha=0.25, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 
 
-KINDS = {"compare": compare, "roofline": roofline, "scaling": scaling, "variants": variants}
+KINDS = {
+    "compare": compare,
+    "roofline": roofline,
+    "scaling": scaling,
+    "variants": variants,
+    "cluster_model": cluster_model,
+}
 
 
 def draw(path: Path) -> Path | None:

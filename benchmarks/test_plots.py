@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import cluster_model
 import compare
 import overhead
 import plots
@@ -22,6 +23,7 @@ SCRIPTS = {
         scaling,
         ["--work", "1e5", "--max-numbers", "1e5", "--passes", "1", "--seconds", "0"],
     ),
+    "cluster_model": (cluster_model, ["--quick"]),
 }
 
 
