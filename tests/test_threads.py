@@ -1,5 +1,7 @@
 """Fits from several Python threads at once, with or without a lock around the interpreter."""
 
+import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+import emcore
 from emfast import (
     BernoulliMixture,
     BinomialMixture,
@@ -120,3 +123,27 @@ print(getattr(sys, "_is_gil_enabled", lambda: True)())
     command = [sys.executable, "-W", "error", "-c", script]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.stdout == f"{not FREE_THREADED}\n", result.stderr
+
+
+@pytest.mark.parametrize("variable", [None, "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
+def test_how_long_threads_wait_is_said_to_openmp_alone(variable):
+    """Unless users have said it: and nobody else finds it in the environment."""
+    said = {} if variable is None else {variable: "77" if "SPIN" in variable else "active"}
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    script = f"import os, emcore; print([os.environ.get(name) for name in {names!r}])"
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**environment, **said, "OMP_DISPLAY_ENV": "verbose"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == str([said.get(name) for name in names])
+    shown = re.search(r"GOMP_SPINCOUNT = '(\d+)'", found.stderr)
+    if shown is None:
+        assert "GOMP" not in found.stderr  # another runtime
+    elif variable is None:
+        assert shown[1] == emcore.PATIENCE["GOMP_SPINCOUNT"]
+    else:
+        assert shown[1] != emcore.PATIENCE["GOMP_SPINCOUNT"]

@@ -13,11 +13,37 @@ The instruction set is the best that this processor runs. The environment variab
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
-from emcore import _runtime
+# Rounds for which a thread of libgomp waits for the next pass before it sleeps, some 0.1 to 0.5 ms:
+# enough from one iteration to the next. By default it is thirty times as many, which it takes from
+# whoever reads the next rows, or from other processes.
+PATIENCE = {"GOMP_SPINCOUNT": "10000"}
+
+# What users say of it themselves.
+WAITING_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """An environment that tells OpenMP how long to wait, which it reads where it is loaded."""
+    if any(name in os.environ for name in WAITING_VARIABLES):
+        yield
+        return
+    os.environ.update(PATIENCE)
+    try:
+        yield
+    finally:
+        for name in PATIENCE:
+            del os.environ[name]
+
+
+with _patience():
+    from emcore import _runtime
 
 if TYPE_CHECKING:
     from emcore._kernels import Kernels
