@@ -87,6 +87,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         self._fit(X, y, labels, sample_weight)
         return self
 
+    @summed_with_dask
     def summarize(
         self,
         X: Rows,

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 
 import dask
 import dask.array as da
@@ -239,6 +240,7 @@ def test_columns_of_several_kinds(client):
     ("model", "rows"),
     [
         (emfast.BernoulliMixture, lambda rng: (rng.random((2000, 5)) < 0.4).astype(np.uint8)),
+        (partial(emfast.BinomialMixture, n_trials=6), lambda rng: rng.binomial(6, 0.4, (2000, 3))),
         (emfast.PoissonMixture, lambda rng: rng.poisson(3.0, (2000, 3))),
         (emfast.CategoricalMixture, lambda rng: rng.integers(0, 4, (2000, 3))),
     ],
@@ -339,6 +341,39 @@ def test_scores_are_summed_where_rows_are(client):
     assert model.score(rows, labels=labels) == pytest.approx(model.score(X, labels=labels))
     with pytest.raises(ValueError, match="sample_weight: found 7 entries; expected one for each"):
         model.score(rows, sample_weight=weights[:7])
+
+
+def test_statistics_are_summed_where_rows_are(client):
+    X, weights = blobs(), np.random.default_rng(0).uniform(1, 2, 3000)
+    model = started().fit(X)
+    ours = model.summarize(in_chunks(X), sample_weight=in_chunks(weights))
+    expected = model.summarize(X, sample_weight=weights)
+    assert_allclose(ours.counts, expected.counts, rtol=1e-12)
+    assert ours.log_likelihood == pytest.approx(expected.log_likelihood, rel=1e-12)
+    assert_close(started().fit(X).update(ours), started().fit(X).update(expected))
+    with pytest.raises(ValueError, match="X: found no row in any partition"):
+        model.score(in_chunks(X)[:0])
+
+
+def test_partitions_are_blocks_of_incremental_fits(client):
+    X = blobs(3200)
+    local = started(incremental=True, max_iter=4).fit(X)
+    assert_close(started(incremental=True, max_iter=4).fit(da.from_array(X, (100, -1))), local)
+
+
+def test_batch_after_batch(client):
+    X = blobs()
+    local, model = started(), started()
+    for rows in (X[:1500], X[1500:]):
+        local.partial_fit(rows)
+        model.partial_fit(da.from_array(rows, (400, -1)))
+    assert_close(model, local, NAMES[:3])
+
+
+def test_fit_goes_on_from_its_checkpoint(client, tmp_path):
+    rows, path = da.from_array(blobs(), (500, -1)), tmp_path / "fit"
+    started(checkpoint=path, callback=lambda iteration: iteration.number == 3).fit(rows)
+    assert_same(started(checkpoint=path).fit(rows), started().fit(rows))
 
 
 def test_without_a_client_rows_are_a_stream():

@@ -31,7 +31,7 @@ from emfast.data.portions import Portion, is_of_dask, is_record_batch
 from emfast.data.reservoir import Reservoir
 from emfast.data.source import sequence_cuts
 from emfast.data.stream import SurveyedSource
-from emfast.data.sums import Nodes, Tree
+from emfast.data.sums import Nodes, added
 from emfast.data.survey import HEAD_ROWS, Plan, Survey, capacity_of, head_of, survey_of
 from emfast.labels import NOTHING_KNOWN, Labels, label_names
 
@@ -330,14 +330,6 @@ def surveyed_on_workers(batches: Spread, plan: Plan, classes: np.ndarray | None)
     )
     first_rows = np.cumsum([0, *(fact.n_rows for fact in found[:-1])]).tolist()
     return ClusterSource(Asked(batches, first_rows), survey, classes)
-
-
-def added(terms: Iterable[Any]) -> Any:
-    """Their sum, as that of a binary tree."""
-    tree = Tree()
-    for term in terms:
-        tree.add(term)
-    return tree.total()
 
 
 @dataclass(frozen=True)

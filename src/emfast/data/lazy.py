@@ -71,8 +71,17 @@ class Question:
         return da.concatenate(arrays, allow_unknown_chunksizes=True)
 
     def answers(self) -> list[Any]:
-        """What the method says of the partitions that have rows."""
-        return [answer for answer in dask.compute(*self._delayed(answer)) if answer is not None]
+        """What the method says of the partitions that have rows.
+
+        Raises
+        ------
+        ValueError
+            None of them has.
+        """
+        found = [each for each in dask.compute(*self._delayed(answer)) if each is not None]
+        if not found:
+            raise ValueError("X: found no row in any partition; expected 1 row at least")
+        return found
 
     def _delayed(self, task: Callable, *args: Any) -> Iterator[Any]:
         estimator = dask.delayed(self.estimator, pure=False, traverse=False)

@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.utils.validation import check_is_fitted
 
 from emfast.data.portions import is_of_dask
+from emfast.data.sums import added
 
 
 def lazy_with_dask(
@@ -40,9 +41,9 @@ def lazy_with_dask(
 
 
 def summed_with_dask(method: Callable) -> Callable:
-    """Let a method that returns sums over rows, a tuple of numbers, take collections of Dask.
+    """Let a method that returns sums over rows, which add, or a tuple of them, take those of Dask.
 
-    They are computed where Dask computes the partitions.
+    They are computed where Dask computes the partitions, and added in a tree.
     """
 
     @wraps(method)
@@ -53,6 +54,8 @@ def summed_with_dask(method: Callable) -> Callable:
 
         check_is_fitted(self)
         found = Question.of(self, method, X, args, given).answers()
-        return tuple(map(sum, zip(*found, strict=True)))
+        if isinstance(found[0], tuple):
+            return tuple(map(added, zip(*found, strict=True)))
+        return added(found)
 
     return answer

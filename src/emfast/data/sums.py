@@ -1,5 +1,6 @@
 """Sums that do not depend on how their terms come."""
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -26,6 +27,14 @@ class Tree:
         for _, earlier in reversed(others):
             total = earlier + total
         return total
+
+
+def added(terms: Iterable[Any]) -> Any:
+    """The sum of terms, of which there is at least one, as `Tree` adds them."""
+    tree = Tree()
+    for term in terms:
+        tree.add(term)
+    return tree.total()
 
 
 class Nodes:
