@@ -41,6 +41,7 @@ RUNS = {
     "cluster_model": ("cluster_model.py", [], ["--quick"]),
     "missing": ("missing.py", [], ["--scale", "0.01", "--seconds", "0.02"]),
     "overhead": ("overhead.py", [], ["--iterations", "50"]),
+    "dask_overhead": ("dask_overhead.py", [], ["--quick"]),
 }
 
 

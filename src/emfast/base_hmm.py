@@ -18,7 +18,7 @@ from emfast.arguments import (
     refuse_lengths,
 )
 from emfast.columns import columns_apart
-from emfast.data import Batch, SequenceSource, Source
+from emfast.data import Batch, SequenceSource, Source, summed_with_dask
 from emfast.decoding import FittedHMM
 from emfast.emissions.base import Emission
 from emfast.known import NOTHING_KNOWN, Known
@@ -115,6 +115,7 @@ class BaseHMM(TakesStatistics, FittedHMM):
         """
         return self._partial_fit(X, lengths, labels, sample_weight)
 
+    @summed_with_dask
     def summarize(
         self,
         X: Rows,

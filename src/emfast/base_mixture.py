@@ -11,7 +11,7 @@ from emfast import em
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_enough_rows, check_mixture_weights, check_sample_weight
 from emfast.columns import columns_apart
-from emfast.data import ArraySource, Batch, Source
+from emfast.data import ArraySource, Batch, Source, summed_with_dask
 from emfast.emissions.base import Emission
 from emfast.features import MixtureOfFeatures
 from emfast.latent.mixture import noise_bounds
@@ -161,6 +161,7 @@ class BaseMixture(TakesStatistics, MixtureOfFeatures):
         """
         return self._partial_fit(X, labels, sample_weight)
 
+    @summed_with_dask
     def summarize(
         self,
         X: Rows,

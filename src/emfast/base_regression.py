@@ -16,7 +16,15 @@ from sklearn.utils.validation import check_is_fitted
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_enough_rows, check_sample_weight
 from emfast.columns import columns_apart
-from emfast.data import Batch, Source, all_of, observe, read_ahead
+from emfast.data import (
+    Batch,
+    Source,
+    all_of,
+    lazy_with_dask,
+    observe,
+    read_ahead,
+    summed_with_dask,
+)
 from emfast.emissions.regression import LinearRegression, RegressionParameters
 from emfast.inference import RowPosteriors
 from emfast.information import standard_errors
@@ -79,6 +87,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         self._fit(X, y, labels, sample_weight)
         return self
 
+    @summed_with_dask
     def summarize(
         self,
         X: Rows,
@@ -187,6 +196,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
     def _prior_weights(self, covariates: np.ndarray | None) -> np.ndarray:
         """How probable components are given the features alone."""
 
+    @lazy_with_dask()
     def predict(self, X: Rows) -> Array:
         """The mean of the target: those of the components, weighted by how probable they are.
 
@@ -215,6 +225,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
             return iter([self._features(X)])
         return map(self._features, read_ahead(observer.tables()))
 
+    @lazy_with_dask(width=lambda self: self.n_components)
     def predict_components(self, X: Rows) -> Array:
         """The mean of the target in every component.
 
@@ -229,6 +240,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         X = self._features(X)
         return self._model().emission.means(X).astype(X.dtype, copy=False)
 
+    @lazy_with_dask(width=lambda self: self.n_components)
     def predict_proba(
         self, X: Rows, y: Values | None = None, *, labels: Values | None = None
     ) -> Array:
@@ -258,6 +270,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
             weights[chunk] = self._prior_weights(rows)
         return weights
 
+    @lazy_with_dask(np.float64)
     def score_samples(
         self, X: Rows, y: Values, *, labels: Values | None = None
     ) -> NDArray[np.float64]:
@@ -279,6 +292,10 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
             self._posterior(batch, "log_likelihoods")[0] for batch in self._batches(X, y, labels)
         )
 
+    @summed_with_dask
+    def _total(self, X: Any, y: Any, sample_weight: Any) -> tuple[float, float]:
+        return self._totals(self._batches(X, y, None, sample_weight))
+
     def bic(self, X: Rows, y: Values, *, sample_weight: ArrayLike | None = None) -> float:
         """Bayesian information criterion, the lower the better.
 
@@ -294,7 +311,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         -------
         float
         """
-        return self._bic_of(self._batches(X, y, None, sample_weight))
+        return self._bic_of(*self._total(X, y, sample_weight))
 
     def aic(self, X: Rows, y: Values, *, sample_weight: ArrayLike | None = None) -> float:
         """Akaike information criterion, the lower the better: -2 log-likelihood + 2 p.
@@ -307,7 +324,7 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         -------
         float
         """
-        return self._aic_of(self._batches(X, y, None, sample_weight))
+        return self._aic_of(*self._total(X, y, sample_weight))
 
     def sample(self, X: Rows) -> Array:
         """Draw a target for every row from the fitted model.

@@ -14,7 +14,17 @@ from sklearn.utils.validation import check_is_fitted
 from emfast.annotations import Array, RandomState, Rows, Values
 from emfast.arguments import check_lengths, check_sample_weight, refuse_lengths
 from emfast.columns import columns_apart
-from emfast.data import Batch, all_of, observe, offsets, read_ahead, rows_of
+from emfast.data import (
+    Batch,
+    all_of,
+    is_of_dask,
+    lazy_with_dask,
+    observe,
+    offsets,
+    read_ahead,
+    rows_of,
+    summed_with_dask,
+)
 from emfast.fitted import FittedModel
 from emfast.labels import Labels, encode_labels
 from emfast.latent.markov import ChainParameters, MarkovChain, stationary_distribution
@@ -191,6 +201,7 @@ class FittedHMM(FittedModel):
         """
         return self._total(X, lengths, sample_weight, labels)[0]
 
+    @summed_with_dask
     def _total(self, X, lengths, sample_weight, labels=None) -> tuple[float, float]:
         """Weighted log-likelihood of the sequences, and the sum of the weights of all rows."""
         total = weight = 0.0
@@ -220,6 +231,9 @@ class FittedHMM(FittedModel):
             p(z_t = k | x_1, ..., x_T), given all rows of the sequence and their labels. Rows sum to
             1. A sequence without labels that no path can produce has the shares of the states.
         """
+        if is_of_dask(X):
+            refuse_lengths(lengths)
+            return self.score(X, labels=labels), self.predict_proba(X, labels=labels)
         return self._sum_and_rows(X, lengths, labels, "responsibilities")
 
     def _sum_and_rows(
@@ -234,6 +248,7 @@ class FittedHMM(FittedModel):
             out[wanted] for out in outs
         )
 
+    @lazy_with_dask(width=lambda self: len(self.startprob_))
     def predict_proba(
         self, X: Rows, lengths: ArrayLike | None = None, *, labels: Values | None = None
     ) -> Array:
@@ -278,12 +293,20 @@ class FittedHMM(FittedModel):
         algorithm = "viterbi" if algorithm is None else algorithm
         if algorithm not in ALGORITHMS:
             raise ValueError(f"algorithm: found {algorithm!r}; expected one of {ALGORITHMS}")
+        if algorithm == "viterbi" and is_of_dask(X):
+            (total,) = self._log_prob_of_paths(X, lengths, labels=labels)
+            return total, self.predict(X, lengths, labels=labels)
         if algorithm == "viterbi":
             return self._sum_and_rows(X, lengths, labels, "assignments", "hard")
-        posteriors = self._sum_and_rows(X, lengths, labels, "responsibilities")[1]
+        posteriors = self.predict_proba(X, lengths, labels=labels)
         expected = float(posteriors.max(axis=1).sum(dtype=np.float64))
         return expected, posteriors.argmax(axis=1)
 
+    @summed_with_dask
+    def _log_prob_of_paths(self, X: Any, lengths: Any = None, *, labels: Any) -> tuple[float]:
+        return (self.decode(X, lengths, labels=labels)[0],)
+
+    @lazy_with_dask(np.intp)
     def predict(
         self, X: Rows, lengths: ArrayLike | None = None, *, labels: Values | None = None
     ) -> Array:

@@ -21,7 +21,7 @@ from emfast import em
 from emfast.annotations import Array
 from emfast.arguments import check_enough_rows
 from emfast.checkpoint import Checkpoint, digest, of_source
-from emfast.data import ArraySource, Batch, Plan, Source, StreamSource, observe, surveyed
+from emfast.data import ArraySource, Batch, Plan, Source, SurveyedSource, observe
 from emfast.emissions.base import Emission
 from emfast.exceptions import (
     ConvergenceWarning,
@@ -149,7 +149,7 @@ class EMEstimator(FittedModel):
 
     def _stream(
         self, X: Any, labels: Any, sample_weight: Any, y: Any = None
-    ) -> StreamSource | None:
+    ) -> SurveyedSource | None:
         """Rows that come in batches, once gone over; None where they are in memory."""
         observer = observe(self, X, labels, sample_weight, y=y)
         if observer is None:
@@ -162,7 +162,7 @@ class EMEstimator(FittedModel):
         if not isinstance(seed, Integral):
             seed = copy(seed).randint(2**31 - 1)
         plan = Plan(K, start_size(K, self.n_features_in_), int(seed))
-        source = surveyed(observer.batches, plan, observer.classes)
+        source = observer.source(plan)
         check_enough_rows(source.n_rows, source.n_used, K)
         return source
 

@@ -15,7 +15,15 @@ from sklearn.utils.validation import check_is_fitted
 from emfast.annotations import Array, Rows, Values
 from emfast.arguments import check_sample_weight
 from emfast.columns import columns_apart
-from emfast.data import Batch, all_of, covariates_of, observe, read_ahead
+from emfast.data import (
+    Batch,
+    all_of,
+    covariates_of,
+    lazy_with_dask,
+    observe,
+    read_ahead,
+    summed_with_dask,
+)
 from emfast.fitted import FittedModel
 from emfast.known import NOTHING_KNOWN, Known
 from emfast.labels import Labels
@@ -95,14 +103,13 @@ class RowPosteriors(FittedModel):
                 weight += float(weights.sum())
         return total, weight
 
-    def _bic_of(self, batches: Iterable[Batch]) -> float:
+    def _bic_of(self, total: float, weight: float) -> float:
         """-2 log-likelihood + p log n with p free parameters and n the sum of weights."""
-        total, weight = self._totals(batches)
         return -2 * total + self._n_parameters() * np.log(weight)
 
-    def _aic_of(self, batches: Iterable[Batch]) -> float:
+    def _aic_of(self, total: float, weight: float) -> float:
         """-2 log-likelihood + 2 p."""
-        return -2 * self._totals(batches)[0] + 2 * self._n_parameters()
+        return -2 * total + 2 * self._n_parameters()
 
 
 class FittedMixture(DensityMixin, RowPosteriors):
@@ -171,6 +178,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
 
     # What people ask of it
 
+    @lazy_with_dask(np.float64)
     def score_samples(self, X: Rows, *, labels: Values | None = None) -> NDArray[np.float64]:
         """Log-likelihood of every row.
 
@@ -217,9 +225,14 @@ class FittedMixture(DensityMixin, RowPosteriors):
         -------
         float
         """
-        total, weight = self._totals(self._batches(X, labels, sample_weight))
+        total, weight = self._total(X, labels, sample_weight)
         return total / weight
 
+    @summed_with_dask
+    def _total(self, X: Any, labels: Any = None, sample_weight: Any = None) -> tuple[float, float]:
+        return self._totals(self._batches(X, labels, sample_weight))
+
+    @lazy_with_dask(width=lambda self: len(self.weights_) + self._has_noise)
     def predict_proba(self, X: Rows, *, labels: Values | None = None) -> Array:
         """Responsibilities: the probability of every component given the row, and its label.
 
@@ -255,6 +268,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         """
         return self._assignments(X)
 
+    @lazy_with_dask(np.intp)
     def _assignments(self, X: Any, labels: Any = None) -> Array:
         """The most probable component of every row, of those that its label allows."""
         found = all_of(
@@ -305,7 +319,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         -------
         float
         """
-        return self._bic_of(self._batches(X, None, sample_weight))
+        return self._bic_of(*self._total(X, None, sample_weight))
 
     def aic(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
         """Akaike information criterion, the lower the better: -2 log-likelihood + 2 p.
@@ -319,7 +333,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         -------
         float
         """
-        return self._aic_of(self._batches(X, None, sample_weight))
+        return self._aic_of(*self._total(X, None, sample_weight))
 
     def icl(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
         """Integrated completed likelihood, the lower the better.
@@ -336,6 +350,12 @@ class FittedMixture(DensityMixin, RowPosteriors):
         -------
         float
         """
+        (certainty,) = self._certainty(X, sample_weight)
+        return self.bic(X, sample_weight=sample_weight) - 2 * certainty
+
+    @summed_with_dask
+    def _certainty(self, X: Any, sample_weight: Any) -> tuple[float]:
+        """Weighted sum of the log-responsibilities of the most probable components."""
         certainty = 0.0
         for batch in self._batches(X, None, sample_weight):
             for chunk, rows in self._chunks(batch.X):
@@ -343,7 +363,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
                 largest = np.log(shares.max(axis=1), dtype=np.float64)
                 weights = np.ones(len(largest)) if batch.weights is None else batch.weights[chunk]
                 certainty += float(largest @ weights)
-        return self.bic(X, sample_weight=sample_weight) - 2 * certainty
+        return (certainty,)
 
 
 def _refuse_contradictions(batch: Batch, nowhere: np.ndarray) -> None:

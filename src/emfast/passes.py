@@ -66,14 +66,14 @@ class Expectation:
 
     def of(self, batch: Batch, first_row: int = 0) -> Statistics:
         """The statistics of rows that are all in one batch, from `first_row` of all on."""
-        statistics = self.sums(batch)
+        statistics = self.sums(batch, first_row)
         self._refuse(statistics.impossible_row, batch, first_row)
         return statistics
 
-    def sums(self, batch: Batch) -> Statistics:
+    def sums(self, batch: Batch, first_row: int = 0) -> Statistics:
         """The same, of rows whatever their likelihood."""
         kernels = emcore.kernels(batch.dtype)
-        latent, emission = self._compiled(kernels, batch)
+        latent, emission = self._compiled(kernels, batch, first_row)
         partial, impossible = _pass_over(kernels, latent, emission, batch, self.n_threads)
         return self._named(partial[0].copy(), latent, emission, impossible)
 
@@ -93,7 +93,7 @@ class Expectation:
             first_row += batch.n_rows
         return self._named(blocks.total(), latent, emission)
 
-    def _compiled(self, kernels: ModuleType, batch: Batch) -> tuple[Any, Any]:
+    def _compiled(self, kernels: ModuleType, batch: Batch, first_row: int = 0) -> tuple[Any, Any]:
         """The model as the kernels take it for such rows."""
         emission = self.emission.kernel(
             self.model.emission,
@@ -103,7 +103,7 @@ class Expectation:
             batch.missing,
             batch.storage,
         )
-        return self._compiled_latent(kernels, batch), emission
+        return self._compiled_latent(kernels, batch, first_row), emission
 
     def _compiled_latent(self, kernels: ModuleType, batch: Batch, first_row: int = 0) -> Any:
         return self.latent.kernel(

@@ -7,8 +7,10 @@ from emfast.data.ahead import read_ahead
 from emfast.data.arrays import LEAST_PIECE, ArraySource, SequenceSource
 from emfast.data.batch import Batch, all_of, covariates_of, offsets, rows_of
 from emfast.data.observer import START, Observer, observe
+from emfast.data.partitionwise import lazy_with_dask, summed_with_dask
+from emfast.data.portions import is_of_dask
 from emfast.data.source import Source
-from emfast.data.stream import StreamSource, surveyed
+from emfast.data.stream import StreamSource, SurveyedSource, surveyed
 from emfast.data.survey import Plan
 
 __all__ = [
@@ -21,11 +23,15 @@ __all__ = [
     "SequenceSource",
     "Source",
     "StreamSource",
+    "SurveyedSource",
     "all_of",
     "covariates_of",
+    "is_of_dask",
+    "lazy_with_dask",
     "observe",
     "offsets",
     "read_ahead",
     "rows_of",
+    "summed_with_dask",
     "surveyed",
 ]

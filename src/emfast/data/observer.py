@@ -12,9 +12,10 @@ from emfast.arguments import check_sample_weight
 from emfast.columnar import column_rows
 from emfast.data.batch import Batch
 from emfast.data.mapped import is_used_where_it_is
-from emfast.data.portions import Portion, Reader, is_record_batch
+from emfast.data.portions import Portion, Reader, is_of_dask, is_record_batch
 from emfast.data.readers import reader_of
-from emfast.data.survey import Survey
+from emfast.data.stream import SurveyedSource, surveyed
+from emfast.data.survey import Plan, Survey
 from emfast.labels import NOTHING_KNOWN, Labels, label_names, sorted_classes
 
 # What a portion is to have.
@@ -23,13 +24,13 @@ PORTION_ROWS = 1 << 17
 
 
 @contextmanager
-def _told_where(portion: Portion) -> Iterator[None]:
+def told_where(where: str) -> Iterator[None]:
     """Errors of the block tell which portion they are about."""
     try:
         yield
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{error} (in {portion.where})") from error
+        raise kind(f"{error} (in {where})") from error
 
 
 def _check_reaches(argument: str, length: int, stop: int) -> None:
@@ -55,6 +56,14 @@ class Place(NamedTuple):
 START = Place(0, 0)
 
 
+def check_length(argument: str, length: int, end: Place) -> None:
+    """Raise where an argument has not as many entries as there are rows, or weights sequences."""
+    of_sequences = argument == "sample_weight" and end.sequence > 0
+    n, unit = (end.sequence, "sequences") if of_sequences else (end.row, "rows")
+    if length != n:
+        raise ValueError(f"{argument}: found {length} entries; expected one for each of {n} {unit}")
+
+
 def observe(
     estimator: Any,
     X: Any,
@@ -75,6 +84,10 @@ def observe(
     if is_used_where_it_is(X):
         return None
     given = {"labels": labels, "sample_weight": sample_weight, "y": y}
+    if is_of_dask(X):
+        from emfast.data.distributed import dask_observer
+
+        return dask_observer(estimator, X, given, classes)
     columns = {name: value for name, value in given.items() if isinstance(value, str)}
     apart = tuple(dict.fromkeys(columns.values()))
     reader = reader_of(X, apart=apart)
@@ -86,7 +99,20 @@ def observe(
         others = [name for name in reader.names if name not in expected]
         if others and len(others) < len(reader.names):
             reader = reader_of(X, apart=(*apart, *others))
-    known = NOTHING_KNOWN
+    return Observer(estimator, reader, columns, *known_of_rows(estimator, given, columns, classes))
+
+
+def known_of_rows(
+    estimator: Any, given: dict[str, Any], columns: dict[str, str], classes: np.ndarray | None
+) -> tuple[Labels, dict[str, np.ndarray], np.ndarray | None]:
+    """What is in memory for every row, and the names of components: see `Observer`.
+
+    Parameters
+    ----------
+    given : dict, by argument what people gave
+    columns : dict, by argument the columns that it is instead
+    """
+    labels, known = given["labels"], NOTHING_KNOWN
     if labels is not None and "labels" not in columns:
         known = estimator._labels_of(labels, len(labels), classes)
     values = {
@@ -94,14 +120,7 @@ def observe(
         for name, value in given.items()
         if value is not None and name != "labels" and name not in columns
     }
-    return Observer(
-        estimator,
-        reader,
-        columns,
-        known,
-        values,
-        classes if known.classes is None else known.classes,
-    )
+    return known, values, classes if known.classes is None else known.classes
 
 
 @dataclass(frozen=True)
@@ -134,8 +153,7 @@ class Observer:
         if "labels" not in self.columns:
             return self
         found = []
-        for portion in self.portions():
-            names = label_names(portion.columns[self.columns["labels"]])
+        for names in self._label_names():
             if names is None:
                 return self
             if len(names):
@@ -146,6 +164,15 @@ class Observer:
         if any(not np.array_equal(names, classes) for names in found):
             classes = sorted_classes(np.concatenate([names.astype(object) for names in found]))
         return replace(self, classes=classes)
+
+    def _label_names(self) -> Iterator[np.ndarray | None]:
+        """The different names among the labels of every portion; None where they are no names."""
+        for portion in self.portions():
+            yield label_names(portion.columns[self.columns["labels"]])
+
+    def source(self, plan: Plan) -> SurveyedSource:
+        """The rows as a fit goes over them, surveyed according to plan."""
+        return surveyed(self.batches, plan, self.classes)
 
     def batches(self, survey: Survey | None = None) -> Iterator[Batch]:
         """All rows; after a survey without looking for what it would have found."""
@@ -158,7 +185,7 @@ class Observer:
                 yield batch
         finally:
             portions.close()
-        self._check_lengths(first)
+        self.check_lengths(first)
 
     def portions(self) -> Generator[Portion, None, None]:
         """All portions that have rows."""
@@ -189,7 +216,7 @@ class Observer:
         portions = self.portions()
         try:
             for portion in portions:
-                with _told_where(portion):
+                with told_where(portion.where):
                     if not ask(self._table(portion)):
                         return
         finally:
@@ -210,7 +237,7 @@ class Observer:
         ValueError, TypeError
             What is wrong with it, and which it is.
         """
-        with _told_where(portion):
+        with told_where(portion.where):
             batch = self._rows(portion, first, survey, reset)
             return replace(
                 batch,
@@ -269,15 +296,11 @@ class Observer:
         values = portion.columns[self.columns["labels"]]
         return self.estimator._labels_of(values, batch.n_rows, self.classes)
 
-    def _check_lengths(self, end: "Place") -> None:
+    def check_lengths(self, end: "Place") -> None:
+        """Raise where what is in memory has not as many entries as there are rows."""
         lengths = {name: len(values) for name, values in self.values.items()}
         for known in (self.labels.component, self.labels.allowed):
             if known is not None:
                 lengths["labels"] = len(known)
         for name, length in lengths.items():
-            of_sequences = name == "sample_weight" and end.sequence > 0
-            n, unit = (end.sequence, "sequences") if of_sequences else (end.row, "rows")
-            if length != n:
-                raise ValueError(
-                    f"{name}: found {length} entries; expected one for each of {n} {unit}"
-                )
+            check_length(name, length, end)

@@ -67,6 +67,13 @@ def is_record_batch(X: Any) -> bool:
     return instance_of(X, "pyarrow", "RecordBatch")
 
 
+def is_of_dask(X: Any) -> bool:
+    """Whether Dask has it: a collection, or a list of what is delayed or in the future."""
+    if isinstance(X, list | tuple) and X:
+        X = X[0]
+    return type(X).__module__.split(".")[0] in ("dask", "distributed")
+
+
 def check_apart(apart: Sequence[str], names: Sequence[str] | None, where: str) -> tuple[str, ...]:
     """The names of the features: all columns but those apart.
 

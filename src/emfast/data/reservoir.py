@@ -12,6 +12,7 @@ Steele, G. L., Lea, D. and Flood, C. H. (2014). Fast splittable pseudorandom num
 Proceedings of OOPSLA 2014, 453-472.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,18 +31,28 @@ def random_keys(seed: int, places: np.ndarray) -> np.ndarray:
         return keys ^ (keys >> np.uint64(31))
 
 
+LARGEST_KEY = 2**64 - 1
+
+# How much more than its share a part of the rows keeps, where all of them are to have the least
+# keys of all.
+SPARE = 1.25
+SPARE_ROWS = 100
+
+
 @dataclass
 class Pool:
     """The rows, or sequences, of the least keys, as many as make up `capacity` rows.
 
     Attributes
     ----------
-    seen : int, how many there have been
+    seen, seen_rows : int, how many there have been, and rows of all these
+    threshold : int, the largest key that is worth keeping
     """
 
     capacity: int
     seen: int = 0
-    _threshold: int = 2**64 - 1
+    seen_rows: int = 0
+    threshold: int = LARGEST_KEY
     _keys: list[np.ndarray] = field(default_factory=list)
     _places: list[np.ndarray] = field(default_factory=list)
     _batches: list[Batch] = field(default_factory=list)
@@ -50,13 +61,15 @@ class Pool:
     def add(self, batch: Batch, which: np.ndarray, keys: np.ndarray, places: np.ndarray) -> None:
         """Those of a batch that are named by `which`, with the keys and places of all."""
         self.seen += which.size
-        which = which[keys[which] <= np.uint64(self._threshold)]
+        rows = which.size if batch.sequences is None else batch.lengths[which].sum()
+        self.seen_rows += int(rows)
+        which = which[keys[which] <= np.uint64(self.threshold)]
         if which.size:
             taken = _taken(batch, which)
             self._keep(keys[which], places[which], taken)
 
     def __add__(self, other: "Pool") -> "Pool":
-        pool = Pool(self.capacity, self.seen + other.seen)
+        pool = Pool(self.capacity, self.seen + other.seen, self.seen_rows + other.seen_rows)
         for each in (self, other):
             for keys, places, batch in zip(each._keys, each._places, each._batches, strict=True):
                 pool._keep(keys, places, batch)
@@ -80,11 +93,16 @@ class Pool:
         order = np.lexsort((places, keys))
         kept = order[: np.searchsorted(np.cumsum(sizes[order]), self.capacity) + 1]
         if len(kept) < len(keys):
-            self._threshold = int(keys[kept[-1]])
+            self.threshold = int(keys[kept[-1]])
             kept = kept[np.argsort(places[kept])]
             keys, places, batch = keys[kept], places[kept], _taken(batch, kept)
         self._keys, self._places, self._batches = [keys], [places], [batch]
         self._n_rows = batch.n_rows
+
+    def worth_keeping(self, capacity: int) -> int:
+        """A threshold above the keys that are to be kept of all that has been seen."""
+        share = (SPARE * capacity + SPARE_ROWS) / max(1, self.seen_rows)
+        return min(LARGEST_KEY, int(share * LARGEST_KEY))
 
     def content(self) -> tuple[np.ndarray, Batch] | None:
         """Places, in order, and what is there; None where there is nothing."""
@@ -100,6 +118,11 @@ def _taken(batch: Batch, which: np.ndarray) -> Batch:
     return replace(taken, numbers=None)
 
 
+def _of_group(capacity: int, n_groups: int) -> int:
+    """How many rows of a sample are those of one group of labels, besides what comes by chance."""
+    return max(1, capacity // (2 * max(1, n_groups)))
+
+
 class Reservoir:
     """A sample of the rows of positive weight; more of those whose labels exclude components.
 
@@ -111,12 +134,31 @@ class Reservoir:
     capacity : int, rows
     n_groups : int, how many groups of labels there are
     seed : int
+    thresholds : sequence of int, optional
+        Keys above which nothing is kept, for all rows and for every group of labels. With the
+        `thresholds` of a reservoir that has seen all rows, parts of them keep little more than
+        what the sample of all needs.
     """
 
-    def __init__(self, capacity: int, n_groups: int, seed: int):
+    def __init__(
+        self, capacity: int, n_groups: int, seed: int, thresholds: Sequence[int] | None = None
+    ):
         self._seed = seed
         self._all = Pool(capacity)
-        self._groups = [Pool(max(1, capacity // (2 * n_groups))) for _ in range(n_groups)]
+        self._groups = [Pool(_of_group(capacity, n_groups)) for _ in range(n_groups)]
+        if thresholds is not None:
+            for pool, threshold in zip(self._pools, thresholds, strict=True):
+                pool.threshold = threshold
+
+    @property
+    def _pools(self) -> tuple[Pool, ...]:
+        return (self._all, *self._groups)
+
+    def thresholds(self, capacity: int) -> list[int]:
+        """What parts of all rows that this has seen should keep for a sample of so many."""
+        of_group = _of_group(capacity, len(self._groups))
+        sizes = [capacity, *[of_group] * len(self._groups)]
+        return [pool.worth_keeping(size) for pool, size in zip(self._pools, sizes, strict=True)]
 
     def add(self, batch: Batch, first: int) -> None:
         """Rows, or sequences, the first of which is at this place."""
@@ -141,7 +183,7 @@ class Reservoir:
 
     def content(self) -> Batch:
         """The sample, in the order of places."""
-        parts = [pool.content() for pool in (self._all, *self._groups)]
+        parts = [pool.content() for pool in self._pools]
         found = [part for part in parts if part is not None]
         places = np.concatenate([each for each, _ in found])
         batch = joined([each for _, each in found])

@@ -1,6 +1,7 @@
 """Rows that come in batches and are never in memory together."""
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain, pairwise
@@ -38,30 +39,26 @@ def surveyed(batches: Batches, plan: Plan, classes: np.ndarray | None = None) ->
     return StreamSource(batches, surveyor.survey, classes)
 
 
-class StreamSource(Source):
-    """Rows of which a batch or two are in memory at a time; see `Source`.
+class SurveyedSource(Source):
+    """Rows that have been gone over once, and what a survey says of them; see `Source`.
 
     Parameters
     ----------
-    batches : Batches
     survey : Survey, of all of them
     classes : ndarray, see `Source`
-    factor : float, what weights are multiplied by
+
+    Attributes
+    ----------
     cut : bool, whether samples may have pieces of sequences: see `SequenceSource`
     """
 
-    def __init__(
-        self,
-        batches: Batches,
-        survey: Survey,
-        classes: np.ndarray | None = None,
-        factor: float = 1.0,
-        *,
-        cut: bool = True,
-    ):
-        self._batches, self.survey, self._factor, self.cut = batches, survey, factor, cut
+    # What weights are multiplied by.
+    _factor = 1.0
+
+    def __init__(self, survey: Survey, classes: np.ndarray | None = None):
+        self.survey, self.cut = survey, True
         self.n_rows, self.n_features = survey.n_rows, survey.n_features
-        self.n_used, self.weight = survey.n_used, survey.weight * factor
+        self.n_used, self.weight = survey.n_used, survey.weight
         self.dtype, self.missing, self.classes = survey.dtype, survey.missing, classes
         self.row_bytes = survey.row_bytes
 
@@ -90,6 +87,51 @@ class StreamSource(Source):
     @property
     def n_kept(self) -> int:
         return self._kept.n_rows
+
+    def of(self, batch: Batch) -> ArraySource:
+        return self._kept.of(batch)
+
+    def head(self, n_rows: int) -> Any:
+        return self.survey.head.X[:n_rows]
+
+    @property
+    def extremes(self) -> tuple[Any, np.ndarray | None]:
+        return self.survey.extremes, None
+
+    @property
+    def sketch(self) -> Any:
+        head = self.survey.head
+        return head.X, head.labels, head.covariates
+
+    def near_one(self) -> tuple[Source, float]:
+        if not self.survey.weighted:
+            return self, 1.0
+        largest = np.array([self.survey.largest])
+        factor = float(near_one(largest)[0] / largest[0])
+        if factor == 1:
+            return self, 1.0
+        scaled = copy(self)
+        scaled._factor, scaled.weight = factor, self.survey.weight * factor
+        # Of the weights as they are.
+        scaled.__dict__.pop("_kept", None)
+        return scaled, factor
+
+    def sample(self, n_rows: int, n_components: int, random_state: np.random.RandomState) -> Batch:
+        return self._kept.sample(n_rows, n_components, random_state)
+
+
+class StreamSource(SurveyedSource):
+    """Rows of which a batch or two are in memory at a time; see `Source`.
+
+    Parameters
+    ----------
+    batches : Batches
+    survey, classes : see `SurveyedSource`
+    """
+
+    def __init__(self, batches: Batches, survey: Survey, classes: np.ndarray | None = None):
+        super().__init__(survey, classes)
+        self._batches = batches
 
     def batches(self) -> Iterator[Batch]:
         n_rows = 0
@@ -121,35 +163,8 @@ class StreamSource(Source):
     def blocks(self, n_blocks: int) -> "StreamBlocks":
         return StreamBlocks(self, n_blocks)
 
-    def of(self, batch: Batch) -> ArraySource:
-        return self._kept.of(batch)
-
     def plain(self, block: int | None = None) -> "PlainStream":
         return PlainStream(self, block)
-
-    def head(self, n_rows: int) -> Any:
-        return self.survey.head.X[:n_rows]
-
-    @property
-    def extremes(self) -> tuple[Any, np.ndarray | None]:
-        return self.survey.extremes, None
-
-    @property
-    def sketch(self) -> Any:
-        head = self.survey.head
-        return head.X, head.labels, head.covariates
-
-    def near_one(self) -> tuple[Source, float]:
-        if not self.survey.weighted:
-            return self, 1.0
-        largest = np.array([self.survey.largest])
-        factor = float(near_one(largest)[0] / largest[0])
-        if factor == 1:
-            return self, 1.0
-        return StreamSource(self._batches, self.survey, self.classes, factor, cut=self.cut), factor
-
-    def sample(self, n_rows: int, n_components: int, random_state: np.random.RandomState) -> Batch:
-        return self._kept.sample(n_rows, n_components, random_state)
 
 
 class PlainStream:

@@ -105,7 +105,7 @@ class Surveyor:
     def add(self, batch: Batch, first: int) -> None:
         """A batch, the first row or sequence of which is at this place."""
         if self._kept is None:
-            capacity = max(self._plan.least, SAMPLE_BYTES // row_bytes(batch))
+            capacity = capacity_of(self._plan, row_bytes(batch))
             self._kept = Reservoir(capacity, self._plan.n_groups, self._plan.seed)
         kind = batch.X.shape[1], batch.dtype, batch.storage
         if self.survey is not None and kind != self.survey.kind:
@@ -125,16 +125,12 @@ def _added(survey: Survey, found: Survey) -> Survey:
     return replace(total, kept=found.kept)
 
 
-def survey_of(batch: Batch, kept: Reservoir) -> Survey:
-    """The survey of one batch, with the sample that has its rows."""
+def survey_of(batch: Batch, kept: Reservoir, head_rows: int = HEAD_ROWS) -> Survey:
+    """The survey of one batch, with the sample that has its rows, and so many of the first."""
     weights = batch.row_weights
-    used = None if weights is None else np.flatnonzero(weights > 0)
-    n_used = batch.n_rows if used is None else used.size
-    first = np.arange(min(batch.n_rows, HEAD_ROWS)) if used is None else used[:HEAD_ROWS]
-    plain = replace(batch.as_rows(), weights=None, numbers=None)
     return Survey(
         n_rows=batch.n_rows,
-        n_used=n_used,
+        n_used=batch.n_used,
         weight=float(batch.n_rows if weights is None else weights.sum()),
         largest=1.0 if weights is None else float(weights.max(initial=0.0)),
         weighted=weights is not None,
@@ -143,11 +139,28 @@ def survey_of(batch: Batch, kept: Reservoir) -> Survey:
         storage=batch.storage,
         missing=batch.missing,
         row_bytes=row_bytes(batch),
-        extremes=extremes_of(batch.X, weights) if n_used else None,
-        head=plain.take(first) if n_used else None,
+        extremes=extremes_of(batch.X, weights) if batch.n_used else None,
+        head=head_of(batch, head_rows),
         kept=kept,
         lengths=() if batch.sequences is None else (batch.lengths,),
     )
+
+
+def head_of(batch: Batch, n_rows: int) -> Batch | None:
+    """The first so many rows of positive weight, with their labels."""
+    if not min(batch.n_used, n_rows):
+        return None
+    weights = batch.row_weights
+    if weights is None:
+        used = np.arange(min(batch.n_rows, n_rows))
+    else:
+        used = np.flatnonzero(weights > 0)[:n_rows]
+    return replace(batch.as_rows(), weights=None, numbers=None).take(used)
+
+
+def capacity_of(plan: Plan, of_row: int) -> int:
+    """How many rows a sample has, each of which takes so many bytes."""
+    return max(plan.least, SAMPLE_BYTES // of_row)
 
 
 def row_bytes(batch: Batch) -> int:

@@ -1,0 +1,61 @@
+"""What fitted models say of rows of Dask: a question to every partition, wherever that is."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from sklearn.utils.validation import check_is_fitted
+
+from emfast.data.portions import is_of_dask
+from emfast.data.sums import added
+
+
+def lazy_with_dask(
+    dtype: Any = None, width: Callable[[Any], int] | None = None
+) -> Callable[[Callable], Callable]:
+    """Let a method of rows take collections of Dask, and return a lazy array of Dask for them.
+
+    The array has the chunks of X. Arguments are what the method takes for rows in memory, or
+    collections of Dask with the partitions of X.
+
+    Parameters
+    ----------
+    dtype : type of what it returns; that of the rows by default
+    width : callable, which is given the model and tells how many columns there are, if any
+    """
+
+    def decorated(method: Callable) -> Callable:
+        @wraps(method)
+        def answer(self: Any, X: Any, *args: Any, **given: Any) -> Any:
+            if not is_of_dask(X):
+                return method(self, X, *args, **given)
+            from emfast.data.lazy import Question
+
+            check_is_fitted(self)
+            columns = () if width is None else (int(width(self)),)
+            return Question.of(self, method, X, args, given).lazily(dtype, columns)
+
+        return answer
+
+    return decorated
+
+
+def summed_with_dask(method: Callable) -> Callable:
+    """Let a method that returns sums over rows, which add, or a tuple of them, take those of Dask.
+
+    They are computed where Dask computes the partitions, and added in a tree.
+    """
+
+    @wraps(method)
+    def answer(self: Any, X: Any, *args: Any, **given: Any) -> Any:
+        if not is_of_dask(X):
+            return method(self, X, *args, **given)
+        from emfast.data.lazy import Question
+
+        check_is_fitted(self)
+        found = Question.of(self, method, X, args, given).answers()
+        if isinstance(found[0], tuple):
+            return tuple(map(added, zip(*found, strict=True)))
+        return added(found)
+
+    return answer
