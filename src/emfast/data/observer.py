@@ -18,9 +18,10 @@ from emfast.data.stream import SurveyedSource, surveyed
 from emfast.data.survey import Plan, Survey
 from emfast.labels import NOTHING_KNOWN, Labels, label_names, sorted_classes
 
-# What a portion is to have.
-PORTION_BYTES = 1 << 26
-PORTION_ROWS = 1 << 17
+# What a portion of numbers in single precision is to have, and where nobody knows how many columns
+# there are.
+PORTION_BYTES = 1 << 25
+PORTION_ROWS = 1 << 15
 
 
 @contextmanager
@@ -172,6 +173,9 @@ class Observer:
 
     def source(self, plan: Plan) -> SurveyedSource:
         """The rows as a fit goes over them, surveyed according to plan."""
+        # Of rows without weight nobody knows how many there are.
+        weighted = "sample_weight" in {*self.columns, *self.values}
+        plan = replace(plan, n_rows=None if weighted else self.reader.n_rows)
         return surveyed(self.batches, plan, self.classes)
 
     def batches(self, survey: Survey | None = None) -> Iterator[Batch]:
@@ -187,11 +191,18 @@ class Observer:
             portions.close()
         self.check_lengths(first)
 
+    @property
+    def _portion_rows(self) -> int:
+        """How many rows a portion is to have at most."""
+        if self.estimator._keeps_portions:
+            return sys.maxsize
+        names = self.reader.names
+        width = getattr(self.estimator, "n_features_in_", 0) if names is None else len(names)
+        return max(1, PORTION_BYTES // (4 * width)) if width else PORTION_ROWS
+
     def portions(self) -> Generator[Portion, None, None]:
         """All portions that have rows."""
-        names = self.reader.names
-        n_rows = PORTION_ROWS if names is None else max(1, PORTION_BYTES // (4 * len(names)))
-        portions = self.reader.portions(sys.maxsize if self.estimator._keeps_portions else n_rows)
+        portions = self.reader.portions(self._portion_rows)
         try:
             yield from (portion for portion in portions if portion.n_rows)
         finally:

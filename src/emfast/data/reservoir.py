@@ -85,32 +85,53 @@ class Pool:
 
     def _drop(self) -> None:
         """Leave what is above capacity."""
-        if not self._batches:
+        if self._n_rows <= self.capacity:
             return
-        keys, places = np.concatenate(self._keys), np.concatenate(self._places)
-        batch = joined(self._batches)
-        sizes = np.ones(len(keys), np.intp) if batch.sequences is None else batch.lengths
-        order = np.lexsort((places, keys))
-        kept = order[: np.searchsorted(np.cumsum(sizes[order]), self.capacity) + 1]
-        if len(kept) < len(keys):
-            self.threshold = int(keys[kept[-1]])
-            kept = kept[np.argsort(places[kept])]
-            keys, places, batch = keys[kept], places[kept], _taken(batch, kept)
-        self._keys, self._places, self._batches = [keys], [places], [batch]
-        self._n_rows = batch.n_rows
+        keys = np.concatenate(self._keys)
+        sizes = [
+            np.ones(len(own), np.intp) if batch.sequences is None else batch.lengths
+            for own, batch in zip(self._keys, self._batches, strict=True)
+        ]
+        self.threshold = int(_least_keys(keys, np.concatenate(sizes), self.capacity))
+        parts = zip(self._keys, self._places, self._batches, strict=True)
+        self._keys, self._places, self._batches, self._n_rows = [], [], [], 0
+        for own, places, batch in parts:
+            which = np.flatnonzero(own <= np.uint64(self.threshold))
+            if which.size:
+                self._keys.append(own[which])
+                self._places.append(places[which])
+                self._batches.append(_taken(batch, which))
+                self._n_rows += self._batches[-1].n_rows
 
     def worth_keeping(self, capacity: int) -> int:
         """A threshold above the keys that are to be kept of all that has been seen."""
-        share = (SPARE * capacity + SPARE_ROWS) / max(1, self.seen_rows)
-        return min(LARGEST_KEY, int(share * LARGEST_KEY))
+        return key_of_share(capacity, self.seen_rows)
 
     def content(self) -> tuple[np.ndarray, Batch] | None:
         """Places, in order, and what is there; None where there is nothing."""
         self._drop()
         if not self._batches:
             return None
-        order = np.argsort(self._places[0])
-        return self._places[0][order], _taken(self._batches[0], order)
+        places, batch = np.concatenate(self._places), joined(self._batches)
+        if np.all(places[:-1] < places[1:]):
+            return places, batch
+        order = np.argsort(places)
+        return places[order], _taken(batch, order)
+
+
+def key_of_share(n_kept: int, n_rows: int) -> int:
+    """A key that is above those of so many of all rows, and of hardly more."""
+    share = (SPARE * n_kept + SPARE_ROWS) / max(1, n_rows)
+    return min(LARGEST_KEY, int(share * LARGEST_KEY))
+
+
+def _least_keys(keys: np.ndarray, sizes: np.ndarray, capacity: int) -> np.uint64:
+    """The largest key of those that come first and make up so many rows."""
+    if sizes.max() == 1:
+        return np.partition(keys, capacity - 1)[capacity - 1]
+    order = np.argsort(keys)
+    last = np.searchsorted(np.cumsum(sizes[order]), capacity)
+    return keys[order[min(last, len(order) - 1)]]
 
 
 def _taken(batch: Batch, which: np.ndarray) -> Batch:

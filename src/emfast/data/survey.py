@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from emfast.data.batch import Batch, joined
-from emfast.data.reservoir import Reservoir
+from emfast.data.reservoir import LARGEST_KEY, Reservoir, key_of_share
 from emfast.rows import Blocks, ColumnRows, RowsWithTargets, SparseRows, concatenated
 from emfast.validation import column_ranges
 
 # Rows that a survey keeps from the beginning, and bytes of its sample.
 HEAD_ROWS = 10_000
-SAMPLE_BYTES = 1 << 26
+SAMPLE_BYTES = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,13 @@ class Plan:
     n_groups : int, how many groups of labels there are
     least : int, rows that a sample should have
     seed : int, of the sample
+    n_rows : int, how many rows there are, or None if nobody knows before the end
     """
 
     n_groups: int
     least: int
     seed: int
+    n_rows: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +108,11 @@ class Surveyor:
         """A batch, the first row or sequence of which is at this place."""
         if self._kept is None:
             capacity = capacity_of(self._plan, row_bytes(batch))
-            self._kept = Reservoir(capacity, self._plan.n_groups, self._plan.seed)
+            thresholds = None
+            if self._plan.n_rows is not None:
+                of_all = key_of_share(capacity, self._plan.n_rows)
+                thresholds = [of_all, *[LARGEST_KEY] * self._plan.n_groups]
+            self._kept = Reservoir(capacity, self._plan.n_groups, self._plan.seed, thresholds)
         kind = batch.X.shape[1], batch.dtype, batch.storage
         if self.survey is not None and kind != self.survey.kind:
             raise ValueError(
