@@ -55,6 +55,10 @@ KILLED = {
         GaussianMixture(4, n_init=2, assignment="stochastic", max_iter=60, random_state=0),
         lambda: [rows(4000)],
     ),
+    "incremental": (
+        GaussianMixture(4, n_init=2, incremental=True, max_iter=15, **SLOW),
+        lambda: [rows(4000)],
+    ),
     "chain": (GaussianHMM(3, n_init=2, max_iter=25, **SLOW), lambda: [rows(4000)]),
     "experts": (
         MixtureOfExperts(2, n_init=2, max_iter=25, accelerate=True, **SLOW),

@@ -134,6 +134,11 @@ VARIANTS = {
         weights_init="equal", tol=1e-9, random_state=0,
     ),
     "chain": GaussianHMM(3, n_init=2, accelerate=True, tol=1e-7, random_state=0),
+    "incremental": GaussianMixture(3, incremental=True, n_init=3, tol=1e-7, random_state=0),
+    "incremental tied with noise": GaussianMixture(
+        3, covariance_type="tied", noise=True, incremental=True, tol=0, max_iter=25, random_state=0
+    ),
+    "incremental chain": GaussianHMM(3, incremental=True, max_iter=9, random_state=0),
     "factors": FactorAnalysis(1, n_init=4, tol=1e-12, random_state=0, accelerate=False),
     "given factors": FactorAnalysis(2, components_init=[[1, 0.5, 0.1], [0.2, 0.1, 1]], max_iter=9),
 }  # fmt: skip

@@ -22,6 +22,7 @@ from emfast.acceleration import Cycle
 from emfast.archive import Arrays
 from emfast.exceptions import CheckpointWarning
 from emfast.stored import Kept, ListOf, OrNone, Record, Whole, checked_all
+from emfast.stored_statistics import StoredStatistics
 
 # The file is written after an iteration if so many seconds have passed since it was last written,
 # and that has taken no more than this fraction of them.
@@ -82,6 +83,7 @@ def kind_of_state(model: Kept) -> Record:
         history=ListOf(float, least=1),
         converged=bool,
         cycle=OrNone(cycle),
+        carried=OrNone(ListOf(StoredStatistics())),
     )
 
 

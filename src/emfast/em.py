@@ -130,6 +130,9 @@ class State(Generic[Model]):
     history : list of float, at most the last three objectives, that of `model` last
     converged : bool
     cycle : Cycle or None, how far an accelerated run is from its next extrapolation
+    carried : list or None
+        What statistics of several models, those of parts of the rows, have as their ``carried``,
+        for no E-step would give it: the problem takes it up by its ``go_on(model, carried)``.
     """
 
     model: Model
@@ -137,6 +140,7 @@ class State(Generic[Model]):
     history: list[float]
     converged: bool = False
     cycle: Cycle | None = None
+    carried: list[Any] | None = None
 
     @property
     def objective(self) -> float:
@@ -147,8 +151,9 @@ class State(Generic[Model]):
     def of(cls, trace: Trace[Model], squarem: Squarem | None = None) -> "State[Model]":
         """That of a run, which may go on and leave it as it is."""
         cycle = None if squarem is None else squarem.cycle
+        carried = getattr(trace.statistics, "carried", None)
         objectives, history = list(trace.objectives), list(trace.history)
-        return cls(trace.model, objectives, history, trace.converged, cycle)
+        return cls(trace.model, objectives, history, trace.converged, cycle, carried)
 
 
 def remaining_gain(history: Sequence[float]) -> float | None:
@@ -262,6 +267,8 @@ def maximize(
     """
     if state is not None:
         model, history = state.model, state.history[:-1]
+        if state.carried is not None:
+            problem.go_on(model, state.carried)
     statistics = problem.estep(model)
     trace = Trace(model, finite(problem.objective(statistics, model)), statistics)
     trace.history = [*history[-2:], trace.objective]

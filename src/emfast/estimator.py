@@ -174,7 +174,7 @@ class EMEstimator(FittedModel):
                 "cannot be extrapolated"
             )
         if self._is_incremental:
-            check_incremental(self.accelerate, self.assignment, self.checkpoint)
+            check_incremental(self.accelerate, self.assignment)
         fixed = self._known()
         emission = self._emission(fixed)
         source = observed
@@ -312,8 +312,8 @@ class EMEstimator(FittedModel):
         if best is not None:
             with SingleThreadedBlas():
                 winner = starts.winner
-                drawn = problem.with_draws(winner.restart.seed)
-                winner.trace = checkpoint.trace(drawn, best)
+                driven = self._driven(problem.with_draws(winner.restart.seed))
+                winner.trace = checkpoint.trace(driven, best)
                 winner.model = winner.trace.model
         checkpoint.begin(starts.kept)
         return checkpoint

@@ -24,7 +24,6 @@ Learning 45, 279-299.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from emfast.data.source import Block, Blocks
 from emfast.passes import Model
@@ -42,7 +41,7 @@ LEAST_ROWS = 16
 MOST_BYTES = 512 * 2**20
 
 
-def check_incremental(accelerate: bool, assignment: str, checkpoint: Any) -> None:
+def check_incremental(accelerate: bool, assignment: str) -> None:
     """Raise for arguments that incremental EM does not go with."""
     if accelerate:
         raise ValueError(
@@ -53,11 +52,6 @@ def check_incremental(accelerate: bool, assignment: str, checkpoint: Any) -> Non
         raise ValueError(
             "assignment: found 'stochastic' with incremental=True; expected 'soft' or 'hard', for "
             "draws climb no bound"
-        )
-    if checkpoint is not None:
-        raise ValueError(
-            f"checkpoint: found {checkpoint!r} with incremental=True; expected None, for the "
-            "statistics of all blocks are not kept"
         )
 
 
@@ -74,6 +68,11 @@ class BlockStatistics(Statistics):
     """
 
     nodes: tuple = ()
+
+    @property
+    def carried(self) -> list[Statistics]:
+        """Statistics of all blocks, each under the model of its last visit."""
+        return list(self.nodes[len(self.nodes) // 2 :])
 
 
 class IncrementalProblem:
@@ -106,17 +105,27 @@ class IncrementalProblem:
         """Statistics of all blocks under a model, or what the sweep that led to it has left."""
         if self._swept is not None and self._swept[0] is model:
             return self._swept[1]
+        self._cut(model)
+        return self._bound(_tree([self._visit(block, model) for block in self._blocks]), model)
+
+    def go_on(self, model: Model, carried: list[Statistics]) -> None:
+        """Take them up where a sweep that led to this model has left them."""
+        self._cut(model)
+        if len(carried) != len(self._blocks):
+            raise ValueError(
+                f"found statistics of {len(carried)} blocks; expected {len(self._blocks)}"
+            )
+        self._swept = model, self._bound(_tree(carried), model)
+
+    def _cut(self, model: Model) -> None:
+        """Cut the rows into blocks, once."""
+        if self._blocks:
+            return
         source, emission = self._problem.source, self._problem.emission
-        if not self._blocks:
-            shape = emission.shape(model.emission)
-            n_numbers = sum(emission.group_size(group, *shape) for group in emission.groups)
-            # As many of statistics, twice as many where matrices are symmetric.
-            self._blocks = source.blocks(n_blocks(source.n_rows, 2 * n_numbers))
-        leaves = [self._visit(block, model) for block in self._blocks]
-        nodes = [None] * len(leaves) + leaves
-        for i in range(len(leaves) - 1, 0, -1):
-            nodes[i] = nodes[2 * i] + nodes[2 * i + 1]
-        return self._bound(nodes, model)
+        shape = emission.shape(model.emission)
+        n_numbers = sum(emission.group_size(group, *shape) for group in emission.groups)
+        # As many of statistics, twice as many where matrices are symmetric.
+        self._blocks = source.blocks(n_blocks(source.n_rows, 2 * n_numbers))
 
     def mstep(self, statistics: BlockStatistics, model: Model) -> Model:
         """A sweep: the model after every block has been visited once."""
@@ -149,6 +158,14 @@ class IncrementalProblem:
         total = vars(nodes[1])
         bound = nodes[1].log_likelihood + self._expected(nodes[1], model)
         return BlockStatistics(**{**total, "log_likelihood": bound}, nodes=tuple(nodes))
+
+
+def _tree(leaves: list[Statistics]) -> list:
+    """The nodes above these leaves, and them: see `BlockStatistics`."""
+    nodes = [None] * len(leaves) + leaves
+    for i in range(len(leaves) - 1, 0, -1):
+        nodes[i] = nodes[2 * i] + nodes[2 * i + 1]
+    return nodes
 
 
 def n_blocks(n_rows: int, n_numbers: int) -> int:

@@ -132,7 +132,7 @@ def load(path: str | os.PathLike) -> Any:
 def described_statistics(statistics: Statistics) -> tuple[dict[str, Any], Arrays]:
     """Statistics as a header and arrays."""
     arrays: Arrays = {}
-    told = encode(told_of(statistics), "statistics", arrays, fitted=True)
+    told = encode(statistics, "statistics", arrays, fitted=True)
     return {"statistics": told}, arrays
 
 
@@ -186,6 +186,8 @@ def encode(value: Any, path: str, arrays: Arrays, *, fitted: bool) -> Any:
     def encoded_items(items: Any) -> list:
         return [encoded(number, item) for number, item in enumerate(items)]
 
+    if isinstance(value, Statistics):
+        value = told_of(value)
     if isinstance(value, Storable | Emission):
         return {"object": _described(value, f"{path}.", arrays, fitted=fitted)}
     if hasattr(value, "__array__") and np.ndim(value) > 0:
