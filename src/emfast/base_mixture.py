@@ -108,7 +108,7 @@ class BaseMixture(TakesStatistics, MixtureOfFeatures):
         ndarray of shape (n_samples,), int
         """
         self._fit(X, labels, sample_weight)
-        return self._assignments(X, labels)
+        return self._predicted(X, labels)
 
     def partial_fit(
         self,

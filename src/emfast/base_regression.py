@@ -1,10 +1,10 @@
 """`BaseRegressionMixture`: mixtures of a target given the features of its row."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from numbers import Real
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,16 +13,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from emfast.annotations import Array, Rows, Values
+from emfast.annotations import Array, PathName, Rows, Values
 from emfast.arguments import check_enough_rows, check_sample_weight
 from emfast.columns import columns_apart
 from emfast.data import (
     Batch,
+    Names,
     Source,
-    all_of,
+    check_out,
+    gathered,
     lazy_with_dask,
     observe,
     read_ahead,
+    rows_in_parts,
     summed_with_dask,
 )
 from emfast.emissions.regression import LinearRegression, RegressionParameters
@@ -196,19 +199,33 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
     def _prior_weights(self, covariates: np.ndarray | None) -> np.ndarray:
         """How probable components are given the features alone."""
 
-    @lazy_with_dask()
-    def predict(self, X: Rows) -> Array:
+    @overload
+    def predict(self, X: Rows, *, out: None = None) -> Array: ...
+    @overload
+    def predict(self, X: Rows, *, out: PathName) -> PathName: ...
+    @lazy_with_dask(names="prediction")
+    def predict(self, X: Rows, *, out: PathName | None = None) -> Array | PathName:
         """The mean of the target: those of the components, weighted by how probable they are.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        out : path-like, optional
+            A file to write instead, row by row as they come: see `GaussianMixture.score_samples`.
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,), or `out`, whose column is "prediction"
         """
-        return all_of(map(self._means, self._features_of(X)))
+        return self._answered_by_features(self._means, out, "prediction", X)
+
+    def _answered_by_features(
+        self, answer: Callable[[np.ndarray], np.ndarray], out: Any, names: Names, X: Any
+    ) -> Any:
+        """What is said of all rows without a target, in one array or in a file; see `gathered`."""
+        check_out(out, X)
+        arrays = rows_in_parts(self._features_of(X), out)
+        return gathered((answer(rows) for rows in arrays), out, names)
 
     def _means(self, X: np.ndarray) -> Array:
         means = np.empty(len(X), X.dtype)
@@ -240,10 +257,33 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         X = self._features(X)
         return self._model().emission.means(X).astype(X.dtype, copy=False)
 
-    @lazy_with_dask(width=lambda self: self.n_components)
+    @overload
     def predict_proba(
-        self, X: Rows, y: Values | None = None, *, labels: Values | None = None
-    ) -> Array:
+        self,
+        X: Rows,
+        y: Values | None = None,
+        *,
+        labels: Values | None = None,
+        out: None = None,
+    ) -> Array: ...
+    @overload
+    def predict_proba(
+        self,
+        X: Rows,
+        y: Values | None = None,
+        *,
+        labels: Values | None = None,
+        out: PathName,
+    ) -> PathName: ...
+    @lazy_with_dask(width=lambda self: self.n_components, names="p")
+    def predict_proba(
+        self,
+        X: Rows,
+        y: Values | None = None,
+        *,
+        labels: Values | None = None,
+        out: PathName | None = None,
+    ) -> Array | PathName:
         """The probability of every component.
 
         Parameters
@@ -253,27 +293,38 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
             With the target the responsibilities p(z | x, y); without it p(z | x).
         labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
             What is known of each row's component, as in `fit`, where y is given.
+        out : see `predict`
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components)
+        ndarray of shape (n_samples, n_components), or `out`, whose columns are "p0", "p1", ...
             Rows sum to 1.
         """
         if y is not None:
-            return all_of(map(self._responsibilities, self._batches(X, y, labels)))
+            return self._answered(self._responsibilities, out, "p", X, y, labels)
         if labels is not None:
             raise ValueError("labels: found labels without y; expected both, or neither")
-        X = self._features(X)
-        shape = len(X), int(self.n_components)
-        weights = np.empty(shape, X.dtype)
+        return self._answered_by_features(self._shares, out, "p", X)
+
+    def _shares(self, X: np.ndarray) -> np.ndarray:
+        """How probable components are given the features alone, for every row."""
+        weights = np.empty((len(X), int(self.n_components)), X.dtype)
         for chunk, rows in self._chunks(X):
             weights[chunk] = self._prior_weights(rows)
         return weights
 
-    @lazy_with_dask(np.float64)
+    @overload
     def score_samples(
-        self, X: Rows, y: Values, *, labels: Values | None = None
-    ) -> NDArray[np.float64]:
+        self, X: Rows, y: Values, *, labels: Values | None = None, out: None = None
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def score_samples(
+        self, X: Rows, y: Values, *, labels: Values | None = None, out: PathName
+    ) -> PathName: ...
+    @lazy_with_dask(np.float64, names="log_likelihood")
+    def score_samples(
+        self, X: Rows, y: Values, *, labels: Values | None = None, out: PathName | None = None
+    ) -> NDArray[np.float64] | PathName:
         """Log-likelihood log p(y | x) of every row, in nats.
 
         Parameters
@@ -282,15 +333,14 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         y : array-like of shape (n_samples,)
         labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
             What is known of each row's component, as in `fit`.
+        out : see `predict`
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,), or `out`, whose column is "log_likelihood"
             Joint with the label where there is one.
         """
-        return all_of(
-            self._posterior(batch, "log_likelihoods")[0] for batch in self._batches(X, y, labels)
-        )
+        return self._answered(self._log_likelihoods, out, "log_likelihood", X, y, labels)
 
     @summed_with_dask
     def _total(self, X: Any, y: Any, sample_weight: Any) -> tuple[float, float]:

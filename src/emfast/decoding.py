@@ -4,19 +4,18 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from emfast.annotations import Array, RandomState, Rows, Values
+from emfast.annotations import Array, PathName, RandomState, Rows, Values
 from emfast.arguments import check_lengths, check_sample_weight, refuse_lengths
 from emfast.columns import columns_apart
 from emfast.data import (
     Batch,
-    all_of,
     is_of_dask,
     lazy_with_dask,
     observe,
@@ -155,8 +154,8 @@ class FittedHMM(FittedModel):
         nothing = {"log_likelihoods": np.empty(1)}
         row = posterior(latent, self._emission(), self._model(), part, threads, **nothing)
         raise ValueError(
-            f"labels: row {batch.sequences[contradictory[0]] + row} has zero likelihood "
-            f"{MarkovChain.everywhere}"
+            f"labels: row {batch.number(batch.sequences[contradictory[0]] + row)} has zero "
+            f"likelihood {MarkovChain.everywhere}"
         )
 
     def _no_path(self, batch: Batch, impossible: np.ndarray, out: dict[str, np.ndarray]) -> None:
@@ -240,29 +239,61 @@ class FittedHMM(FittedModel):
         self, X: Any, lengths: Any, labels: Any, wanted: str, assignment: str = "soft"
     ) -> tuple[float, Array]:
         """The total log-likelihood, and an output of `_outputs` for every row."""
-        outs = [
-            self._outputs(batch, wanted, assignment=assignment)
-            for batch in self._batches(X, lengths, labels)
-        ]
-        return float(sum(out["log_likelihoods"].sum() for out in outs)), all_of(
-            out[wanted] for out in outs
-        )
+        log_prob = 0.0
 
-    @lazy_with_dask(width=lambda self: len(self.startprob_))
+        def told(batch: Batch) -> np.ndarray:
+            nonlocal log_prob
+            found = self._outputs(batch, wanted, assignment=assignment)
+            log_prob += float(found["log_likelihoods"].sum())
+            return found[wanted]
+
+        rows = self._answered(told, None, wanted, X, lengths, labels)
+        return log_prob, rows
+
+    @overload
     def predict_proba(
-        self, X: Rows, lengths: ArrayLike | None = None, *, labels: Values | None = None
-    ) -> Array:
+        self,
+        X: Rows,
+        lengths: ArrayLike | None = None,
+        *,
+        labels: Values | None = None,
+        out: None = None,
+    ) -> Array: ...
+    @overload
+    def predict_proba(
+        self,
+        X: Rows,
+        lengths: ArrayLike | None = None,
+        *,
+        labels: Values | None = None,
+        out: PathName,
+    ) -> PathName: ...
+    @lazy_with_dask(width=lambda self: len(self.startprob_), names="p")
+    def predict_proba(
+        self,
+        X: Rows,
+        lengths: ArrayLike | None = None,
+        *,
+        labels: Values | None = None,
+        out: PathName | None = None,
+    ) -> Array | PathName:
         """The posterior probability of every state in every row: see `score_samples`.
 
         Parameters
         ----------
         X, lengths, labels : see `score`
+        out : path-like, optional
+            A file to write instead, sequence by sequence as they come: see
+            `GaussianMixture.score_samples`.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components)
+        ndarray of shape (n_samples, n_components), or `out`, whose columns are "p0", "p1", ...
         """
-        return self.score_samples(X, lengths, labels=labels)[1]
+        return self._answered(
+            lambda batch: self._outputs(batch, "responsibilities")["responsibilities"],
+            *(out, "p", X, lengths, labels),
+        )
 
     def decode(
         self,
@@ -306,21 +337,48 @@ class FittedHMM(FittedModel):
     def _log_prob_of_paths(self, X: Any, lengths: Any = None, *, labels: Any) -> tuple[float]:
         return (self.decode(X, lengths, labels=labels)[0],)
 
-    @lazy_with_dask(np.intp)
+    @overload
     def predict(
-        self, X: Rows, lengths: ArrayLike | None = None, *, labels: Values | None = None
-    ) -> Array:
+        self,
+        X: Rows,
+        lengths: ArrayLike | None = None,
+        *,
+        labels: Values | None = None,
+        out: None = None,
+    ) -> Array: ...
+    @overload
+    def predict(
+        self,
+        X: Rows,
+        lengths: ArrayLike | None = None,
+        *,
+        labels: Values | None = None,
+        out: PathName,
+    ) -> PathName: ...
+    @lazy_with_dask(np.intp, names="state")
+    def predict(
+        self,
+        X: Rows,
+        lengths: ArrayLike | None = None,
+        *,
+        labels: Values | None = None,
+        out: PathName | None = None,
+    ) -> Array | PathName:
         """The states of the most probable path of every sequence.
 
         Parameters
         ----------
         X, lengths, labels : see `score`
+        out : see `predict_proba`
 
         Returns
         -------
-        ndarray of shape (n_samples,), int
+        ndarray of shape (n_samples,), int, or `out`, whose column is "state"
         """
-        return self.decode(X, lengths, labels=labels)[1]
+        return self._answered(
+            lambda batch: self._outputs(batch, "assignments", assignment="hard")["assignments"],
+            *(out, "state", X, lengths, labels),
+        )
 
     def sample(
         self, n_samples: int = 1, random_state: RandomState = None, currstate: int | None = None

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import scipy.sparse as sp
@@ -384,21 +384,29 @@ feature_names_in_ : see `GaussianMixture`
         tags.regressor_tags.poor_score = not self._is_linear
         return tags
 
-    def predict(self, X: Rows) -> Array:
+    @overload
+    def predict(self, X: Rows, *, out: None = None) -> Array: ...
+    @overload
+    def predict(self, X: Rows, *, out: PathName) -> PathName: ...
+    def predict(self, X: Rows, *, out: PathName | None = None) -> Array | PathName:
         """The mean of the target: those of the experts, weighted by the gate.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        out : see `LinearRegressionMixture.predict`
 
         Returns
         -------
         ndarray of shape (n_samples,), or (n_samples, n_targets) if y was
-            Of `Categorical` experts the most probable category.
+            Of `Categorical` experts the most probable category. Or `out`, whose columns are then
+            "prediction0", "prediction1", ...
         """
+        return super().predict(X, out=out)
+
+    def _means(self, X: np.ndarray) -> Array:
         if self._is_linear:
-            return super().predict(X)
-        X = self._features(X)
+            return super()._means(X)
         parts = [self._estimates(self._prior_weights(rows)) for _, rows in self._chunks(X)]
         return np.concatenate(parts)
 

@@ -1,7 +1,7 @@
 """A fitted model: its parameters, the attributes that show them, and passes over rows with it."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import is_dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Array
-from emfast.data import START, Batch, Observer
+from emfast.data import START, Batch, Names, Observer, check_out, gathered, in_parts
 from emfast.emissions.base import Emission
 from emfast.known import NOTHING_KNOWN, Known, check_fixed
 from emfast.labels import Labels, encode_labels
@@ -76,6 +76,14 @@ class FittedModel(Storable, BaseEstimator, metaclass=ABCMeta):
     @abstractmethod
     def _batches(self, *data: Any) -> Iterator[Batch]:
         """What `fit` takes, as batches that the fitted model can be asked about."""
+
+    def _answered(
+        self, answer: Callable[[Batch], np.ndarray], out: Any, names: Names, *data: Any
+    ) -> Any:
+        """What is said of all rows that `_batches` takes: see `gathered`."""
+        check_out(out, data[0])
+        batches = in_parts(self._batches(*data), out)
+        return gathered((answer(batch) for batch in batches), out, names)
 
     def _portion(self, X: Any, y: Any = None, *, reset: bool = False) -> Batch:
         """Some rows of a source as the kernels take them."""

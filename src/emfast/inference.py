@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from numbers import Integral
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,12 +12,11 @@ from sklearn.base import DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from emfast.annotations import Array, Rows, Values
+from emfast.annotations import Array, PathName, Rows, Values
 from emfast.arguments import check_sample_weight
 from emfast.columns import columns_apart
 from emfast.data import (
     Batch,
-    all_of,
     covariates_of,
     lazy_with_dask,
     observe,
@@ -87,6 +86,9 @@ class RowPosteriors(FittedModel):
     def _responsibilities(self, batch: Batch) -> np.ndarray:
         # With the likelihoods, which tell the rows that underflow under every component.
         return self._posterior(batch, "responsibilities", "log_likelihoods")[0]
+
+    def _log_likelihoods(self, batch: Batch) -> np.ndarray:
+        return self._posterior(batch, "log_likelihoods")[0]
 
     def _weighted(self, batch: Batch, sample_weight: Any) -> Batch:
         return replace(batch, weights=check_sample_weight(sample_weight, batch.n_rows))
@@ -178,8 +180,18 @@ class FittedMixture(DensityMixin, RowPosteriors):
 
     # What people ask of it
 
-    @lazy_with_dask(np.float64)
-    def score_samples(self, X: Rows, *, labels: Values | None = None) -> NDArray[np.float64]:
+    @overload
+    def score_samples(
+        self, X: Rows, *, labels: Values | None = None, out: None = None
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def score_samples(
+        self, X: Rows, *, labels: Values | None = None, out: PathName
+    ) -> PathName: ...
+    @lazy_with_dask(np.float64, names="log_likelihood")
+    def score_samples(
+        self, X: Rows, *, labels: Values | None = None, out: PathName | None = None
+    ) -> NDArray[np.float64] | PathName:
         """Log-likelihood of every row.
 
         Parameters
@@ -187,10 +199,14 @@ class FittedMixture(DensityMixin, RowPosteriors):
         X : array-like of shape (n_samples, n_features)
         labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
             What is known of each row's component, as in `fit`; names are those in ``classes_``.
+        out : path-like, optional
+            A file to write instead, row by row as they come, so that neither rows nor answers need
+            to fit into memory. It ends in .npy, .parquet, .arrow (.feather) or .csv, and appears as
+            a whole or not at all.
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,), or `out`, whose column is "log_likelihood"
             log p(x) in nats, joint with the label where there is one: the log of the sum of
             p(z) p(x | z) over the components z that it allows. -inf for a row without label that no
             component can produce.
@@ -198,11 +214,12 @@ class FittedMixture(DensityMixin, RowPosteriors):
         Raises
         ------
         ValueError
-            A row has zero likelihood under every component that its label allows.
+            A row has zero likelihood under every component that its label allows; `out` ends in
+            something else, or names a file of `X`.
+        OSError
+            The file cannot be written.
         """
-        return all_of(
-            self._posterior(batch, "log_likelihoods")[0] for batch in self._batches(X, labels)
-        )
+        return self._answered(self._log_likelihoods, out, "log_likelihood", X, labels)
 
     def score(
         self,
@@ -232,49 +249,65 @@ class FittedMixture(DensityMixin, RowPosteriors):
     def _total(self, X: Any, labels: Any = None, sample_weight: Any = None) -> tuple[float, float]:
         return self._totals(self._batches(X, labels, sample_weight))
 
-    @lazy_with_dask(width=lambda self: len(self.weights_) + self._has_noise)
-    def predict_proba(self, X: Rows, *, labels: Values | None = None) -> Array:
+    @overload
+    def predict_proba(
+        self, X: Rows, *, labels: Values | None = None, out: None = None
+    ) -> Array: ...
+    @overload
+    def predict_proba(
+        self, X: Rows, *, labels: Values | None = None, out: PathName
+    ) -> PathName: ...
+    @lazy_with_dask(width=lambda self: len(self.weights_) + self._has_noise, names="p")
+    def predict_proba(
+        self, X: Rows, *, labels: Values | None = None, out: PathName | None = None
+    ) -> Array | PathName:
         """Responsibilities: the probability of every component given the row, and its label.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        labels : see `score_samples`
+        labels, out : see `score_samples`
 
         Returns
         -------
         ndarray of shape (n_samples, n_components), or one column more, the last, for noise
-            Rows sum to 1; components that a label excludes have 0. A row without label that no
-            component can produce has the mixture's weights.
+            Or `out`, whose columns are "p0", "p1", ... Rows sum to 1; components that a label
+            excludes have 0. A row without label that no component can produce has the mixture's
+            weights.
 
         Raises
         ------
         ValueError
             A row has zero likelihood under every component that its label allows.
         """
-        return all_of(map(self._responsibilities, self._batches(X, labels)))
+        return self._answered(self._responsibilities, out, "p", X, labels)
 
-    def predict(self, X: Rows) -> Array:
+    @overload
+    def predict(self, X: Rows, *, out: None = None) -> Array: ...
+    @overload
+    def predict(self, X: Rows, *, out: PathName) -> PathName: ...
+    def predict(self, X: Rows, *, out: PathName | None = None) -> Array | PathName:
         """The most probable component of every row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        out : see `score_samples`
 
         Returns
         -------
-        ndarray of shape (n_samples,), int
+        ndarray of shape (n_samples,), int, or `out`, whose column is "component"
             -1 where noise is more probable than any component.
         """
-        return self._assignments(X)
+        return self._predicted(X, out=out)
 
-    @lazy_with_dask(np.intp)
-    def _assignments(self, X: Any, labels: Any = None) -> Array:
+    @lazy_with_dask(np.intp, names="component")
+    def _predicted(self, X: Any, labels: Any = None, *, out: Any = None) -> Any:
+        return self._answered(self._assignments, out, "component", X, labels)
+
+    def _assignments(self, batch: Batch) -> np.ndarray:
         """The most probable component of every row, of those that its label allows."""
-        found = all_of(
-            self._posterior(batch, "assignments", "log_likelihoods")[0]
-            for batch in self._batches(X, labels)
-        )
+        found = self._posterior(batch, "assignments", "log_likelihoods")[0]
         return self._with_noise_as_none(found)
 
     def sample(self, n_samples: int = 1) -> tuple[Array, Array]:

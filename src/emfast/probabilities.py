@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from copy import copy
 from numbers import Integral
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -324,11 +324,34 @@ feature_names_in_ : see `GaussianMixture`
         rows = out_of(X, n_trials)
         return super().summarize(rows, labels=labels, sample_weight=sample_weight)
 
+    @overload
     def score_samples(
-        self, X: Rows, *, labels: Values | None = None, n_trials: ArrayLike | None = None
-    ) -> NDArray[np.float64]:
+        self,
+        X: Rows,
+        *,
+        labels: Values | None = None,
+        n_trials: ArrayLike | None = None,
+        out: None = None,
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def score_samples(
+        self,
+        X: Rows,
+        *,
+        labels: Values | None = None,
+        n_trials: ArrayLike | None = None,
+        out: PathName,
+    ) -> PathName: ...
+    def score_samples(
+        self,
+        X: Rows,
+        *,
+        labels: Values | None = None,
+        n_trials: ArrayLike | None = None,
+        out: PathName | None = None,
+    ) -> NDArray[np.float64] | PathName:
         """Log-likelihood of every row; `n_trials` as in `fit`."""
-        return super().score_samples(out_of(X, n_trials), labels=labels)
+        return super().score_samples(out_of(X, n_trials), labels=labels, out=out)
 
     def score(
         self,
@@ -343,15 +366,44 @@ feature_names_in_ : see `GaussianMixture`
         rows = out_of(X, n_trials)
         return super().score(rows, sample_weight=sample_weight, labels=labels)
 
+    @overload
     def predict_proba(
-        self, X: Rows, *, labels: Values | None = None, n_trials: ArrayLike | None = None
-    ) -> Array:
+        self,
+        X: Rows,
+        *,
+        labels: Values | None = None,
+        n_trials: ArrayLike | None = None,
+        out: None = None,
+    ) -> Array: ...
+    @overload
+    def predict_proba(
+        self,
+        X: Rows,
+        *,
+        labels: Values | None = None,
+        n_trials: ArrayLike | None = None,
+        out: PathName,
+    ) -> PathName: ...
+    def predict_proba(
+        self,
+        X: Rows,
+        *,
+        labels: Values | None = None,
+        n_trials: ArrayLike | None = None,
+        out: PathName | None = None,
+    ) -> Array | PathName:
         """The probability of every component given the row; `n_trials` as in `fit`."""
-        return super().predict_proba(out_of(X, n_trials), labels=labels)
+        return super().predict_proba(out_of(X, n_trials), labels=labels, out=out)
 
-    def predict(self, X: Rows, *, n_trials: ArrayLike | None = None) -> Array:
+    @overload
+    def predict(self, X: Rows, *, n_trials: ArrayLike | None = None, out: None = None) -> Array: ...
+    @overload
+    def predict(self, X: Rows, *, n_trials: ArrayLike | None = None, out: PathName) -> PathName: ...
+    def predict(
+        self, X: Rows, *, n_trials: ArrayLike | None = None, out: PathName | None = None
+    ) -> Array | PathName:
         """The most probable component of every row; `n_trials` as in `fit`."""
-        return super().predict(out_of(X, n_trials))
+        return super().predict(out_of(X, n_trials), out=out)
 
     def bic(
         self, X: Rows, *, sample_weight: ArrayLike | None = None, n_trials: ArrayLike | None = None

@@ -6,12 +6,13 @@ from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
+from emfast.data.answers import Names, check_out, gathered
 from emfast.data.portions import is_of_dask
 from emfast.data.sums import added
 
 
 def lazy_with_dask(
-    dtype: Any = None, width: Callable[[Any], int] | None = None
+    dtype: Any = None, width: Callable[[Any], int] | None = None, names: Names = ""
 ) -> Callable[[Callable], Callable]:
     """Let a method of rows take collections of Dask, and return a lazy array of Dask for them.
 
@@ -22,6 +23,8 @@ def lazy_with_dask(
     ----------
     dtype : type of what it returns; that of the rows by default
     width : callable, which is given the model and tells how many columns there are, if any
+    names : what columns are called where the method has the argument `out`: see `gathered`
+        Partitions are computed and written one after the other then.
     """
 
     def decorated(method: Callable) -> Callable:
@@ -32,8 +35,13 @@ def lazy_with_dask(
             from emfast.data.lazy import Question
 
             check_is_fitted(self)
+            out = given.pop("out", None)
+            check_out(out, X)
             columns = () if width is None else (int(width(self)),)
-            return Question.of(self, method, X, args, given).lazily(dtype, columns)
+            rows = Question.of(self, method, X, args, given).lazily(dtype, columns)
+            if out is None:
+                return rows
+            return gathered((part.compute() for part in rows.to_delayed().ravel()), out, names)
 
         return answer
 

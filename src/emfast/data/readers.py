@@ -62,11 +62,28 @@ def reader_of(X: Any, *, apart: Sequence[str] = ()) -> Checked | None:
     return None if reader is None else Checked(reader)
 
 
+def files_of(X: Any) -> list[str]:
+    """The files that rows are read from, as far as that is known; none of rows in memory.
+
+    Raises
+    ------
+    FileNotFoundError
+        There are none of this name.
+    """
+    if _names_files(X):
+        return paths_of(X)
+    if isinstance(X, np.memmap) and X.filename is not None:
+        return [os.fspath(X.filename)]
+    return list(getattr(X, "files", ())) if instance_of(X, "pyarrow.dataset", "Dataset") else []
+
+
+def _names_files(X: Any) -> bool:
+    each = X if isinstance(X, list | tuple) and len(X) > 0 else [X]
+    return all(isinstance(name, str | os.PathLike) for name in each)
+
+
 def _of_files(X: Any, apart: Sequence[str]) -> Reader | None:
-    several = isinstance(X, list | tuple) and len(X) > 0
-    if several and all(isinstance(each, str | os.PathLike) for each in X):
-        return FilesReader(paths_of(X), apart)
-    return FilesReader(paths_of(X), apart) if isinstance(X, str | os.PathLike) else None
+    return FilesReader(paths_of(X), apart) if _names_files(X) else None
 
 
 def _of_library(X: Any, apart: Sequence[str]) -> Reader | None:
