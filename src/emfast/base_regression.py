@@ -1,14 +1,13 @@
 """`BaseRegressionMixture`: mixtures of a target given the features of its row."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from numbers import Real
 from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
@@ -16,18 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from emfast.annotations import Array, PathName, Rows, Values
 from emfast.arguments import check_enough_rows, check_sample_weight
 from emfast.columns import columns_apart
-from emfast.data import (
-    Batch,
-    Names,
-    Source,
-    check_out,
-    gathered,
-    lazy_with_dask,
-    observe,
-    read_ahead,
-    rows_in_parts,
-    summed_with_dask,
-)
+from emfast.data import Batch, Source, lazy_with_dask, observe, read_ahead, summed_with_dask
 from emfast.emissions.regression import LinearRegression, RegressionParameters
 from emfast.inference import RowPosteriors
 from emfast.information import standard_errors
@@ -35,12 +23,13 @@ from emfast.known import NOTHING_KNOWN, Known
 from emfast.labels import encode_labels
 from emfast.online import TakesStatistics
 from emfast.rows import RowsWithTargets
+from emfast.scores import PredictsTargets
 from emfast.statistics import Statistics
 from emfast.targets import check_target
 from emfast.validation import check_rows
 
 
-class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
+class BaseRegressionMixture(PredictsTargets, RowPosteriors, TakesStatistics):
     """A mixture of linear regressions without its latent structure."""
 
     _parameter_constraints: dict = {
@@ -219,28 +208,12 @@ class BaseRegressionMixture(RegressorMixin, RowPosteriors, TakesStatistics):
         """
         return self._answered_by_features(self._means, out, "prediction", X)
 
-    def _answered_by_features(
-        self, answer: Callable[[np.ndarray], np.ndarray], out: Any, names: Names, X: Any
-    ) -> Any:
-        """What is said of all rows without a target, in one array or in a file; see `gathered`."""
-        check_out(out, X)
-        arrays = rows_in_parts(self._features_of(X), out)
-        return gathered((answer(rows) for rows in arrays), out, names)
-
     def _means(self, X: np.ndarray) -> Array:
         means = np.empty(len(X), X.dtype)
         parameters = self._model().emission
         for chunk, rows in self._chunks(X):
             means[chunk] = (self._prior_weights(rows) * parameters.means(rows)).sum(axis=1)
         return means
-
-    def _features_of(self, X: Any) -> Iterator[np.ndarray]:
-        """The rows of X without a target, in one array where they are in memory."""
-        check_is_fitted(self)
-        observer = observe(self, X, None, None, np.empty(0, object))
-        if observer is None:
-            return iter([self._features(X)])
-        return map(self._features, read_ahead(observer.tables()))
 
     @lazy_with_dask(width=lambda self: self.n_components)
     def predict_components(self, X: Rows) -> Array:

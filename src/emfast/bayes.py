@@ -1,18 +1,22 @@
 """Bayesian linear regression; the algorithm is in `evidence`."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
 
 from emfast import em
 from emfast.annotations import Array, Callback, PathName, Rows, Values
-from emfast.arguments import check_array_of
-from emfast.checkpoint import Checkpoint, digest, of_arrays
+from emfast.arguments import check_array_of, check_sample_weight
+from emfast.checkpoint import Checkpoint, digest
+from emfast.columns import columns_apart
+from emfast.data import Batch, observe, read_ahead
+from emfast.data.sums import Tree
 from emfast.evidence import (
     EvidenceProblem,
     Hyperparameters,
@@ -23,6 +27,8 @@ from emfast.evidence import (
 )
 from emfast.fitting import unchanged_by_failure, warn_unless_converged
 from emfast.moments import JointMoments, joint_moments
+from emfast.rows import RowsWithTargets
+from emfast.scores import PredictsTargets
 from emfast.stored import (
     NO_NEGATIVE_DIAGONALS,
     NOT_NEGATIVE,
@@ -34,6 +40,7 @@ from emfast.stored import (
     Storable,
     Whole,
 )
+from emfast.tally import Tally
 from emfast.targets import check_regression
 from emfast.threads import SingleThreadedBlas, resolve_threads
 from emfast.validation import CHUNK_ROWS, check_rows
@@ -45,7 +52,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 ROUNDING = 8
 
 
-class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
+class BayesianLinearRegression(PredictsTargets, Storable, BaseEstimator):
     r"""Linear regression whose regularisation is estimated by expectation-maximisation.
 
     .. math::
@@ -221,8 +228,8 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
             Read once, in its own precision if that is float32 or float64.
-        y : array-like of shape (n_samples,)
-        sample_weight : array-like of shape (n_samples,), optional
+        y : array-like of shape (n_samples,), or the name of a column of X
+        sample_weight : array-like of shape (n_samples,), or the name of a column, optional
             How often each row counts: any non-negative numbers.
 
         Returns
@@ -242,15 +249,15 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
         """
         with unchanged_by_failure(self), SingleThreadedBlas():
             self._validate_params()
-            rows, target, weights = check_regression(self, X, y, sample_weight)
-            moments = joint_moments(rows, target, weights, resolve_threads(self.n_threads))
+            tally = Tally(kept=self.checkpoint is not None)
+            moments = self._moments(X, y, sample_weight, tally)
             if not self.fit_intercept:
                 moments = moments.about_zero()
-            self._check_varies(moments, target)
-            squares = Squares.of(moments, float(np.finfo(rows.dtype).eps))
+            self._check_varies(moments, tally.n_rows)
+            squares = Squares.of(moments, float(np.finfo(tally.dtype).eps))
             problem = (PrecisionPerFeature if self.per_feature else SharedPrecision)(squares)
-            start = self._start(problem, rows.shape[1])
-            checkpoint = self._checkpoint(rows, target, weights)
+            start = self._start(problem, self.n_features_in_)
+            checkpoint = self._checkpoint(tally)
             with Watch(self, objective="log evidence", checkpoint=checkpoint) as watch:
                 trace = watch.maximize(
                     problem,
@@ -259,24 +266,47 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
                     max_iter=self.max_iter,
                     accelerate=self.accelerate,
                 )
-            self._set_fitted(problem, trace, moments, rows.dtype)
+            self._set_fitted(problem, trace, moments, tally.dtype)
             watch.leave(self._model)
         watch.raise_interrupt()
         warn_unless_converged(trace, self.tol, self.max_iter)
         return self
 
-    def _checkpoint(self, *rows: Any) -> Checkpoint | None:
+    def _moments(self, X: Any, y: Any, sample_weight: Any, tally: Tally) -> JointMoments:
+        """All that the fit knows of the rows, which pass by once."""
+        observer = observe(self, X, None, sample_weight, y=y)
+        if observer is None:
+            X, y, sample_weight = columns_apart(X, y=y, sample_weight=sample_weight)
+            batches = self._in_memory(X, y, sample_weight)
+        else:
+            batches = read_ahead(observer.learned().batches())
+        total, threads = Tree(), resolve_threads(self.n_threads)
+        for batch in tally.over(batches):
+            rows = batch.X
+            total.add(joint_moments(rows.features, rows.target, batch.weights, threads))
+        return total.total()
+
+    _takes_columns = True
+
+    def _portion(self, X: Any, y: Any = None, *, reset: bool = False) -> Batch:
+        return Batch(RowsWithTargets(*check_regression(self, X, y, reset=reset)))
+
+    def _in_memory(self, X: Any, y: Any, sample_weight: Any) -> Iterator[Batch]:
+        batch = self._portion(X, y, reset=True)
+        yield replace(batch, weights=check_sample_weight(sample_weight, batch.n_rows))
+
+    def _checkpoint(self, tally: Tally) -> Checkpoint | None:
         """The file of the fit, if there is to be one."""
         if self.checkpoint is None:
             return None
         start = digest(self._model) if self.warm_start and hasattr(self, "_model") else None
-        told = {**of_arrays(*rows), "start": start}
+        told = {**tally.told(), "n_features": self.n_features_in_, "start": start}
         checkpoint = Checkpoint(self, told, self._stored["_model"], {})
         checkpoint.read(dict)
         checkpoint.begin(dict)
         return checkpoint
 
-    def _check_varies(self, moments: JointMoments, target: np.ndarray) -> None:
+    def _check_varies(self, moments: JointMoments, n_rows: int) -> None:
         # Deviations from the mean of equal numbers are of the size of its rounding.
         rounding = (ROUNDING * EPSILON * moments.target_mean) ** 2 * moments.rows.weight
         if moments.target_scatter > rounding:
@@ -284,7 +314,7 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
         if self.fit_intercept:
             raise ValueError(
                 f"y: found {moments.target_mean:g} in every row of positive weight (n_samples = "
-                f"{len(target)}); expected targets that vary, for otherwise the precision of the "
+                f"{n_rows}); expected targets that vary, for otherwise the precision of the "
                 "noise is infinite"
             )
         raise ValueError("y: found 0 in every row of positive weight; expected other targets")
@@ -365,31 +395,61 @@ class BayesianLinearRegression(Storable, RegressorMixin, BaseEstimator):
         self._set_model(model, predictor, state.pop("dtype"))
         super()._take_state(state)
 
-    def predict(self, X: Rows, return_std: bool = False) -> Any:
+    @overload
+    def predict(
+        self, X: Rows, return_std: Literal[False] = False, *, out: None = None
+    ) -> Array: ...
+    @overload
+    def predict(
+        self, X: Rows, return_std: Literal[True], *, out: None = None
+    ) -> tuple[Array, Array]: ...
+    @overload
+    def predict(self, X: Rows, return_std: bool = False, *, out: PathName) -> PathName: ...
+    def predict(
+        self, X: Rows, return_std: bool = False, *, out: PathName | None = None
+    ) -> Array | tuple[Array, Array] | PathName:
         """Mean of the predictive distribution of every row, and its standard deviation.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         return_std : bool, default=False
+        out : path-like, optional
+            A file to write instead, row by row as they come: see `GaussianMixture.score_samples`.
+            Its columns are "prediction", and "deviation" with `return_std`.
 
         Returns
         -------
-        y_mean : ndarray of shape (n_samples,), of the precision of X
+        y_mean : ndarray of shape (n_samples,), of the precision of X; or `out`
         y_std : ndarray of shape (n_samples,), only with `return_std`
             Root of the variance of the noise and of the weights together,
             1 / alpha + (x - mean)' Sigma (x - mean). The intercept counts as known.
         """
-        check_is_fitted(self)
-        rows, _ = check_rows(self, X, [np.float64, np.float32], reset=False)
-        centre, middle, coef, covariance = self._predictor
-        means = np.empty(len(rows), rows.dtype)
-        deviations = np.empty(len(rows), rows.dtype)
-        for start in range(0, len(rows), CHUNK_ROWS):
+        if not return_std:
+            return self._answered_by_features(self._means, out, "prediction", X)
+        names = ("prediction", "deviation")
+        found = self._answered_by_features(self._means_and_deviations, out, names, X)
+        return tuple(np.ascontiguousarray(found.T)) if out is None else found
+
+    def _features(self, X: Any) -> np.ndarray:
+        return check_rows(self, X, [np.float64, np.float32], reset=False)[0]
+
+    def _means(self, X: np.ndarray) -> np.ndarray:
+        means = np.empty(len(X), X.dtype)
+        for part, distances in self._distances(X):
+            means[part] = self._predictor.middle + distances @ self._predictor.coef
+        return means
+
+    def _means_and_deviations(self, X: np.ndarray) -> np.ndarray:
+        found = np.empty((len(X), 2), X.dtype)
+        found[:, 0] = self._means(X)
+        for part, distances in self._distances(X):
+            variances = ((distances @ self._predictor.covariance) * distances).sum(axis=1)
+            found[part, 1] = np.sqrt(1 / self._model.alpha + variances)
+        return found
+
+    def _distances(self, X: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Slices of rows, and these less the mean."""
+        for start in range(0, len(X), CHUNK_ROWS):
             part = slice(start, start + CHUNK_ROWS)
-            distances: Any = rows[part] - centre
-            means[part] = middle + distances @ coef
-            if return_std:
-                variances = ((distances @ covariance) * distances).sum(axis=1)
-                deviations[part] = np.sqrt(1 / self._model.alpha + variances)
-        return (means, deviations) if return_std else means
+            yield part, np.asarray(X[part]) - self._predictor.centre

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,10 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 from emfast import em
 from emfast.annotations import Array, Callback, PathName, RandomState, Rows
 from emfast.arguments import check_array_of, check_sample_weight
-from emfast.checkpoint import Checkpoint, digest, kind_of_state, of_arrays
-from emfast.factors import FactorProblem, Factors, GivenRows, points_of
+from emfast.checkpoint import Checkpoint, digest, kind_of_state
+from emfast.columns import columns_apart
+from emfast.data import Batch, observe, read_ahead
+from emfast.factors import FactorProblem, Factors, GivenRows, Patterns
 from emfast.filling import filled, settable
 from emfast.fitting import unchanged_by_failure, warn_unless_converged
+from emfast.sources import NO_CLASSES, TakesFeatures
 from emfast.stored import (
     POSITIVE,
     Kept,
@@ -29,8 +32,9 @@ from emfast.stored import (
     Storable,
     Whole,
 )
+from emfast.tally import Tally
 from emfast.threads import SingleThreadedBlas, resolve_threads
-from emfast.validation import check_observed, check_rows, check_squares, column_called
+from emfast.validation import check_rows, column_called, refuse_unseen
 from emfast.watch import WATCH_CONSTRAINTS, Watch
 
 # Variances that are nothing but rounding of the mean, as deviations in units of machine epsilon.
@@ -77,7 +81,9 @@ class Starts:
         return kept["best"]
 
 
-class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class FactorAnalysis(
+    TakesFeatures, Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     r"""Factor analysis and probabilistic principal components, by expectation-maximisation.
 
     .. math::
@@ -91,7 +97,8 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     It is no sum over rows: the fit reads the rows once, for their mean and scatter, and no
     iteration depends on their number. Entries that are NaN are missing, and the likelihood of their
     row is that of the entries that are known: then weight, mean and scatter are those of every
-    pattern of missing features, or the rows themselves where few share one.
+    pattern of missing features, or the rows themselves where few share one. That is all that is
+    held of rows that come in batches.
 
     Parameters
     ----------
@@ -261,7 +268,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             NaN where an entry is missing. Read once, in its own precision if that is float32 or
             float64.
         y : ignored
-        sample_weight : array-like of shape (n_samples,), optional
+        sample_weight : array-like of shape (n_samples,), or the name of a column, optional
             How often each row counts: any non-negative numbers.
 
         Returns
@@ -281,21 +288,20 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """
         with unchanged_by_failure(self), SingleThreadedBlas():
             self._validate_params()
-            problem, rows, weights = self._problem(X, sample_weight)
-            best, watch = self._run_starts(problem, rows, weights)
-            self._set_fitted(problem, best, rows.dtype)
+            tally = Tally(kept=self.checkpoint is not None)
+            problem = self._problem(X, sample_weight, tally)
+            best, watch = self._run_starts(problem, tally)
+            self._set_fitted(problem, best, tally.dtype)
             watch.leave(self._model)
         watch.raise_interrupt()
         warn_unless_converged(best, self.tol, self.max_iter)
         return self
 
-    def _run_starts(
-        self, problem: FactorProblem, rows: np.ndarray, weights: np.ndarray | None
-    ) -> tuple[em.Trace, Watch]:
+    def _run_starts(self, problem: FactorProblem, tally: Tally) -> tuple[em.Trace, Watch]:
         """The trace of the best of all starts, or of those until the fit is stopped."""
         n_starts = 1 if self._is_given else int(self.n_init)
         starts = Starts(_seed(self.random_state) if n_starts > 1 else 0)
-        checkpoint = self._checkpoint(problem, rows, weights, starts)
+        checkpoint = self._checkpoint(problem, tally, starts)
         with Watch(self, n_starts, checkpoint=checkpoint) as watch:
             for number, start in enumerate(self._starts(problem, starts.seed)):
                 if number < starts.n_done:
@@ -312,8 +318,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _checkpoint(
         self,
         problem: FactorProblem,
-        rows: np.ndarray,
-        weights: np.ndarray | None,
+        tally: Tally,
         starts: "Starts",
     ) -> Checkpoint | None:
         """The file of the fit if there is to be one; the starts then go on from what it keeps."""
@@ -321,7 +326,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             return None
         last = digest(self._model) if self.warm_start and hasattr(self, "_model") else None
         model = self._stored["_model"]
-        told = {**of_arrays(rows, weights), "start": last}
+        told = {**tally.told(), "n_features": self.n_features_in_, "start": last}
         checkpoint = Checkpoint(self, told, model, starts.kinds(model))
         best = checkpoint.read(starts.restore)
         if best is not None:
@@ -335,34 +340,58 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         given = self.components_init is not None or self.noise_variance_init is not None
         return given or (self.warm_start and hasattr(self, "_model"))
 
-    def _problem(
-        self, X: Any, sample_weight: Any
-    ) -> tuple[FactorProblem, np.ndarray, np.ndarray | None]:
-        """The problem, and the rows and weights it is of."""
-        rows, missing = self._rows(X, reset=True)
-        weights = check_sample_weight(sample_weight, len(rows))
-        n_used = len(rows) if weights is None else int(np.count_nonzero(weights))
-        if n_used < 2:
+    def _problem(self, X: Any, sample_weight: Any, tally: Tally) -> FactorProblem:
+        """The problem of the rows, which pass by once."""
+        patterns = None
+        for batch in tally.over(self._observed(X, sample_weight)):
+            if patterns is None:
+                self._check_enough_features()
+                patterns = Patterns(self.n_features_in_, resolve_threads(self.n_threads))
+            patterns.add(batch.X, batch.weights, bool(batch.missing))
+        if tally.n_used < 2:
             raise ValueError(
-                f"X: found n_samples = {n_used} of positive weight; expected at least 2, for "
+                f"X: found n_samples = {tally.n_used} of positive weight; expected at least 2, for "
                 "otherwise nothing varies"
             )
-        if self.n_components > rows.shape[1]:
+        refuse_unseen(~patterns.seen, lambda column: column_called(self, column))
+        points = patterns.points()
+        self._check_varies(*points.spread(), tally.dtype)
+        return FactorProblem(points, self.noise == "isotropic")
+
+    def _check_enough_features(self) -> None:
+        if self.n_components > self.n_features_in_:
             raise ValueError(
-                f"n_components: found {self.n_components}; expected at most {rows.shape[1]}, the "
-                "number of features"
+                f"n_components: found {self.n_components}; expected at most {self.n_features_in_}, "
+                "the number of features"
             )
-        check_squares(rows, weights)
-        if missing:
-            check_observed(
-                rows,
-                weights,
-                lambda part: np.isnan(part).all(axis=0),
-                lambda column: column_called(self, column),
-            )
-        points = points_of(rows, weights, missing, resolve_threads(self.n_threads))
-        self._check_varies(*points.spread(), rows.dtype)
-        return FactorProblem(points, self.noise == "isotropic"), rows, weights
+
+    def _observed(self, X: Any, sample_weight: Any) -> Iterator[Batch]:
+        """The rows to fit, in one batch where they are in memory."""
+        observer = observe(self, X, None, sample_weight)
+        if observer is not None:
+            return read_ahead(observer.learned().batches())
+        return self._in_memory(X, sample_weight, reset=True)
+
+    def _batches(self, X: Any, sample_weight: Any) -> Iterator[Batch]:
+        """Rows that the fitted model can be asked about."""
+        check_is_fitted(self)
+        observer = observe(self, X, None, sample_weight, NO_CLASSES)
+        if observer is not None:
+            return read_ahead(observer.batches())
+        return self._in_memory(X, sample_weight, reset=False)
+
+    def _in_memory(self, X: Any, sample_weight: Any, *, reset: bool) -> Iterator[Batch]:
+        X, sample_weight = columns_apart(X, sample_weight=sample_weight)
+        batch = self._portion(X, reset=reset)
+        yield replace(batch, weights=check_sample_weight(sample_weight, batch.n_rows))
+
+    _takes_columns = True
+
+    def _portion(self, X: Any, y: Any = None, *, reset: bool = False) -> Batch:
+        rows, missing = check_rows(
+            self, X, [np.float64, np.float32], reset=reset, allow_missing=True
+        )
+        return Batch(rows, missing=missing)
 
     def _check_varies(self, means: np.ndarray, variances: np.ndarray, dtype: np.dtype) -> None:
         constant = variances <= (ROUNDING * np.finfo(np.float64).eps * means) ** 2
@@ -448,8 +477,8 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _n_features_out(self) -> int:
         return self._model.loadings.shape[1]
 
-    def _rows(self, X: Any, *, reset: bool) -> tuple[np.ndarray, bool]:
-        return check_rows(self, X, [np.float64, np.float32], reset=reset, allow_missing=True)
+    def _features(self, X: Any) -> np.ndarray:
+        return np.asarray(self._portion(X).X)
 
     def _given(self, rows: np.ndarray) -> Iterator[tuple[slice, GivenRows]]:
         """Slices of rows, and what is known of their factors."""
@@ -458,37 +487,53 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             part = slice(start, start + step)
             yield part, self._model.given(rows[part])
 
-    def transform(self, X: Rows) -> Array:
+    @overload
+    def transform(self, X: Rows, *, out: None = None) -> Array: ...
+    @overload
+    def transform(self, X: Rows, *, out: PathName) -> PathName: ...
+    def transform(self, X: Rows, *, out: PathName | None = None) -> Array | PathName:
         """Expected factors of every row, given its entries that are known.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        out : path-like, optional
+            A file to write instead, row by row as they come: see `GaussianMixture.score_samples`.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components), of the precision of X
+        ndarray of shape (n_samples, n_components), of the precision of X; or `out`, whose columns \
+are "factor0", "factor1", ...
         """
-        check_is_fitted(self)
-        rows, _ = self._rows(X, reset=False)
+        return self._answered_by_features(self._factors, out, "factor", X)
+
+    def _factors(self, rows: np.ndarray) -> np.ndarray:
         factors = np.empty((len(rows), self._n_features_out), rows.dtype)
         for part, given in self._given(rows):
             factors[part] = given.means
         return factors
 
-    def score_samples(self, X: Rows) -> NDArray[np.float64]:
+    @overload
+    def score_samples(self, X: Rows, *, out: None = None) -> NDArray[np.float64]: ...
+    @overload
+    def score_samples(self, X: Rows, *, out: PathName) -> PathName: ...
+    def score_samples(
+        self, X: Rows, *, out: PathName | None = None
+    ) -> NDArray[np.float64] | PathName:
         """Log-likelihood of every row, of the entries that are known.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        out : see `transform`
 
         Returns
         -------
-        ndarray of shape (n_samples,), float64, in nats
+        ndarray of shape (n_samples,), float64, in nats; or `out`, whose column is "log_likelihood"
         """
-        check_is_fitted(self)
-        rows, _ = self._rows(X, reset=False)
+        return self._answered_by_features(self._log_likelihoods, out, "log_likelihood", X)
+
+    def _log_likelihoods(self, rows: np.ndarray) -> NDArray[np.float64]:
         scores = np.empty(len(rows))
         for part, given in self._given(rows):
             scores[part] = given.log_likelihoods
@@ -507,9 +552,8 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         -------
         float
         """
-        scores = self.score_samples(X)
-        weights = check_sample_weight(sample_weight, len(scores))
-        return float(np.average(scores, weights=weights))
+        log_likelihood, weight = self._total(X, sample_weight)
+        return log_likelihood / weight
 
     def bic(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
         """Bayesian information criterion of the rows; the lower the better.
@@ -545,11 +589,15 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def _total(self, X: Any, sample_weight: Any) -> tuple[float, float]:
         """Log-likelihood of all rows in nats, by their weights, and the sum of these."""
-        scores = self.score_samples(X)
-        weights = check_sample_weight(sample_weight, len(scores))
-        if weights is None:
-            return float(scores.sum()), float(len(scores))
-        return float(weights @ scores), float(weights.sum())
+        total = weight = 0.0
+        for batch in self._batches(X, sample_weight):
+            scores = self._log_likelihoods(np.asarray(batch.X))
+            if batch.weights is None:
+                total, weight = total + float(scores.sum()), weight + len(scores)
+            else:
+                total += float(batch.weights @ scores)
+                weight += float(batch.weights.sum())
+        return total, weight
 
     def _n_parameters(self) -> int:
         D, K = self._model.loadings.shape
@@ -570,7 +618,7 @@ class FactorAnalysis(Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             A copy of X. What is not missing is as it was.
         """
         check_is_fitted(self)
-        rows, _ = self._rows(X, reset=False)
+        rows = self._features(X)
         missing = np.isnan(rows)
         expected = np.empty(np.count_nonzero(missing))
         at = 0

@@ -48,7 +48,7 @@ import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
@@ -227,29 +227,94 @@ class Points:
 
 def points_of(X: np.ndarray, weights: np.ndarray | None, missing: bool, n_threads: int) -> Points:
     """What stands for rows, (n, D), NaN where a feature is missing if `missing`."""
-    D, weight = X.shape[1], float(len(X) if weights is None else weights.sum())
-    if not missing:
-        n_used = len(X) if weights is None else np.count_nonzero(weights)
-        if n_used > MOST_ROWS * D:
-            rows, w = _of_moments(moments(X, weights, n_threads))
+    patterns = Patterns(X.shape[1], n_threads)
+    patterns.add(X, weights, missing)
+    return patterns.points()
+
+
+class Patterns:
+    """What stands for rows that come in batches, by the features that are known of them.
+
+    Of every pattern there are up to D rows, or their weight, mean and scatter. So what is held does
+    not grow with the number of rows where patterns are few.
+    """
+
+    def __init__(self, n_features: int, n_threads: int):
+        self._n_features, self._n_threads = n_features, n_threads
+        self._found: dict[bytes, _Pattern] = {}
+        self._weight = 0.0
+
+    def add(self, X: Any, weights: np.ndarray | None, missing: bool) -> None:
+        """A batch of rows, (n, D), NaN where a feature is missing if `missing`."""
+        self._weight += float(len(X) if weights is None else weights.sum())
+        if not missing:
+            n_used = len(X) if weights is None else np.count_nonzero(weights)
+            self._of(np.ones(self._n_features, bool)).add(X, weights, None, n_used)
+            return
+        X = np.asarray(X)
+        masks, members = _patterns(X, weights)
+        for mask, which in zip(masks, members, strict=True):
+            self._of(mask).add(X, weights, which, len(which))
+
+    def _of(self, mask: np.ndarray) -> "_Pattern":
+        key = np.packbits(mask).tobytes()
+        if key not in self._found:
+            self._found[key] = _Pattern(np.flatnonzero(mask), self._n_threads)
+        return self._found[key]
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Which features are known in some row of positive weight, (D,), bool."""
+        seen = np.zeros(self._n_features, bool)
+        for pattern in self._found.values():
+            seen[pattern.columns] = True
+        return seen
+
+    def points(self) -> Points:
+        found = [self._found[key] for key in sorted(self._found)]
+        masks = np.zeros((len(found), self._n_features))
+        for mask, pattern in zip(masks, found, strict=True):
+            mask[pattern.columns] = 1
+        rows, weights = zip(*(each.points(self._n_features) for each in found), strict=True)
+        starts = np.cumsum([0, *map(len, weights)])
+        return Points(np.concatenate(rows), np.concatenate(weights), masks, starts, self._weight)
+
+
+class _Pattern:
+    """Rows that know the same features: themselves while they are few, or their moments."""
+
+    def __init__(self, columns: np.ndarray, n_threads: int):
+        self.columns, self._n_threads = columns, n_threads
+        self._rows: list[tuple[np.ndarray, np.ndarray]] = []
+        self._n_rows = 0
+        self._moments: Moments | None = None
+
+    def add(
+        self, X: Any, weights: np.ndarray | None, which: np.ndarray | None, n_used: int
+    ) -> None:
+        """Some rows, or all, which know all features; so many of them have a positive weight."""
+        self._n_rows += n_used
+        if self._n_rows <= MOST_ROWS * len(self.columns):
+            self._rows.append(_taken(X, weights, np.arange(len(X)) if which is None else which))
+            return
+        if which is None:
+            found = moments(X, weights, self._n_threads)
         else:
-            rows, w = _taken(X, weights, np.arange(len(X)))
-        return Points(rows, w, np.ones((1, D)), np.array([0, len(w)]), weight)
-    masks, members = _patterns(X, weights)
-    rows, w, sizes = [], [], []
-    for mask, which in zip(masks, members, strict=True):
-        columns = np.flatnonzero(mask)
-        if len(which) > MOST_ROWS * len(columns):
-            of_columns, of_rows = _of_moments(_moments_of(X, weights, which, columns, n_threads))
-            part = np.zeros((len(of_rows), D))
-            part[:, columns] = of_columns
-        else:
-            part, of_rows = _taken(X, weights, which)
-        rows.append(part)
-        w.append(of_rows)
-        sizes.append(len(of_rows))
-    starts = np.cumsum([0, *sizes])
-    return Points(np.concatenate(rows), np.concatenate(w), masks.astype(float), starts, weight)
+            found = _moments_of(X, weights, which, self.columns, self._n_threads)
+        for rows, w in self._rows:
+            found = moments(rows[:, self.columns], w, self._n_threads) + found
+        self._rows = []
+        self._moments = found if self._moments is None else self._moments + found
+
+    def points(self, n_features: int) -> tuple[np.ndarray, np.ndarray]:
+        """What stands for them, (n, D), 0 where a feature is missing, and weights."""
+        if self._moments is None:
+            rows, weights = zip(*self._rows, strict=True)
+            return np.concatenate(rows), np.concatenate(weights)
+        of_columns, weights = _of_moments(self._moments)
+        rows = np.zeros((len(weights), n_features))
+        rows[:, self.columns] = of_columns
+        return rows, weights
 
 
 def _taken(

@@ -11,13 +11,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Array
-from emfast.data import START, Batch, Names, Observer, check_out, gathered, in_parts
+from emfast.data import Batch, Names, check_out, gathered, in_parts
 from emfast.emissions.base import Emission
 from emfast.known import NOTHING_KNOWN, Known, check_fixed
 from emfast.labels import Labels, encode_labels
 from emfast.latent import Latent
 from emfast.passes import Model, posterior
 from emfast.rows import ColumnRows
+from emfast.sources import TakesSources
 from emfast.stored import Precision, Record, Storable, Whole
 from emfast.threads import resolve_threads
 
@@ -25,7 +26,7 @@ from emfast.threads import resolve_threads
 CHUNK_ROWS = 65_536
 
 
-class FittedModel(Storable, BaseEstimator, metaclass=ABCMeta):
+class FittedModel(TakesSources, Storable, BaseEstimator, metaclass=ABCMeta):
     """What estimators of (latent structure, emission) need once there are parameters."""
 
     n_features_in_: int
@@ -34,9 +35,6 @@ class FittedModel(Storable, BaseEstimator, metaclass=ABCMeta):
 
     # Whether there is a component that the emission does not know of.
     _has_noise: bool = False
-
-    # Whether rows that come together belong together, as those of sequences do.
-    _keeps_portions: bool = False
 
     # The fitted attributes that tell the whole model.
     _defining_attributes: tuple[str, ...] = ()
@@ -89,23 +87,11 @@ class FittedModel(Storable, BaseEstimator, metaclass=ABCMeta):
         """Some rows of a source as the kernels take them."""
         return self._validate_rows(X, reset=reset)
 
-    def _learn(self, observer: Observer) -> None:
-        """Learn what columns there are, and what is in them, from portions of a source."""
-        portions = observer.portions()
-        try:
-            first = next(portions, None)
-            if first is not None:
-                observer.batch(first, START, reset=True)
-        finally:
-            portions.close()
-
     @property
     def _takes_columns(self) -> bool:
-        """Whether rows may come as `ColumnRows`."""
         return self._emission().takes_numbers
 
     def _takes_again(self, X: Any) -> bool:
-        """Whether rows that once have been validated need not be looked at again."""
         is_ready = isinstance(X, np.ndarray | ColumnRows) and X.dtype in (np.float32, np.float64)
         return self._takes_columns and is_ready
 

@@ -53,6 +53,7 @@ class Moments:
     scatter: np.ndarray
 
     def __add__(self, other: "Moments") -> "Moments":
+        # With the means m and n, S of both is S_m + S_n + w_m w_n / (w_m + w_n) (m - n)(m - n)'.
         weight = self.weight + other.weight
         shift = other.mean - self.mean
         between = self.weight * (other.weight / weight) * np.outer(shift, shift)
@@ -62,7 +63,7 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class JointMoments:
-    """Moments of rows, of their targets, and of both together.
+    """Moments of rows, of their targets, and of both together; they add.
 
     Attributes
     ----------
@@ -76,6 +77,17 @@ class JointMoments:
     target_mean: float
     target_scatter: float
     cross: np.ndarray
+
+    def __add__(self, other: "JointMoments") -> "JointMoments":
+        rows = self.rows + other.rows
+        shift, share = other.target_mean - self.target_mean, other.rows.weight / rows.weight
+        between = self.rows.weight * share * shift
+        return JointMoments(
+            rows,
+            self.target_mean + shift * share,
+            self.target_scatter + other.target_scatter + between * shift,
+            self.cross + other.cross + between * (other.rows.mean - self.rows.mean),
+        )
 
     def about_zero(self) -> "JointMoments":
         """Sums of products about 0 in place of the means."""

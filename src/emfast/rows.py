@@ -93,7 +93,7 @@ class RowsWithTargets:
     Attributes
     ----------
     features : ndarray of shape (n_rows, n_features - 1), float32 or float64
-    target : ndarray of shape (n_rows,), of the same type
+    target : ndarray of shape (n_rows,), of the same type where kernels read it
     """
 
     storage = "with targets"

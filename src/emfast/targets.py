@@ -1,4 +1,4 @@
-"""Checks of what regressions are fitted to: rows, a target for each, and their weights.
+"""Checks of what regressions are fitted to: rows, and a target for each.
 
 Every message names the argument, what was found, what is expected.
 """
@@ -9,32 +9,30 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import column_or_1d
 
-from emfast.arguments import check_sample_weight
-from emfast.validation import check_rows, check_squares
+from emfast.validation import check_rows
 
 # Targets whose squares, summed over many rows, are finite.
 LARGEST_TARGET = 1e140
 
 
 def check_regression(
-    estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Rows, targets and weights that a regression can be fitted to.
+    estimator: BaseEstimator, X: Any, y: Any, *, reset: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and targets that a regression can be fitted to.
 
-    Sets the estimator's number and names of features.
+    Sets the estimator's number and names of features, if `reset`.
 
     Parameters
     ----------
     estimator : BaseEstimator
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
-    sample_weight : array-like of shape (n_samples,), optional
+    reset : bool
 
     Returns
     -------
     X : ndarray of shape (n_samples, n_features), float32 or float64, finite
     y : ndarray of shape (n_samples,), float64, finite
-    sample_weight : ndarray of shape (n_samples,), float64, or None
 
     Raises
     ------
@@ -47,11 +45,8 @@ def check_regression(
             f"y: found None; expected a number for each row, for {type(estimator).__name__} "
             "requires y to be passed, but the target y is None"
         )
-    rows, _ = check_rows(estimator, X, [np.float64, np.float32], reset=True)
-    target = check_target(y, len(rows))
-    weights = check_sample_weight(sample_weight, len(rows))
-    check_squares(rows, weights)
-    return rows, target, weights
+    rows, _ = check_rows(estimator, X, [np.float64, np.float32], reset=reset)
+    return rows, check_target(y, len(rows))
 
 
 def check_target(y: Any, n_rows: int) -> np.ndarray:

@@ -171,6 +171,8 @@ def check_squares(X: np.ndarray, weights: np.ndarray | None, name: str = "X") ->
 
 def _squares_are_finite(X: np.ndarray) -> bool:
     """Whether all numbers and the sum of their squares are known to be finite, in one fast pass."""
+    if isinstance(X, ColumnRows):
+        return all(map(_squares_are_finite, X.arrays))
     if X.dtype.kind != "f":
         return True
     if not X.flags.forc:
@@ -227,6 +229,13 @@ def check_observed(
         unseen &= unseen_columns(part)
         if not unseen.any():
             return
+    refuse_unseen(unseen, called)
+
+
+def refuse_unseen(unseen: np.ndarray, called: Callable[[int], str]) -> None:
+    """Raise where there are columns without any entry that is not missing."""
+    if not unseen.any():
+        return
     raise ValueError(
         f"X: every entry of {called(int(unseen.argmax()))} is missing; expected at least one that "
         "is not in every column, in a row of positive weight"

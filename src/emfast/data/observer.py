@@ -217,6 +217,23 @@ class Observer:
         finally:
             portions.close()
 
+    def targets(self) -> Iterator[tuple[Any, Any, np.ndarray | None]]:
+        """The features of all rows, with what `y` is for them and their weights."""
+        first = 0
+        portions = self.portions()
+        try:
+            for portion in portions:
+                rows = slice(first, first + portion.n_rows)
+                with told_where(portion.where):
+                    weights = self._of("sample_weight", portion, rows)
+                    weights = check_sample_weight(weights, portion.n_rows, some=False)
+                    found = self._table(portion), self._of("y", portion, rows), weights
+                yield found
+                first = rows.stop
+        finally:
+            portions.close()
+        self.check_lengths(Place(first, 0))
+
     def each(self, ask: Callable[[Any], object]) -> None:
         """Ask something about all tables, one after the other, until there is no more to ask.
 
