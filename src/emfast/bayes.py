@@ -15,7 +15,7 @@ from emfast.annotations import Array, Callback, PathName, Rows, Values
 from emfast.arguments import check_array_of, check_sample_weight
 from emfast.checkpoint import Checkpoint, digest
 from emfast.columns import columns_apart
-from emfast.data import Batch, observe, read_ahead
+from emfast.data import Batch, lazy_with_dask, observe, read_ahead
 from emfast.data.sums import Tree
 from emfast.evidence import (
     EvidenceProblem,
@@ -426,10 +426,14 @@ class BayesianLinearRegression(PredictsTargets, Storable, BaseEstimator):
             1 / alpha + (x - mean)' Sigma (x - mean). The intercept counts as known.
         """
         if not return_std:
-            return self._answered_by_features(self._means, out, "prediction", X)
+            return self._predicted(X, out=out)
         names = ("prediction", "deviation")
         found = self._answered_by_features(self._means_and_deviations, out, names, X)
         return tuple(np.ascontiguousarray(found.T)) if out is None else found
+
+    @lazy_with_dask(names="prediction")
+    def _predicted(self, X: Any, *, out: Any = None) -> Any:
+        return self._answered_by_features(self._means, out, "prediction", X)
 
     def _features(self, X: Any) -> np.ndarray:
         return check_rows(self, X, [np.float64, np.float32], reset=False)[0]

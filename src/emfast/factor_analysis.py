@@ -17,7 +17,7 @@ from emfast.annotations import Array, Callback, PathName, RandomState, Rows
 from emfast.arguments import check_array_of, check_sample_weight
 from emfast.checkpoint import Checkpoint, digest, kind_of_state
 from emfast.columns import columns_apart
-from emfast.data import Batch, observe, read_ahead
+from emfast.data import Batch, lazy_with_dask, observe, read_ahead, summed_with_dask
 from emfast.factors import FactorProblem, Factors, GivenRows, Patterns
 from emfast.filling import filled, settable
 from emfast.fitting import unchanged_by_failure, warn_unless_converged
@@ -491,6 +491,7 @@ class FactorAnalysis(
     def transform(self, X: Rows, *, out: None = None) -> Array: ...
     @overload
     def transform(self, X: Rows, *, out: PathName) -> PathName: ...
+    @lazy_with_dask(width=lambda self: self._n_features_out, names="factor")
     def transform(self, X: Rows, *, out: PathName | None = None) -> Array | PathName:
         """Expected factors of every row, given its entries that are known.
 
@@ -517,6 +518,7 @@ are "factor0", "factor1", ...
     def score_samples(self, X: Rows, *, out: None = None) -> NDArray[np.float64]: ...
     @overload
     def score_samples(self, X: Rows, *, out: PathName) -> PathName: ...
+    @lazy_with_dask(np.float64, names="log_likelihood")
     def score_samples(
         self, X: Rows, *, out: PathName | None = None
     ) -> NDArray[np.float64] | PathName:
@@ -587,6 +589,7 @@ are "factor0", "factor1", ...
         """
         return -2 * self._total(X, sample_weight)[0] + 2 * self._n_parameters()
 
+    @summed_with_dask
     def _total(self, X: Any, sample_weight: Any) -> tuple[float, float]:
         """Log-likelihood of all rows in nats, by their weights, and the sum of these."""
         total = weight = 0.0

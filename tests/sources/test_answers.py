@@ -215,3 +215,18 @@ def test_answers_are_not_held(tmp_path, monkeypatch):
     for source in (X, SOURCE):
         model.predict_proba(source, out=tmp_path / "found.npy")
     assert most <= 64
+
+
+def test_rows_of_dask(tmp_path):
+    da = pytest.importorskip("dask.array")
+    rows, path = da.from_array(X, chunks=(300, 3)), tmp_path / "found.parquet"
+    for made, method, names in (
+        (mixture, "predict", ["component"]),
+        (mixture, "predict_proba", P3),
+        (regression, "predict", ["prediction"]),
+    ):
+        ask = getattr(made(), method)
+        assert ask(rows, out=path) is path
+        assert_written(path, ask(X), names)
+    with pytest.raises(ValueError, match=r"out: .*expected a name"):
+        mixture().predict(rows, out=tmp_path / "found.txt")

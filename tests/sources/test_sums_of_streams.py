@@ -208,3 +208,17 @@ def test_r_squared_is_that_of_scikit_learn(y, error, w):
         for a, b in [(0, 60), (60, 61), (61, N)]
     ]
     assert_allclose(r_squared(parts), r2_score(y, predicted, sample_weight=w), rtol=1e-5)
+
+
+def test_rows_of_dask():
+    da = pytest.importorskip("dask.array")
+    rows, y = da.from_array(X, chunks=(200, D)), da.from_array(Y, chunks=200)
+    whole = emfast.BayesianLinearRegression().fit(X, Y)
+    found = emfast.BayesianLinearRegression().fit(rows, y)
+    assert_close(found, whole, ("coef_", "alpha_", "lambda_"))
+    assert_allclose(found.predict(rows).compute(), whole.predict(X))
+    assert_allclose(found.score(rows, y), whole.score(X, Y))
+    analysis = emfast.FactorAnalysis(2).fit(rows)
+    assert_close(analysis, emfast.FactorAnalysis(2).fit(X), ("components_",), 1e-4)
+    assert_allclose(analysis.transform(rows).compute(), analysis.transform(X))
+    assert_allclose(analysis.score(rows), analysis.score(X))
