@@ -1,26 +1,26 @@
 """Classification by mixtures: every class is one, and rows whose class is missing help."""
 
-import warnings
-from collections.abc import Mapping
-from numbers import Integral, Real
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from numbers import Integral
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from emfast.annotations import Array, Rows, Values
+from emfast.annotations import Array, PathName, Rows, Values
 from emfast.arguments import check_sample_weight
 from emfast.base_mixture import BaseMixture
+from emfast.classes import Classes, one_dimensional
+from emfast.columns import columns_apart
+from emfast.data import Batch, Labelled, lazy_with_dask, observe, read_ahead
 from emfast.inference import FittedMixture
-from emfast.labels import are_integers, as_array, is_missing, missing_entries, sorted_classes
 from emfast.mixture import GaussianMixture
 from emfast.of_columns import OfColumns
+from emfast.sources import NO_CLASSES
 from emfast.stored import ListOf, Names, Storable, Whole
 
 
@@ -131,10 +131,10 @@ class MixtureClassifier(Storable, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), as the mixture takes it
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,), or the name of a column of X
             The class of every row: numbers, booleans or strings; `missing_label`, None, NaN, NaT or
             NA where it is missing.
-        sample_weight : array-like of shape (n_samples,), optional
+        sample_weight : array-like of shape (n_samples,), or the name of a column, optional
             How often each row counts: any non-negative numbers.
 
         Returns
@@ -153,19 +153,34 @@ class MixtureClassifier(Storable, ClassifierMixin, BaseEstimator):
         """
         self._validate_params()
         mixture = self._new_mixture()
-        n_rows = _n_rows(X)
-        weights = check_sample_weight(sample_weight, n_rows)
-        counted = np.ones(n_rows, bool) if weights is None else weights > 0
-        classes, codes = self._encoded(y, n_rows, counted)
+        found = Classes(self.missing_label)
+        observer = observe(mixture, X, None, sample_weight, y=y)
+        if observer is None:
+            X, y, sample_weight = columns_apart(X, y=y, sample_weight=sample_weight)
+            n_rows = _n_rows(X)
+            found.add(y, n_rows, check_sample_weight(sample_weight, n_rows))
+        else:
+            for portion, of_rows, weights in read_ahead(observer.known()):
+                found.add(of_rows, portion.n_rows, weights)
+        classes, n_own = found.found()
         counts = self._counts(classes)
-        _check_enough_rows(classes, codes[counted], counts)
+        _check_enough_rows(classes, n_own, found.n_missing, counts)
         class_of = np.repeat(np.arange(len(classes)), counts)
         mixture.set_params(n_components=len(class_of))
         if bool(getattr(mixture, "noise", False)):
             class_of = np.append(class_of, len(classes))
-        allowed = (codes[:, None] < 0) | (codes[:, None] == class_of)
+
+        def allowed(y: Any, n_rows: int) -> np.ndarray:
+            codes = found.codes(y, n_rows, classes)
+            return (codes[:, None] < 0) | (codes[:, None] == class_of)
+
+        if observer is None:
+            labels: Any = allowed(y, n_rows)
+        else:
+            X, labels = observer.with_labels(allowed), Labelled.labels
+            sample_weight = None if sample_weight is None else Labelled.weights
         try:
-            mixture.fit(X, labels=allowed, sample_weight=sample_weight)
+            mixture.fit(X, labels=labels, sample_weight=sample_weight)
         except KeyboardInterrupt:
             # It has the best model so far, if there was one.
             if hasattr(mixture, "converged_"):
@@ -182,35 +197,61 @@ class MixtureClassifier(Storable, ClassifierMixin, BaseEstimator):
         if hasattr(mixture, "feature_names_in_"):
             self.feature_names_in_ = mixture.feature_names_in_
 
-    def predict(self, X: Rows) -> Array:
+    _keeps_portions = False
+
+    @overload
+    def predict(self, X: Rows, *, out: None = None) -> Array: ...
+    @overload
+    def predict(self, X: Rows, *, out: PathName) -> PathName: ...
+    @lazy_with_dask(lambda self: self.classes_.dtype, names="class")
+    def predict(self, X: Rows, *, out: PathName | None = None) -> Array | PathName:
         """The most probable class of every row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        out : path-like, optional
+            A file to write instead, row by row as they come: see `GaussianMixture.score_samples`.
 
         Returns
         -------
-        ndarray of shape (n_samples,), of classes
+        ndarray of shape (n_samples,), of classes; or `out`, whose column is "class"
         """
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        check_is_fitted(self)
+        return self.mixture_._answered(self._classes, out, "class", X)
 
-    def predict_proba(self, X: Rows) -> Array:
+    @overload
+    def predict_proba(self, X: Rows, *, out: None = None) -> Array: ...
+    @overload
+    def predict_proba(self, X: Rows, *, out: PathName) -> PathName: ...
+    @lazy_with_dask(
+        width=lambda self: len(self.classes_), names=lambda self: self._names_of_shares()
+    )
+    def predict_proba(self, X: Rows, *, out: PathName | None = None) -> Array | PathName:
         """The probability of every class given the row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        out : see `predict`
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
+        ndarray of shape (n_samples, n_classes), or `out`, whose columns are "p_" and the class
             In the order of `classes_`; rows sum to 1. A row that no component can produce has the
             probabilities of the classes before any row is seen.
         """
         check_is_fitted(self)
-        shares = self.mixture_.predict_proba(X)
+        return self.mixture_._answered(self._shares, out, self._names_of_shares(), X)
+
+    def _names_of_shares(self) -> list[str]:
+        return [f"p_{name}" for name in self.classes_]
+
+    def _classes(self, batch: Batch) -> np.ndarray:
+        return self.classes_[self._shares(batch).argmax(axis=1)]
+
+    def _shares(self, batch: Batch) -> np.ndarray:
+        shares = self.mixture_._responsibilities(batch)
         K = len(self.component_classes_)
         of_class = self._sums(shares[:, :K])
         if shares.shape[1] == K:
@@ -252,31 +293,48 @@ class MixtureClassifier(Storable, ClassifierMixin, BaseEstimator):
         ValueError
             Every class is missing.
         """
-        # Takes longer to import than all of emfast.
-        from sklearn.metrics import accuracy_score
+        check_is_fitted(self)
+        observer = observe(self.mixture_, X, None, sample_weight, NO_CLASSES, y)
+        if observer is not None:
+            return self._accuracy(read_ahead(observer.targets()))
+        X, y, sample_weight = columns_apart(X, y=y, sample_weight=sample_weight)
+        weights = check_sample_weight(sample_weight, _n_rows(X))
+        return self._accuracy(iter([(X, y, weights)]))
 
-        predicted = self.predict(X)
-        weights = check_sample_weight(sample_weight, len(predicted))
-        counted = np.ones(len(predicted), bool) if weights is None else weights > 0
-        classes, codes = self._encoded(y, len(predicted), counted)
-        known = codes >= 0
-        if weights is not None:
-            weights = weights[known]
-        return float(accuracy_score(classes[codes[known]], predicted[known], sample_weight=weights))
+    def _accuracy(self, parts: Iterator[tuple[Any, Any, np.ndarray | None]]) -> float:
+        """The share of rows of known class whose class is what is predicted."""
+        found, right, total = Classes(self.missing_label), 0.0, 0.0
+        for rows, y, weights in parts:
+            predicted = self.predict(rows)
+            found.add(y, len(predicted), weights)
+            values = one_dimensional(y, len(predicted), warn=False)
+            known = ~found.missing(values)
+            w = np.ones(len(values)) if weights is None else weights
+            right += float(w[known] @ (values[known] == predicted[known]))
+            total += float(w[known].sum())
+        found.found()
+        return right / total
 
-    def score_samples(self, X: Rows) -> NDArray[np.float64]:
+    @overload
+    def score_samples(self, X: Rows, *, out: None = None) -> NDArray[np.float64]: ...
+    @overload
+    def score_samples(self, X: Rows, *, out: PathName) -> PathName: ...
+    def score_samples(
+        self, X: Rows, *, out: PathName | None = None
+    ) -> NDArray[np.float64] | PathName:
         """Log-likelihood of every row, whatever its class.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        out : see `predict`
 
         Returns
         -------
-        ndarray of shape (n_samples,), log p(x) in nats
+        ndarray of shape (n_samples,), log p(x) in nats; or `out`, whose column is "log_likelihood"
         """
         check_is_fitted(self)
-        return self.mixture_.score_samples(X)
+        return self.mixture_.score_samples(X, out=out)
 
     def sample(self, n_samples: int = 1) -> tuple[Array, Array]:
         """Draw rows with their classes, component after component.
@@ -334,44 +392,6 @@ class MixtureClassifier(Storable, ClassifierMixin, BaseEstimator):
             raise TypeError(f"mixture: found {self.mixture!r}; expected a mixture of emfast")
         return clone(self.mixture)
 
-    def _encoded(self, y: Any, n_rows: int, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The classes of rows that are `counted`, sorted, and the index of every row's or -1."""
-        values = _one_dimensional(y, n_rows)
-        known = counted & ~self._missing(values)
-        if not known.any():
-            raise ValueError(
-                "y: the class of every row of positive weight is missing (None, NaN or "
-                f"missing_label={self.missing_label!r}); expected at least one class"
-            )
-        codes = np.full(n_rows, -1)
-        if values.dtype.kind == "O":
-            names = sorted_classes(values[known], "y")
-            of_name = {name: code for code, name in enumerate(names.tolist())}
-            codes[known] = [of_name[value] for value in values[known].tolist()]
-            classes = np.array(names.tolist())
-        else:
-            classes, codes[known] = np.unique(values[known], return_inverse=True)
-            if classes.dtype.kind == "f" and are_integers(y):
-                classes = _as_integers(classes)
-        if classes.dtype.kind == "f" and not np.isfinite(classes).all():
-            raise ValueError("y: found infinity; expected classes")
-        check_classification_targets(classes[codes[known]])
-        return classes, codes
-
-    def _missing(self, values: np.ndarray) -> np.ndarray:
-        """Which entries of `y` say that the class is missing, (n_rows,), bool."""
-        missing, label = missing_entries(values), self.missing_label
-        if is_missing(label):
-            return missing
-        if values.dtype.kind == "O":
-            known = np.flatnonzero(~missing)
-            missing[known] = [bool(value == label) for value in values[known]]
-            return missing
-        kinds = (
-            "US" if isinstance(label, str | bytes) else "biuf" if isinstance(label, Real) else ""
-        )
-        return missing | (values == label) if values.dtype.kind in kinds else missing
-
     def _counts(self, classes: np.ndarray) -> np.ndarray:
         """How many components each class has."""
         given, names = self.components_per_class, classes.tolist()
@@ -416,43 +436,10 @@ def _n_rows(X: Any) -> int:
         raise TypeError(f"X: {error}") from error
 
 
-def _one_dimensional(y: Any, n_rows: int) -> np.ndarray:
-    """y as an array with an entry for every row, its missing ones still what they were."""
-    if y is None:
-        raise ValueError(
-            "y: MixtureClassifier requires y to be passed, but the target y is None; expected a "
-            "class for each row, missing for some"
-        )
-    values = as_array(y, "y")
-    if values.ndim == 2 and values.shape[1] == 1:
-        warnings.warn(
-            "A column-vector y was passed when a 1d array was expected. Please change the shape of "
-            "y to (n_samples,), for example using ravel().",
-            DataConversionWarning,
-            stacklevel=4,
-        )
-        values = values[:, 0]
-    if values.shape != (n_rows,):
-        raise ValueError(
-            f"y: found shape {values.shape}; expected ({n_rows},), a class for each row of X"
-        )
-    return values
-
-
-def _as_integers(classes: np.ndarray) -> np.ndarray:
-    """Integers that missing ones beside them have made floats."""
-    if abs(classes).max() >= 2.0**53:
-        raise ValueError(
-            "y: found integers beyond 2^53 beside missing ones, which floats would confuse; "
-            "expected smaller ones, or strings"
-        )
-    return classes.astype(np.int64)
-
-
-def _check_enough_rows(classes: np.ndarray, codes: np.ndarray, counts: np.ndarray) -> None:
+def _check_enough_rows(
+    classes: np.ndarray, n_own: np.ndarray, n_missing: int, counts: np.ndarray
+) -> None:
     """Raise where a class has more components than rows that may be of it."""
-    n_own = np.bincount(codes[codes >= 0], minlength=len(classes))
-    n_missing = int((codes < 0).sum())
     for name, own, count in zip(classes.tolist(), n_own.tolist(), counts.tolist(), strict=True):
         if own + n_missing < count:
             raise ValueError(

@@ -7,7 +7,7 @@ from emfast.data.ahead import read_ahead
 from emfast.data.answers import Names, check_out, gathered, in_parts, rows_in_parts
 from emfast.data.arrays import LEAST_PIECE, ArraySource, SequenceSource
 from emfast.data.batch import Batch, covariates_of, offsets, rows_of
-from emfast.data.observer import START, Observer, observe
+from emfast.data.observer import START, Labelled, Observer, observe
 from emfast.data.partitionwise import lazy_with_dask, summed_with_dask
 from emfast.data.portions import is_of_dask
 from emfast.data.source import Source
@@ -19,6 +19,7 @@ __all__ = [
     "START",
     "ArraySource",
     "Batch",
+    "Labelled",
     "Names",
     "Observer",
     "Plan",

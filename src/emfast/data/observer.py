@@ -219,20 +219,34 @@ class Observer:
 
     def targets(self) -> Iterator[tuple[Any, Any, np.ndarray | None]]:
         """The features of all rows, with what `y` is for them and their weights."""
+        for portion, y, weights in self.known():
+            yield self._table(portion), y, weights
+
+    def known(self) -> Iterator[tuple[Portion, Any, np.ndarray | None]]:
+        """All portions of independent rows, with what `y` is for them and their weights."""
         first = 0
         portions = self.portions()
         try:
             for portion in portions:
                 rows = slice(first, first + portion.n_rows)
                 with told_where(portion.where):
+                    y = self._of("y", portion, rows)
                     weights = self._of("sample_weight", portion, rows)
                     weights = check_sample_weight(weights, portion.n_rows, some=False)
-                    found = self._table(portion), self._of("y", portion, rows), weights
-                yield found
+                yield portion, y, weights
                 first = rows.stop
         finally:
             portions.close()
         self.check_lengths(Place(first, 0))
+
+    def with_labels(self, made: Callable[[Any, int], np.ndarray]) -> "Labelled":
+        """The rows as a source, with labels that are made of `y`.
+
+        Parameters
+        ----------
+        made : callable, (y of some rows, how many there are) -> their labels
+        """
+        return Labelled(self, made)
 
     def each(self, ask: Callable[[Any], object]) -> None:
         """Ask something about all tables, one after the other, until there is no more to ask.
@@ -332,3 +346,22 @@ class Observer:
                 lengths["labels"] = len(known)
         for name, length in lengths.items():
             check_length(name, length, end)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with columns of labels and, if they have them, weights; see `Observer.with_labels`."""
+
+    observer: Observer
+    made: Callable[[Any, int], np.ndarray]
+
+    # No column of a table has such a name by chance.
+    labels = "what is known of components"
+    weights = "how often a row counts"
+
+    def __iter__(self) -> Iterator[tuple[Any, dict[str, Any]]]:
+        for portion, y, weights in self.observer.known():
+            beside = {self.labels: self.made(y, portion.n_rows)}
+            if weights is not None:
+                beside[self.weights] = weights
+            yield portion.X, beside

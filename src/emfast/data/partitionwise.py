@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import isfunction
 from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
@@ -12,7 +13,9 @@ from emfast.data.sums import added
 
 
 def lazy_with_dask(
-    dtype: Any = None, width: Callable[[Any], int] | None = None, names: Names = ""
+    dtype: Any = None,
+    width: Callable[[Any], int] | None = None,
+    names: Names | Callable[[Any], Names] = "",
 ) -> Callable[[Callable], Callable]:
     """Let a method of rows take collections of Dask, and return a lazy array of Dask for them.
 
@@ -21,10 +24,10 @@ def lazy_with_dask(
 
     Parameters
     ----------
-    dtype : type of what it returns; that of the rows by default
+    dtype : type of what it returns; that of the rows by default; or a function of the model
     width : callable, which is given the model and tells how many columns there are, if any
     names : what columns are called where the method has the argument `out`: see `gathered`
-        Partitions are computed and written one after the other then.
+        Partitions are computed and written one after the other then. Or a function of the model.
     """
 
     def decorated(method: Callable) -> Callable:
@@ -38,10 +41,12 @@ def lazy_with_dask(
             out = given.pop("out", None)
             check_out(out, X)
             columns = () if width is None else (int(width(self)),)
-            rows = Question.of(self, method, X, args, given).lazily(dtype, columns)
+            kind = dtype(self) if isfunction(dtype) else dtype
+            rows = Question.of(self, method, X, args, given).lazily(kind, columns)
             if out is None:
                 return rows
-            return gathered((part.compute() for part in rows.to_delayed().ravel()), out, names)
+            parts = (part.compute() for part in rows.to_delayed().ravel())
+            return gathered(parts, out, names(self) if isfunction(names) else names)
 
         return answer
 
