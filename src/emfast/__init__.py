@@ -8,6 +8,7 @@ from emfast import em
 from emfast.bayes import BayesianLinearRegression
 from emfast.categorical import CategoricalMixture
 from emfast.classifier import MixtureClassifier
+from emfast.data import cached
 from emfast.experts import MixtureOfExperts
 from emfast.factor_analysis import FactorAnalysis
 from emfast.hmm import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
@@ -42,6 +43,7 @@ __all__ = [
     "PoissonHMM",
     "PoissonMixture",
     "Statistics",
+    "cached",
     "elbo",
     "em",
     "load",

@@ -8,6 +8,7 @@ from emfast.data.answers import Names, check_out, gathered, in_parts, rows_in_pa
 from emfast.data.arrays import LEAST_PIECE, ArraySource, SequenceSource
 from emfast.data.batch import Batch, covariates_of, offsets, rows_of
 from emfast.data.observer import START, Labelled, Observer, observe
+from emfast.data.opened import SomeColumns, cached
 from emfast.data.partitionwise import lazy_with_dask, summed_with_dask
 from emfast.data.portions import is_of_dask
 from emfast.data.source import Source
@@ -24,9 +25,11 @@ __all__ = [
     "Observer",
     "Plan",
     "SequenceSource",
+    "SomeColumns",
     "Source",
     "StreamSource",
     "SurveyedSource",
+    "cached",
     "check_out",
     "covariates_of",
     "gathered",

@@ -16,6 +16,7 @@ from emfast.data.batches import (
 from emfast.data.checked import Checked
 from emfast.data.files import FilesReader, paths_of
 from emfast.data.mapped import MappedReader, ZarrReader
+from emfast.data.opened import Opened
 from emfast.data.portions import Portion, Reader, instance_of
 
 __all__ = ["Checked", "Portion", "Reader", "reader_of"]
@@ -58,6 +59,8 @@ def reader_of(X: Any, *, apart: Sequence[str] = ()) -> Checked | None:
             f"X: found a {type(X).__name__}, which can be read only once; expected a callable "
             "without arguments that makes a fresh one for every pass"
         )
+    if isinstance(X, Opened):
+        return Checked(X.reader(reader_of, apart))
     reader = _of_files(X, apart) or _of_library(X, apart) or _of_batches(X, apart)
     return None if reader is None else Checked(reader)
 
@@ -70,6 +73,8 @@ def files_of(X: Any) -> list[str]:
     FileNotFoundError
         There are none of this name.
     """
+    if isinstance(X, Opened):
+        return files_of(X.source)
     if _names_files(X):
         return paths_of(X)
     if isinstance(X, np.memmap) and X.filename is not None:
