@@ -128,7 +128,7 @@ def test_warnings_are_one_line_on_stderr(emfast_fit, good):
 
 BAD = {
     "no file": (["missing.csv"], "missing.csv: No such file"),
-    "a folder": (["."], "Is a directory"),
+    "a folder": ([".", "--no-stream"], "several files; expected one"),
     "K too large": (["good.csv", "--components", "101"], "n_samples = 100"),
     "K zero": (["good.csv", "--components", "0"], "--components"),
     "K no number": (["good.csv", "--components", "two"], "--components"),

@@ -5,7 +5,6 @@ are wrong, 2 where the command line is none, and 130 after Ctrl-C.
 """
 
 import json
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -67,7 +66,11 @@ class Criterion(StrEnum):
 # Arguments and options that commands share.
 
 DataFile = Annotated[
-    Path, typer.Argument(help="CSV with a header row, .npy, Parquet or Arrow (Feather).")
+    Path,
+    typer.Argument(
+        help="CSV with a header row, .npy, Parquet or Arrow (Feather); or a folder of them, or a "
+        "pattern in quotes, like 'part-*.parquet'."
+    ),
 ]
 ModelFile = Annotated[Path, typer.Argument(help="What fit or select wrote with --output.")]
 ModelOption = Annotated[Model, typer.Option("--model", help="What is fitted.")]
@@ -105,6 +108,14 @@ Trials = Annotated[int | None, typer.Option(min=1, help="Trials of binomial coun
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="NAME=JSON, another argument of the estimator; several times."),
+]
+Stream = Annotated[
+    bool | None,
+    typer.Option(
+        "--stream/--no-stream",
+        help="Read rows in batches, in every pass, and never load them all. Default: for folders, "
+        "patterns, and CSV, Parquet and Arrow files above 1 GiB.",
+    ),
 ]
 PlotFile = Annotated[Path | None, typer.Option("--plot", help="Draw a picture here.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -211,6 +222,7 @@ def fit(
         Path | None,
         typer.Option(help="Keep the state here while it runs; the same command goes on from it."),
     ] = None,
+    stream: Stream = None,
     progress: Progress = None,
     as_json: AsJson = False,
 ) -> int:
@@ -228,9 +240,11 @@ def fit(
     }
     roles = _roles(labels_column, weights_column, target_column, sequence_column, columns)
     _check_outputs(file, output, plot)
+    if plot is not None and _is_streamed(file, stream, model):
+        raise ValueError("--plot needs rows in memory: one file, and --no-stream")
     if checkpoint is not None and output is not None and checkpoint.resolve() == output.resolve():
         raise ValueError("--checkpoint and --output are the same file; expected two")
-    made, data = _prepared(file, model, options, settings, progress, roles, emission)
+    made, data = _prepared(file, model, options, settings, progress, roles, emission, stream)
     interrupted = _interrupted(made, data)
     if as_json:
         write_json(report.described(made, data), sys.stdout)
@@ -267,6 +281,7 @@ def select(
     reg_covar: RegCovar = None,
     trials: Trials = None,
     settings: Settings = None,
+    stream: Stream = None,
     progress: Progress = None,
     as_json: AsJson = False,
 ) -> int:
@@ -286,7 +301,7 @@ def select(
     numbers = _numbers("--components", components)
     roles = _roles(labels_column, weights_column, target_column, sequence_column, columns)
     _check_outputs(file, output, plot)
-    made, data = _prepared(file, model, options, settings, progress, roles, emission)
+    made, data = _prepared(file, model, options, settings, progress, roles, emission, stream)
     shaped = "covariance_type" in made.get_params(deep=False)
     grid = {"covariance_type": shapes} if shaped else {}
     grid["n_components"] = numbers
@@ -318,14 +333,23 @@ def predict(
     ] = None,
     plot: PlotFile = None,
     threads: Threads = None,
+    stream: Stream = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell the component, class, state, factors or target of every row of a table."""
-    from emfast import pictures, predictions
+    from emfast import pictures, predictions, streamed
     from emfast.tables import read_table
 
     _check_outputs(file, output, plot, table=True)
     fitted, names = _load(model, threads)
+    if streamed.is_streamed(file, stream, type(fitted)):
+        for option, given in (("--plot", plot), ("--json", as_json)):
+            if given:
+                raise ValueError(f"{option} needs rows in memory: one file, and --no-stream")
+        if sequence_column is not None:
+            raise ValueError("--sequence-column needs a hidden Markov model")
+        _write_parts(streamed.answers(fitted, names, file, probabilities, scores), output)
+        return
     data = predictions.rows_for(fitted, names, read_table(file), sequence_column)
     found = predictions.predicted(fitted, data, probabilities, scores)
     _write(found, output, as_json)
@@ -380,10 +404,10 @@ def _roles(labels, weights, target, sequences, columns: str | None):
 
 
 def _prepared(
-    file: Path, model: Model, options, settings, progress, roles, emission
+    file: Path, model: Model, options, settings, progress, roles, emission, stream
 ) -> tuple[Any, "Data"]:
     """The estimator, and the data that it is to be fitted to."""
-    from emfast import kinds
+    from emfast import kinds, streamed
     from emfast.tables import read_table
 
     shown = sys.stderr.isatty() if progress is None else progress
@@ -391,10 +415,20 @@ def _prepared(
     if described.check(model.value):
         options = {name: given for name, given in options.items() if name != "--trials"}
     made = kinds.estimator(model.value, options, _settings(settings), shown)
+    if _is_streamed(file, stream, model):
+        data = streamed.to_fit(model.value, file, roles, described)
+        kinds.with_emissions(model.value, made, None, data, described)
+        return made, data
     table = read_table(file)
     data = kinds.read(model.value, table, roles, described)
     kinds.with_emissions(model.value, made, table, data, described)
     return made, data
+
+
+def _is_streamed(file: Path, stream: bool | None, model: Model) -> bool:
+    from emfast import kinds, streamed
+
+    return streamed.is_streamed(file, stream, kinds.MODELS[model.value])
 
 
 def _interrupted(made: Any, data: "Data") -> bool:
@@ -482,12 +516,22 @@ def _check_outputs(
         if path is None:
             continue
         check_writable(path)
-        if file is not None and path.exists() and file.exists() and os.path.samefile(path, file):
+        if file is not None and path.exists() and any(map(path.samefile, _existing(file))):
             raise ValueError(f"{option} {path} would replace the data")
     if table and output is not None:
         check_suffix(output)
     if plot is not None:
         pictures.check(plot)
+
+
+def _existing(file: Path) -> list[str]:
+    """The files that a name stands for; none if there are none, which others tell of."""
+    from emfast.data.files import paths_of
+
+    try:
+        return paths_of(file)
+    except OSError:
+        return []
 
 
 def _save(model: Any, data: "Data", output: Path | None) -> None:
@@ -506,6 +550,8 @@ def _load(path: Path, threads: int | None) -> tuple[Any, list[str]]:
 
     model = emfast.load(path)
     names = model.__dict__.pop("feature_names_in_", None)
+    # Of a classifier that was fitted to a table.
+    vars(getattr(model, "mixture_", model)).pop("feature_names_in_", None)
     if threads is not None:
         model.set_params(n_threads=threads)
     if names is None:
@@ -522,3 +568,17 @@ def _write(columns, output: Path | None, as_json: bool) -> None:
         write_json(records(columns), sys.stdout)
     elif output is None:
         write_csv(columns, sys.stdout)
+
+
+def _write_parts(parts, output: Path | None) -> None:
+    """Write some rows at a time."""
+    from emfast.data.writers import CsvRows, writer_to
+
+    if output is None:
+        rows = CsvRows(sys.stdout)
+        for columns in parts:
+            rows.write(columns)
+        return
+    with writer_to(output) as writer:
+        for columns in parts:
+            writer.write(columns)

@@ -66,14 +66,16 @@ class Data:
 
     Attributes
     ----------
-    X : ndarray of shape (n_rows, n_features)
+    X : ndarray of shape (n_rows, n_features), or a source of rows that are not loaded
     names : list of str, the columns of X
     fit_params : dict, the other arguments of `fit`
+    is_streamed : bool, whether X is a source, of which the other arguments are names of columns
     """
 
-    X: np.ndarray
+    X: Any
     names: list[str]
     fit_params: dict[str, Any] = field(default_factory=dict)
+    is_streamed: bool = False
 
 
 @dataclass
@@ -232,7 +234,7 @@ def _who_takes(argument: str) -> str:
 
 def read(model: str, table: Table, roles: Roles, emission: Emissions) -> Data:
     """Rows and the other arguments of `fit`, from the columns of a table."""
-    _check_roles(model, roles)
+    check_roles(model, roles)
     others = list(roles.named().values())
     for name in others:
         table.column(name)
@@ -272,7 +274,7 @@ def is_chain(kind: type) -> bool:
     return issubclass(kind, BaseHMM)
 
 
-def _check_roles(model: str, roles: Roles) -> None:
+def check_roles(model: str, roles: Roles) -> None:
     """Raise where the model lacks a column that it needs, or has one that it has no use for."""
     if model in WITH_TARGET and roles.target is None:
         raise ValueError(f"--model {model} needs --target-column")
@@ -319,14 +321,16 @@ def _of_sequences(weights: np.ndarray, lengths: np.ndarray, name: str | None) ->
     return weights[first]
 
 
-def with_emissions(model: str, made: Any, table: Table, data: Data, emission: Emissions) -> None:
+def with_emissions(
+    model: str, made: Any, table: Table | None, data: Data, emission: Emissions
+) -> None:
     """Tell an estimator what describes its columns, or its target.
 
     Parameters
     ----------
     model : str, a key of `MODELS`
     made : the estimator, whose argument is set if it has one
-    table : Table, whose columns have types
+    table : Table, whose columns have types; None where emissions are given
     data : Data
     emission : Emissions
         Columns of no kind are not used. Without any, strings are categorical, zeros and ones

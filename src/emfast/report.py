@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from emfast import streamed
 from emfast.classifier import MixtureClassifier
 from emfast.kinds import Data
 from emfast.selection import Candidates, measured
@@ -84,15 +85,24 @@ def facts(model: Any, data: Data) -> dict[str, Any]:
     if "labels" in data.fit_params:
         found["with_labels"] = model.lower_bound_ * _total_weight(data)
     target = data.fit_params.get("y")
-    if target is not None and target.dtype.kind in "biuf" and np.isfinite(target).all():
+    if target is not None and _is_of_numbers(model, target):
         found["r_squared"] = model.score(data.X, target)
     order = ("log_likelihood", "log_evidence", "with_labels", "r_squared", "noise_deviation")
     order = (*order, "n_parameters", "bic", "aic", "icl", "n_iter", "converged", "degenerate")
     return {name: found[name] for name in order if found.get(name) not in (None, [])}
 
 
+def _is_of_numbers(model: Any, target: np.ndarray | str) -> bool:
+    """Whether a target, or the column of this name, has numbers and all of them."""
+    if isinstance(target, str):
+        return getattr(model, "expert", "linear") == "linear"
+    return target.dtype.kind in "biuf" and bool(np.isfinite(target).all())
+
+
 def _total_weight(data: Data) -> float:
     """The weight of all rows, which `lower_bound_` is a mean over."""
+    if data.is_streamed:
+        return streamed.total_weight(data)
     weights = data.fit_params.get("sample_weight")
     if weights is None:
         return float(len(data.X))

@@ -181,6 +181,15 @@ def read_table(path: str | os.PathLike) -> Table:
         raise TableError(f"{path}: {error}") from None
 
 
+def table_of(rows: Any) -> Table:
+    """A record batch, or an array whose columns become x0, x1, ..., as a table."""
+    if isinstance(rows, np.ndarray):
+        return Table({f"x{j}": rows[:, j] for j in range(rows.shape[1])}, rows)
+    import pyarrow as pa
+
+    return Table(_columns_of_arrow(pa.Table.from_batches([rows])))
+
+
 def _read(path: Path, start: bytes) -> Table:
     readers = {"parquet": _read_parquet, "arrow": _read_arrow, "csv": _read_csv}
     kind = kind_of(path, start)
@@ -235,7 +244,7 @@ def _read_npy(path: Path, start: bytes) -> Table:
         raise TableError(f"an array of shape {array.shape}; expected two dimensions")
     if array.dtype.kind not in "biuf":
         raise TableError(f"an array of {array.dtype}; expected numbers or booleans")
-    return Table({f"x{j}": array[:, j] for j in range(array.shape[1])}, array)
+    return table_of(array)
 
 
 def _plain_column(values: np.ndarray) -> np.ndarray:

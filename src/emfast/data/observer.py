@@ -24,6 +24,11 @@ PORTION_BYTES = 1 << 25
 PORTION_ROWS = 1 << 15
 
 
+def rows_of_a_portion(n_features: int) -> int:
+    """How many rows a portion is to have at most; 0 if nobody knows how many features there are."""
+    return max(1, PORTION_BYTES // (4 * n_features)) if n_features else PORTION_ROWS
+
+
 @contextmanager
 def told_where(where: str) -> Iterator[None]:
     """Errors of the block tell which portion they are about."""
@@ -198,7 +203,7 @@ class Observer:
             return sys.maxsize
         names = self.reader.names
         width = getattr(self.estimator, "n_features_in_", 0) if names is None else len(names)
-        return max(1, PORTION_BYTES // (4 * width)) if width else PORTION_ROWS
+        return rows_of_a_portion(width)
 
     def portions(self) -> Generator[Portion, None, None]:
         """All portions that have rows."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from emfast.data.cache import Cached
-from emfast.data.portions import Portion, Reader
+from emfast.data.portions import Portion, Reader, listed
 
 # What makes a reader of X: see `readers.reader_of`.
 Makes = Callable[..., Reader | None]
@@ -55,6 +55,9 @@ class SomeColumns(Opened):
 
     def reader(self, makes: Makes, apart: Sequence[str]) -> Reader:
         names = self._reader(makes, ()).names or ()
+        for name in self.features:
+            if name not in names:
+                raise ValueError(f"X: there is no column {name!r}; the columns are {listed(names)}")
         features = {*self.features} - {*apart}
         others = [name for name in names if name not in features and name not in apart]
         return _Only(self._reader(makes, (*apart, *others)), tuple(apart))
