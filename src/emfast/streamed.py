@@ -93,7 +93,8 @@ def total_weight(data: Data) -> float:
     column = data.fit_params.get("sample_weight")
     apart = () if column is None else (column,)
     total = 0.0
-    for portion in read_ahead(reader_of(data.X, apart=apart).portions(rows_of_a_portion(len(data.names)))):
+    portions = reader_of(data.X, apart=apart).portions(rows_of_a_portion(len(data.names)))
+    for portion in read_ahead(portions):
         weights = None if column is None else portion.columns[column]
         weights = check_sample_weight(weights, portion.n_rows, some=False)
         total += portion.n_rows if weights is None else float(weights.sum())

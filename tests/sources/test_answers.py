@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import emfast
+from batches import Batches
 from emfast.data import answers
 from emfast.tables import read_table
 
@@ -16,14 +17,6 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(1000, 3)) + 4 * (np.arange(1000) % 3 == 0)[:, None]
 Y = np.where(X[:, 0] > 2, X[:, 1], -X[:, 2]) + 0.1 * RNG.normal(size=1000)
 LENGTHS = [300, 1, 99, 600]
-
-
-class Batches:
-    def __init__(self, *parts):
-        self.parts = parts
-
-    def __iter__(self):
-        return iter(self.parts)
 
 
 SOURCE = Batches(X[:10], X[10:700], X[700:])
@@ -217,9 +210,8 @@ def test_answers_are_not_held(tmp_path, monkeypatch):
     assert most <= 64
 
 
-def test_rows_of_dask(tmp_path):
-    da = pytest.importorskip("dask.array")
-    rows, path = da.from_array(X, chunks=(300, 3)), tmp_path / "found.parquet"
+def test_rows_of_dask(tmp_path, here):
+    rows, path = here.from_array(X, chunks=(300, 3)), tmp_path / "found.parquet"
     for made, method, names in (
         (mixture, "predict", ["component"]),
         (mixture, "predict_proba", P3),

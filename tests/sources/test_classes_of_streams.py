@@ -1,7 +1,5 @@
 """Classifiers of rows that come in batches: what they are in memory."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import emfast
+from batches import Batches, in_batches
 from emfast.data import answers
 from emfast.emissions import Categorical, Gaussian
 from emfast.tables import read_table
@@ -22,19 +21,6 @@ W[:20] = 0
 NAMES = np.array(["ash", "beech", "cherry"], object)[KIND]
 NAMES[RNG.random(N) < 0.7] = None
 INTEGERS = np.where(RNG.random(N) < 0.7, -1, 10 + KIND)
-
-
-class Batches:
-    def __init__(self, *parts):
-        self.parts = parts
-
-    def __iter__(self):
-        return iter(self.parts)
-
-
-def in_batches(rows, cuts=(1, 50, 70, 500)):
-    ends = [0, *cuts, len(rows)]
-    return Batches(*(rows[a:b] for a, b in itertools.pairwise(ends)))
 
 
 def table(y=NAMES):
@@ -127,9 +113,8 @@ def test_answers(suffix, tmp_path, monkeypatch):
     assert_array_equal(model.predict(source), model.predict(X))
 
 
-def test_rows_of_dask(tmp_path):
-    da = pytest.importorskip("dask.array")
-    whole, rows = made().fit(X, INTEGERS), da.from_array(X, chunks=(400, 2))
+def test_rows_of_dask(tmp_path, here):
+    whole, rows = made().fit(X, INTEGERS), here.from_array(X, chunks=(400, 2))
     assert_allclose(made().fit(rows, INTEGERS).mixture_.means_, whole.mixture_.means_)
     assert_array_equal(whole.predict(rows).compute(), whole.predict(X))
     assert_array_equal(whole.predict_proba(rows).compute(), whole.predict_proba(X))

@@ -1,7 +1,5 @@
 """Models that are no sums over rows, of rows that come in batches: what they are in memory."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import emfast
+from batches import Batches, in_batches
 from emfast import factors
 from emfast.scores import r_squared
 
@@ -21,19 +20,6 @@ W[:70] = 0
 HOLES = np.where(RNG.random((N, D)) < 0.15, np.nan, X)
 HOLES[5] = np.nan
 NAMES = list("abcd")
-
-
-class Batches:
-    def __init__(self, *parts):
-        self.parts = parts
-
-    def __iter__(self):
-        return iter(self.parts)
-
-
-def in_batches(rows, cuts=(1, 50, 70, 500)):
-    ends = [0, *cuts, len(rows)]
-    return Batches(*(rows[a:b] for a, b in itertools.pairwise(ends)))
 
 
 def table(rows=X):
@@ -210,9 +196,8 @@ def test_r_squared_is_that_of_scikit_learn(y, error, w):
     assert_allclose(r_squared(parts), r2_score(y, predicted, sample_weight=w), rtol=1e-5)
 
 
-def test_rows_of_dask():
-    da = pytest.importorskip("dask.array")
-    rows, y = da.from_array(X, chunks=(200, D)), da.from_array(Y, chunks=200)
+def test_rows_of_dask(here):
+    rows, y = here.from_array(X, chunks=(200, D)), here.from_array(Y, chunks=200)
     whole = emfast.BayesianLinearRegression().fit(X, Y)
     found = emfast.BayesianLinearRegression().fit(rows, y)
     assert_close(found, whole, ("coef_", "alpha_", "lambda_"))
