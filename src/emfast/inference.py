@@ -190,7 +190,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,); a lazy Dask array for rows of Dask
             log p(x) in nats, joint with the label where there is one: the log of the sum of
             p(z) p(x | z) over the components z that it allows. -inf for a row without label that no
             component can produce.
@@ -244,6 +244,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         Returns
         -------
         ndarray of shape (n_samples, n_components), or one column more, the last, for noise
+            A lazy Dask array for rows of Dask.
             Rows sum to 1; components that a label excludes have 0. A row without label that no
             component can produce has the mixture's weights.
 
@@ -263,7 +264,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
 
         Returns
         -------
-        ndarray of shape (n_samples,), int
+        ndarray of shape (n_samples,), int; a lazy Dask array for rows of Dask
             -1 where noise is more probable than any component.
         """
         return self._assignments(X)
