@@ -56,6 +56,7 @@ class BaseMixture(TakesStatistics, MixtureOfFeatures):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            A Dask array or data frame is fitted on the workers of the current client, if any.
             Computed in its own precision if that is float32 or float64.
         y : ignored
         labels : array-like of shape (n_samples,) or (n_samples, n_components), optional

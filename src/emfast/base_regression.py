@@ -52,6 +52,7 @@ class BaseRegressionMixture(PredictsTargets, RowPosteriors, TakesStatistics):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            A Dask array or data frame is fitted on the workers of the current client, if any.
             Computed in its own precision if that is float32 or float64.
         y : array-like of shape (n_samples,), what is to be explained
         labels : array-like of shape (n_samples,) or (n_samples, n_components), optional

@@ -206,7 +206,8 @@ class FittedMixture(DensityMixin, RowPosteriors):
 
         Returns
         -------
-        ndarray of shape (n_samples,), or `out`, whose column is "log_likelihood"
+        ndarray of shape (n_samples,); a lazy Dask array for rows of Dask; or `out`, whose column is
+            "log_likelihood"
             log p(x) in nats, joint with the label where there is one: the log of the sum of
             p(z) p(x | z) over the components z that it allows. -inf for a row without label that no
             component can produce.
@@ -271,9 +272,9 @@ class FittedMixture(DensityMixin, RowPosteriors):
         Returns
         -------
         ndarray of shape (n_samples, n_components), or one column more, the last, for noise
-            Or `out`, whose columns are "p0", "p1", ... Rows sum to 1; components that a label
-            excludes have 0. A row without label that no component can produce has the mixture's
-            weights.
+            Or `out`, whose columns are "p0", "p1", ...; a lazy Dask array for rows of Dask.
+            Rows sum to 1; components that a label excludes have 0. A row without label that no
+            component can produce has the mixture's weights.
 
         Raises
         ------
@@ -296,7 +297,8 @@ class FittedMixture(DensityMixin, RowPosteriors):
 
         Returns
         -------
-        ndarray of shape (n_samples,), int, or `out`, whose column is "component"
+        ndarray of shape (n_samples,), int; a lazy Dask array for rows of Dask; or `out`, whose
+            column is "component"
             -1 where noise is more probable than any component.
         """
         return self._predicted(X, out=out)

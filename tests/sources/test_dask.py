@@ -38,7 +38,7 @@ def cluster():
 @pytest.fixture
 def client(cluster):
     with distributed.Client(cluster) as client:
-        client.wait_for_workers(2)
+        client.wait_for_workers(2, timeout=60)
         yield client
 
 
@@ -423,17 +423,26 @@ def test_neighbours_go_to_the_same_worker(client, monkeypatch):
     assert places[0] == [list(range(15)), list(range(15, 30))]
 
 
-def test_passes_use_the_threads_of_the_worker(cluster):
-    from emfast.data.cluster import threads_here
+def test_passes_use_the_threads_of_the_worker(cluster, monkeypatch):
+    from emfast.passes import Expectation
 
+    threads, sums = [], Expectation.sums
+
+    def watched(self, batch, first_row=0):
+        threads.append(self.n_threads)
+        return sums(self, batch, first_row)
+
+    monkeypatch.setattr(Expectation, "sums", watched)
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=3, processes=False, dashboard_address=":0"
         ) as own,
-        distributed.Client(own) as client,
+        distributed.Client(own),
     ):
-        assert client.submit(threads_here).result() == 3
-        assert_close(started().fit(in_chunks(blobs())), started().fit(blobs()))
+        model = started(n_threads=1, max_iter=1).fit(in_chunks(blobs(), (1500, 1500)))
+    # Workers are in this process here; the last pass is over both partitions.
+    assert threads[-2:] == [3, 3]
+    assert_close(model, started(max_iter=1).fit(blobs()))
 
 
 def test_the_model_travels_once_in_an_iteration(client, monkeypatch):
