@@ -38,8 +38,23 @@ def cluster():
 @pytest.fixture
 def client(cluster):
     with distributed.Client(cluster) as client:
-        client.wait_for_workers(2, timeout=60)
+        wait_for_two(cluster, client)
         yield client
+
+
+def wait_for_two(cluster, client):
+    """Until there are two workers after a test that has killed or added some."""
+    cluster.scale(2)
+    try:
+        client.wait_for_workers(2, timeout=30)
+    except TimeoutError:
+        # Dask may forget one that it was about to take away as it died.
+        cluster.scale(0)
+        cluster.scale(2)
+        client.wait_for_workers(2, timeout=60)
+    deadline = time.monotonic() + 30
+    while len(client.nthreads()) > 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def blobs(n=3000, D=3, seed=0):
