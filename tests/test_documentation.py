@@ -15,7 +15,9 @@ import emfast
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES_OF_EXCERPTS = [ROOT / "docs" / "add-an-emission.md"]
-PAGES_OF_CODE = [ROOT / "docs" / "scaling.md", ROOT / "docs" / "write-a-model.md"]
+PAGES_OF_CODE = [
+    ROOT / "docs" / f"{name}.md" for name in ("large-data", "scaling", "write-a-model")
+]
 MODULES = [
     module.name for module in pkgutil.walk_packages(emfast.__path__, "emfast.")
     if "commands" not in module.name and "cli" not in module.name

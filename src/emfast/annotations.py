@@ -1,7 +1,7 @@
 """Names for what arguments may be, as they stand in signatures."""
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -19,8 +19,16 @@ class HasShape(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
 
-# Rows of X. A list of rows may hold strings and None.
-Rows: TypeAlias = ArrayLike | HasShape | Sequence[Any]
+class IsSource(Protocol):
+    """What `emfast.cached` returns."""
+
+    def reader(self, makes: Any, apart: Sequence[str]) -> Any: ...
+
+
+# Rows of X, or where they come from. A list of rows may hold strings and None.
+Rows: TypeAlias = (
+    ArrayLike | HasShape | Iterable[Any] | os.PathLike[str] | Callable[[], Iterable[Any]] | IsSource
+)
 
 # Something for each row or component, None among it.
 Values: TypeAlias = ArrayLike | Sequence[Any]

@@ -59,9 +59,9 @@ class BaseHMM(TakesStatistics, FittedHMM):
         ----------
         X : array-like of shape (n_samples, n_features)
             The rows of all sequences, one sequence after the other. Computed in its own precision
-            if that is float32 or float64.
-            Of a Dask bag every element is a sequence, an array of two dimensions; it is fitted on
-            the workers of the current client, if any.
+            if that is float32 or float64. Or a source of sequences that do not fit into memory: see
+            `docs/large-data.md`. Of a Dask bag every element is a sequence, an array of two
+            dimensions; it is fitted on the workers of the current client, if any.
         lengths : array-like of shape (n_sequences,), optional
             How many rows the sequences have, which add up to n_samples; one with all by default.
         labels : array-like of shape (n_samples,) or (n_samples, n_components), optional

@@ -58,12 +58,15 @@ class BaseMixture(TakesStatistics, MixtureOfFeatures):
         X : array-like of shape (n_samples, n_features)
             A Dask array or data frame is fitted on the workers of the current client, if any.
             Computed in its own precision if that is float32 or float64.
+            Or a source of rows that do not fit into memory, in files for instance: see
+            `docs/large-data.md`.
         y : ignored
         labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
-            What is known of each row's component. Integers are components 0 to K-1 with -1 for
+            What is known of each row's component, or the name of the column of X that it is.
+            Integers are components 0 to K-1 with -1 for
             missing; other values are sorted to components, with None, NaN and pandas.NA missing; a
             boolean array holds the components that each row may have.
-        sample_weight : array-like of shape (n_samples,), optional
+        sample_weight : array-like of shape (n_samples,), or the name of a column of X, optional
             How often each row counts: any non-negative numbers.
 
         Returns

@@ -54,10 +54,12 @@ class BaseRegressionMixture(PredictsTargets, RowPosteriors, TakesStatistics):
         X : array-like of shape (n_samples, n_features)
             A Dask array or data frame is fitted on the workers of the current client, if any.
             Computed in its own precision if that is float32 or float64.
-        y : array-like of shape (n_samples,), what is to be explained
+            Or a source of rows that do not fit into memory, in files for instance: see
+            `docs/large-data.md`.
+        y : array-like of shape (n_samples,), or the name of a column of X, what is to be explained
         labels : array-like of shape (n_samples,) or (n_samples, n_components), optional
             What is known of each row's component: see `GaussianMixture.fit`.
-        sample_weight : array-like of shape (n_samples,), optional
+        sample_weight : array-like of shape (n_samples,), or the name of a column of X, optional
             How often each row counts: any non-negative numbers.
 
         Returns

@@ -228,6 +228,8 @@ class BayesianLinearRegression(PredictsTargets, Storable, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
             Read once, in its own precision if that is float32 or float64.
+            Or a source of rows that do not fit into memory, in files for instance: see
+            `docs/large-data.md`.
         y : array-like of shape (n_samples,), or the name of a column of X
         sample_weight : array-like of shape (n_samples,), or the name of a column, optional
             How often each row counts: any non-negative numbers.

@@ -131,6 +131,8 @@ class MixtureClassifier(Storable, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), as the mixture takes it
+            Or a source of rows that do not fit into memory, in files for instance: see
+            `docs/large-data.md`.
         y : array-like of shape (n_samples,), or the name of a column of X
             The class of every row: numbers, booleans or strings; `missing_label`, None, NaN, NaT or
             NA where it is missing.

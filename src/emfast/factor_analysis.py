@@ -266,7 +266,8 @@ class FactorAnalysis(
         ----------
         X : array-like of shape (n_samples, n_features)
             NaN where an entry is missing. Read once, in its own precision if that is float32 or
-            float64.
+            float64. Or a source of rows that do not fit into memory, in files for instance: see
+            `docs/large-data.md`.
         y : ignored
         sample_weight : array-like of shape (n_samples,), or the name of a column, optional
             How often each row counts: any non-negative numbers.

@@ -202,7 +202,7 @@ class FittedMixture(DensityMixin, RowPosteriors):
         out : path-like, optional
             A file to write instead, row by row as they come, so that neither rows nor answers need
             to fit into memory. It ends in .npy, .parquet, .arrow (.feather) or .csv, and appears as
-            a whole or not at all.
+            a whole or not at all: see `docs/large-data.md`.
 
         Returns
         -------

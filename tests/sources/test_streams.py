@@ -9,21 +9,12 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import emfast
+from batches import Batches
 from emfast.data.ahead import read_ahead
 from emfast.data.cuts import Listed, Multiples, cut_again
 from emfast.data.reservoir import Reservoir, random_keys
 from emfast.data.sums import Tree
 from emfast.emissions import Categorical, Gaussian
-
-
-class Batches:
-    """A source: each iteration starts again."""
-
-    def __init__(self, *parts):
-        self.parts = parts
-
-    def __iter__(self):
-        return iter(self.parts)
 
 
 def in_batches(rows, cuts=(1, 17, 1000, 9000)):

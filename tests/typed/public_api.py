@@ -1,5 +1,6 @@
 """What a user's program may look like; `mypy --strict` must accept it, and it must run."""
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any, assert_type
@@ -60,6 +61,24 @@ def gaussian_mixture() -> GaussianMixture:
     GaussianMixture(2, callback=lambda iteration: iteration.number > 3, progress=True, verbose=1)
     assert_type(model.conditional({0: 2.0}), GaussianMixture)
     return model
+
+
+def rows_that_are_not_in_memory() -> None:
+    X = load_faithful().data
+
+    def batches() -> list[Array]:
+        return [X[:100], X[100:]]
+
+    with tempfile.TemporaryDirectory() as folder, emfast.cached(batches) as rows:
+        model = GaussianMixture(2, random_state=0).fit(rows).fit(batches)
+        path = Path(folder) / "found.npy"
+        written: str | os.PathLike[str] = model.predict(batches, out=path)
+        model.score_samples(rows, out=written)
+        np.save(path, X)
+        regression = BayesianLinearRegression().fit(X[:, :1], X[:, 1])
+        assert_type(regression.predict(X[:, :1]), Array)
+        assert_type(regression.predict(X[:, :1], return_std=True), tuple[Array, Array])
+        assert_type(FactorAnalysis().fit(path).transform(path), Array)
 
 
 def labels_and_known_parameters() -> None:
@@ -170,6 +189,7 @@ def compiled_core() -> None:
 def main() -> None:
     model = gaussian_mixture()
     labels_and_known_parameters()
+    rows_that_are_not_in_memory()
     discrete_mixtures()
     columns_of_several_kinds()
     sequences()

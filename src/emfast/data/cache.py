@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -49,7 +49,25 @@ class Block:
         return Portion(X.T, self.where, columns)
 
 
-class Cached:
+class Closed:
+    """What a ``with`` block closes in the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what is held."""
+
+
+class Cached(Closed):
     """A reader that decodes once: the first complete pass writes what later passes map.
 
     Every pass has the same portions, the first one too: features as an array with NaN where an
@@ -108,17 +126,6 @@ class Cached:
     @property
     def names(self) -> tuple[str, ...] | None:
         return self.reader.names
-
-    def __enter__(self) -> "Cached":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Remove all files. Portions that are mapped stay valid."""

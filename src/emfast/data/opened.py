@@ -6,10 +6,9 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any
 
-from emfast.data.cache import Cached
+from emfast.data.cache import Cached, Closed
 from emfast.data.portions import Portion, Reader, listed
 
 # What makes a reader of X: see `readers.reader_of`.
@@ -64,11 +63,10 @@ class SomeColumns(Opened):
 
 
 @dataclass(frozen=True)
-class _Only:
-    """What a reader reads, with these columns apart and no others."""
+class _Behind:
+    """A reader of what another one reads."""
 
     read: Reader
-    apart: tuple[str, ...]
 
     @property
     def n_rows(self) -> int | None:
@@ -78,6 +76,13 @@ class _Only:
     def names(self) -> tuple[str, ...] | None:
         return self.read.names
 
+
+@dataclass(frozen=True)
+class _Only(_Behind):
+    """What a reader reads, with these columns apart and no others."""
+
+    apart: tuple[str, ...]
+
     def portions(self, batch_rows: int) -> Iterator[Portion]:
         with closing(self.read.portions(batch_rows)) as portions:
             for portion in portions:
@@ -85,7 +90,7 @@ class _Only:
                 yield replace(portion, columns=columns)
 
 
-class CachedSource(Opened):
+class CachedSource(Closed, Opened):
     """Rows that are decoded once: see `cached`.
 
     Attributes
@@ -115,17 +120,6 @@ class CachedSource(Opened):
         for each in self._caches.values():
             each.close()
 
-    def __enter__(self) -> "CachedSource":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"cached({self.source!r})"
 
@@ -146,22 +140,12 @@ class _OneOfSeveral(Cached):
 
 
 @dataclass(frozen=True)
-class _Named:
+class _Named(_Behind):
     """What a cache has, with the names that its columns had."""
-
-    cache: Cached
-
-    @property
-    def n_rows(self) -> int | None:
-        return self.cache.n_rows
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        return self.cache.names
 
     def portions(self, batch_rows: int) -> Iterator[Portion]:
         names = self.names
-        with closing(self.cache.portions(batch_rows)) as portions:
+        with closing(self.read.portions(batch_rows)) as portions:
             for portion in portions:
                 yield portion if names is None else _named(portion, names)
 
