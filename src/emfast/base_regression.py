@@ -230,7 +230,9 @@ class BaseRegressionMixture(PredictsTargets, RowPosteriors, TakesStatistics):
         -------
         ndarray of shape (n_samples, n_components)
         """
-        X = self._features(X)
+        return self._answered_by_features(self._means_of_components, None, "", X)
+
+    def _means_of_components(self, X: np.ndarray) -> Array:
         return self._model().emission.means(X).astype(X.dtype, copy=False)
 
     @overload

@@ -423,10 +423,13 @@ feature_names_in_ : see `GaussianMixture`
 had columns
             The same for every row, if experts are not linear.
         """
+        return super().predict_components(X)
+
+    def _means_of_components(self, X: np.ndarray) -> Array:
         if self._is_linear:
-            return super().predict_components(X)
+            return super()._means_of_components(X)
         found = self._estimates(np.eye(int(self.n_components)))
-        return np.repeat(found[None], len(self._features(X)), axis=0)
+        return np.repeat(found[None], len(X), axis=0)
 
     def _estimates(self, responsibilities: np.ndarray) -> np.ndarray:
         """What targets are expected to be where components have these probabilities."""

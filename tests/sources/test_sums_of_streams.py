@@ -180,6 +180,10 @@ def test_r_squared_of_mixtures():
     experts.fit(X, both)
     assert_allclose(experts.score(in_batches(X), both), experts.score(X, both))
     assert_allclose(experts.predict(in_batches(X)), experts.predict(X))
+    for model in (mixture, experts):
+        source = in_batches(frame[NAMES]) if model is mixture else in_batches(X)
+        rows = frame[NAMES] if model is mixture else X
+        assert_allclose(model.predict_components(source), model.predict_components(rows))
 
 
 @pytest.mark.parametrize("y", [Y, np.full(N, 3.0), Y * 1e-6 + 1e6])
