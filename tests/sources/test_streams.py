@@ -1,6 +1,8 @@
 """Fits and questions about rows that come in batches: the same as in memory, to the bit."""
 
 import itertools
+import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -410,3 +412,50 @@ def test_reading_ahead_ends_with_its_reader():
     assert next(ahead) == 1
     with pytest.raises(OSError, match="gone"):
         next(ahead)
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name == "emfast-reader"]
+
+
+def test_no_thread_is_left_where_an_error_holds_on_to_a_stream(monkeypatch):
+    monkeypatch.setattr("emfast.data.ahead.PATIENCE", 0.01)
+    X = np.random.default_rng(0).normal(size=(70_000, 2))
+    labels = np.full(10 * len(X), -1)
+    labels[:2] = 0, 1
+    hmm = emfast.GaussianHMM(2, transmat_init=[[1.0, 0.0], [0.5, 0.5]], random_state=0)
+    with pytest.raises(ValueError, match="row 1 ") as held:
+        hmm.fit(lambda: ([X] for _ in range(10)), labels=labels)
+    patience = time.monotonic() + 10
+    while readers() and time.monotonic() < patience:
+        time.sleep(0.01)
+    assert held.value.__traceback__ is not None
+    assert not readers()
+
+
+def test_a_thread_that_nobody_waited_for_is_followed_by_another(monkeypatch):
+    monkeypatch.setattr("emfast.data.ahead.PATIENCE", 0.001)
+    made = []
+
+    def numbers():
+        for i in range(20):
+            made.append(i)
+            yield i
+
+    found = []
+    for i in read_ahead(numbers()):
+        found.append(i)
+        if i % 5 == 0:
+            time.sleep(0.05)
+            assert len(made) <= i + 3
+    assert found == list(range(20))
+
+
+def test_closing_does_not_wait_for_the_thread_to_lose_patience(monkeypatch):
+    monkeypatch.setattr("emfast.data.ahead.PATIENCE", 60)
+    items = read_ahead(iter(range(100)))
+    assert next(items) == 0
+    began = time.monotonic()
+    items.close()
+    assert time.monotonic() - began < 30
+    assert not readers()
