@@ -16,9 +16,9 @@ def column_rows(batch: Any) -> ColumnRows | None:
     """
     if batch.num_columns == 0 or not _are_numbers(batch.schema):
         return None
-    arrays = [_as_array(column) for column in batch.columns]
-    dtype = _precision([array.dtype for array in arrays])
-    return ColumnRows([array.astype(dtype, copy=False) for array in arrays], batch.schema.names)
+    dtype = _precision(batch.schema)
+    arrays = [_as_array(column).astype(dtype, copy=False) for column in batch.columns]
+    return ColumnRows(arrays, batch.schema.names)
 
 
 def is_arrow_table(X: Any) -> bool:
@@ -32,8 +32,7 @@ def table_rows(table: Any) -> ColumnRows | None:
     if table.num_columns == 0 or table.num_rows == 0 or not _are_numbers(table.schema):
         return None
     columns = [[_as_array(chunk) for chunk in column.chunks] for column in table.columns]
-    dtype = _precision([array.dtype for chunks in columns for array in chunks])
-    rows = np.empty((table.num_columns, table.num_rows), dtype)
+    rows = np.empty((table.num_columns, table.num_rows), _precision(table.schema))
     for row, chunks in zip(rows, columns, strict=True):
         np.concatenate(chunks, out=row, casting="unsafe")
     return ColumnRows(rows, table.column_names)
@@ -46,10 +45,15 @@ def _are_numbers(schema: Any) -> bool:
     return all(any(is_kind(field.type) for is_kind in checks) for field in schema)
 
 
-def _precision(dtypes: list[np.dtype]) -> np.dtype:
-    """The precision that numbers of all these types are computed in."""
-    dtype = np.result_type(np.float32, *dtypes)
-    return dtype if np.float32 in dtypes else np.dtype(np.float64)
+def _precision(schema: Any) -> np.dtype:
+    """The precision that numbers of all these types are computed in.
+
+    It does not depend on whether any are missing: batches of one source are alike.
+    """
+    types = [np.dtype(field.type.to_pandas_dtype()) for field in schema]
+    dtype = np.result_type(np.float32, *types)
+    single = any(each in (np.float16, np.float32) for each in types)
+    return dtype if single else np.dtype(np.float64)
 
 
 def _as_array(column: Any) -> np.ndarray:
@@ -57,4 +61,4 @@ def _as_array(column: Any) -> np.ndarray:
     if values.dtype.kind == "O":
         # Booleans with nulls.
         return np.array([np.nan if value is None else value for value in values], np.float64)
-    return values.astype(np.float32) if values.dtype == np.float16 else values
+    return values

@@ -156,11 +156,9 @@ class TakesStatistics(EMEstimator):
         """The statistics of rows under a model, by weights as the user has given them."""
         total, first_row = Tree(), 0
         for batch in batches:
-            if batch.n_rows:
+            if batch.n_used:
                 total.add(self._of_batch(batch, first_row, model))
-                first_row += batch.n_rows
-        if not first_row:
-            raise ValueError("X: found no row in any batch while a minimum of 1 sample is required")
+            first_row += batch.n_rows
         return total.total()
 
     def _of_batch(self, batch: Batch, first_row: int, model: Model) -> Statistics:

@@ -366,6 +366,10 @@ def test_statistics_are_summed_where_rows_are(client):
     assert_allclose(ours.counts, expected.counts, rtol=1e-12)
     assert ours.log_likelihood == pytest.approx(expected.log_likelihood, rel=1e-12)
     assert_close(started().fit(X).update(ours), started().fit(X).update(expected))
+    # Some partitions have no weight, and add nothing.
+    weights[500:2000] = 0
+    ours = model.summarize(in_chunks(X), sample_weight=in_chunks(weights))
+    assert ours.weight == pytest.approx(weights.sum(), rel=1e-12)
     with pytest.raises(ValueError, match="X: found no row in any partition"):
         model.score(in_chunks(X)[:0])
 

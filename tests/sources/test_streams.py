@@ -1,6 +1,8 @@
 """Fits and questions about rows that come in batches: the same as in memory, to the bit."""
 
 import itertools
+import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -10,11 +12,13 @@ from numpy.testing import assert_array_equal
 
 import emfast
 from batches import Batches
+from emfast.data import Batch
 from emfast.data.ahead import read_ahead
 from emfast.data.cuts import Listed, Multiples, cut_again
 from emfast.data.reservoir import Reservoir, random_keys
 from emfast.data.sums import Tree
 from emfast.emissions import Categorical, Gaussian
+from emfast.labels import Labels
 
 
 def in_batches(rows, cuts=(1, 17, 1000, 9000)):
@@ -148,6 +152,78 @@ def test_record_batches_with_nulls():
     assert_same(parts, started("diag").fit(X))
 
 
+@pytest.mark.parametrize("kind", [pa.int8(), pa.bool_()])
+def test_record_batches_of_which_some_have_nulls(kind):
+    X = blobs(3000, 2).astype(np.float32)
+    column = pa.array(np.rint(X[:, 1]).astype(np.int8) % 2).cast(kind)
+    some = pa.concat_arrays([column[:2000], pa.nulls(10, kind), column[2010:]])
+    table = pa.table({"a": X[:, 0], "b": some})
+    options = {"n_components": 2, "random_state": 0, "max_iter": 3, "tol": 0}
+    whole = emfast.GaussianMixture(**options).fit(table)
+    parts = emfast.GaussianMixture(**options).fit(Batches(*table.to_batches(max_chunksize=500)))
+    assert_same(parts, whole)
+    assert parts.means_.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_masked_batches(dtype):
+    X = np.ma.masked_array((blobs(3000) * 10).astype(dtype))
+    X[:1500, :2] = np.ma.masked_where(X[:1500, :2] > 15, X[:1500, :2])
+    options = {"n_components": 2, "random_state": 0, "max_iter": 3, "tol": 0}
+    whole = emfast.GaussianMixture(**options).fit(X)
+    parts = emfast.GaussianMixture(**options).fit(Batches(X[:1000], X[1000:2000], X[2000:]))
+    assert_same(parts, whole)
+    states = emfast.GaussianHMM(**options).fit(Batches([X[:1000], X[1000:]]))
+    whole = emfast.GaussianHMM(**options).fit(X, [1000, 2000])
+    assert_same(states, whole, ("startprob_", "transmat_", "means_", "covars_"))
+
+
+def test_categories_of_labels_keep_their_order():
+    X = blobs(3000)
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    frame["kind"] = pd.Categorical(
+        np.where(X[:, 0] > 1.5, "truck", "car"), categories=["truck", "car"]
+    )
+    beside = [(X[a : a + 1000], {"kind": frame["kind"][a : a + 1000]}) for a in (0, 1000, 2000)]
+    for source in (frame, in_batches(frame, (100, 2000)), Batches(*beside)):
+        mixture = emfast.GaussianMixture(2, max_iter=1, tol=0, random_state=0)
+        assert mixture.fit(source, labels="kind").classes_.tolist() == ["truck", "car"]
+
+
+def test_a_first_batch_without_rows():
+    X = blobs(300)
+    table = pa.table({"a": X[:, 0], "b": X[:, 1], "kind": ["car"] * 300})
+    for nothing in (table[:0], table[:0].to_pandas()):
+        source = Batches(nothing, table)
+        mixture = emfast.GaussianMixture(1).fit(source, labels="kind")
+        assert mixture.feature_names_in_.tolist() == ["a", "b"]
+        assert_array_equal(mixture.predict(source), np.zeros(300))
+
+
+def test_batches_without_weight():
+    X, mixture = blobs(3000), started("diag").fit(blobs())
+    weights = np.repeat([1.0, 0.0, 2.0], 1000)
+    source = in_batches(X, (1000, 2000))
+    given = {"sample_weight": weights}
+    assert mixture.score(source, **given) == pytest.approx(mixture.score(X, **given))
+    assert mixture.summarize(source, **given).weight == 3000
+    whole, parts = (started("diag").fit(blobs()) for _ in range(2))
+    assert_same(
+        parts.partial_fit(source, **given), whole.partial_fit(X, **given), ("lower_bound_",)
+    )
+    for ask in (mixture.score, mixture.summarize, mixture.partial_fit, started("diag").fit):
+        with pytest.raises(ValueError, match="sample_weight: all weights are zero"):
+            ask(source, sample_weight=np.zeros(3000))
+
+
+def test_many_small_batches_are_gathered_soon():
+    batches = [Batch(np.zeros((1, 1))) for _ in range(20_000)]
+    began = time.process_time()
+    assert sum(part.n_rows for part in cut_again(batches, Multiples(64), 8)) == 20_000
+    # Some 0.1 s; where time grows with the square of their number, 20 s.
+    assert time.process_time() - began < 5
+
+
 def test_discrete_families():
     rng = np.random.default_rng(5)
     X = (rng.random((5000, 9)) < np.where(np.arange(5000) < 2000, 0.2, 0.7)[:, None]).astype("u1")
@@ -247,6 +323,36 @@ def test_a_whole_fit_of_sequences():
     assert sorted(np.rint(model.means_[:, 0])) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sample_of_few_long_sequences(tmp_path, monkeypatch, seed):
+    # Of which the number of rows is known before they are read.
+    monkeypatch.setattr("emfast.data.survey.SAMPLE_BYTES", 1000)
+    X = blobs(100_000, 2)
+    for i in range(2):
+        np.save(tmp_path / f"{i}.npy", X[i::2])
+    model = emfast.GaussianHMM(2, max_iter=1, tol=0, random_state=seed).fit(tmp_path)
+    assert model.n_iter_ == 1
+
+
+def test_parts_keep_enough_of_long_sequences():
+    X, sequences = np.arange(40_000.0)[:, None], np.arange(0, 40_001, 10_000)
+    for seed in range(20):
+        whole, part = Reservoir(5000, 0, seed), None
+        whole.add(Batch(X, sequences=sequences), 0)
+        part = Reservoir(5000, 0, seed, whole.thresholds(5000))
+        part.add(Batch(X, sequences=sequences), 0)
+        assert_array_equal(part.content().X, whole.content().X)
+
+
+def test_sequences_that_change_are_refused():
+    first, second = blobs(80, 2)[:30], blobs(80, 2)[30:]
+    whole = np.concatenate([first, second])
+    for other in ([whole[:50], whole[50:]], [whole[:30], whole[30:50], whole[50:]]):
+        passes = itertools.chain([[first, second]] * 2, itertools.repeat(other))
+        with pytest.raises(ValueError, match="of other lengths than in an earlier pass"):
+            chain().fit(lambda passes=passes: [next(passes)])
+
+
 def test_regressions_in_batches():
     rng = np.random.default_rng(9)
     frame = pd.DataFrame(rng.normal(size=(9000, 2)), columns=["a", "b"])
@@ -344,9 +450,6 @@ def test_batches_are_cut_again_where_they_may_begin(sizes, row_bytes):
 
 
 def test_samples_do_not_depend_on_how_rows_come():
-    from emfast.data import Batch
-    from emfast.labels import Labels
-
     X = np.arange(5000.0)[:, None]
     labels = np.where(X[:, 0] < 30, X[:, 0].astype(int) % 2, -1).astype(np.int32)
 
@@ -401,3 +504,50 @@ def test_reading_ahead_ends_with_its_reader():
     assert next(ahead) == 1
     with pytest.raises(OSError, match="gone"):
         next(ahead)
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name == "emfast-reader"]
+
+
+def test_no_thread_is_left_where_an_error_holds_on_to_a_stream(monkeypatch):
+    monkeypatch.setattr("emfast.data.ahead.PATIENCE", 0.01)
+    X = np.random.default_rng(0).normal(size=(70_000, 2))
+    labels = np.full(10 * len(X), -1)
+    labels[:2] = 0, 1
+    hmm = emfast.GaussianHMM(2, transmat_init=[[1.0, 0.0], [0.5, 0.5]], random_state=0)
+    with pytest.raises(ValueError, match="row 1 ") as held:
+        hmm.fit(lambda: ([X] for _ in range(10)), labels=labels)
+    patience = time.monotonic() + 10
+    while readers() and time.monotonic() < patience:
+        time.sleep(0.01)
+    assert held.value.__traceback__ is not None
+    assert not readers()
+
+
+def test_a_thread_that_nobody_waited_for_is_followed_by_another(monkeypatch):
+    monkeypatch.setattr("emfast.data.ahead.PATIENCE", 0.001)
+    made = []
+
+    def numbers():
+        for i in range(20):
+            made.append(i)
+            yield i
+
+    found = []
+    for i in read_ahead(numbers()):
+        found.append(i)
+        if i % 5 == 0:
+            time.sleep(0.05)
+            assert len(made) <= i + 3
+    assert found == list(range(20))
+
+
+def test_closing_does_not_wait_for_the_thread_to_lose_patience(monkeypatch):
+    monkeypatch.setattr("emfast.data.ahead.PATIENCE", 60)
+    items = read_ahead(iter(range(100)))
+    assert next(items) == 0
+    began = time.monotonic()
+    items.close()
+    assert time.monotonic() - began < 30
+    assert not readers()

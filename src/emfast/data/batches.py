@@ -39,7 +39,7 @@ class BatchesReader:
     Attributes
     ----------
     n_rows, names : see `Reader`
-        For the names, a first batch is read, with which the next pass goes on.
+        For the names, first batches are read until one has rows; the next pass goes on with them.
 
     Parameters
     ----------
@@ -54,15 +54,21 @@ class BatchesReader:
     def __init__(self, make: Callable[[], Iterable[Any]], apart: Sequence[str] = ()):
         self._make, self._apart = make, tuple(apart)
         self._begun: Generator[Any, None, None] | None = None
+        # The last that was made that can be read only once.
+        self._made: Any = None
 
     @cached_property
     def names(self) -> tuple[str, ...] | None:
         batches = self._batches()
-        first = next(batches, None)
+        first: list[Any] = []
         # The next pass goes on with these: to begin may be expensive.
         self._begun = _again(first, batches)
-        portion = None if first is None else next(self._portions(first, 0, sys.maxsize), None)
-        return None if portion is None else form_of(portion.X).names
+        for number, batch in enumerate(batches):
+            first.append(batch)
+            portion = next(self._portions(batch, number, sys.maxsize), None)
+            if portion is not None and portion.n_rows:
+                return form_of(portion.X).names
+        return None
 
     def portions(self, batch_rows: int) -> Iterator[Portion]:
         batches, self._begun = self._begun or self._batches(), None
@@ -79,6 +85,13 @@ class BatchesReader:
             raise TypeError(
                 f"X: the callable returned a {type(made).__name__}; expected an iterable of batches"
             )
+        if one_shot(made):
+            if made is self._made:
+                raise ValueError(
+                    f"X: the callable returned the same {type(made).__name__} again, which can be "
+                    "read only once; expected a fresh one for every pass"
+                )
+            self._made = made
         batches = iter(made)
         try:
             yield from batches
@@ -88,12 +101,11 @@ class BatchesReader:
                     each.close()
 
 
-def _again(first: Any, rest: Generator[Any, None, None]) -> Generator[Any, None, None]:
-    """The first item, and the rest of them."""
+def _again(first: list[Any], rest: Generator[Any, None, None]) -> Generator[Any, None, None]:
+    """The first items, which are forgotten, and the rest of them."""
     with closing(rest):
-        if first is not None:
-            yield first
-            del first
+        while first:
+            yield first.pop(0)
         yield from rest
 
 

@@ -61,7 +61,7 @@ def cut_again(batches: Iterable[Batch], places: Places, row_bytes: int) -> Itera
     row_bytes : int, what a row takes, roughly
     """
     pending: list[Batch] = []
-    begin = end = 0
+    begin = end = pending_rows = 0
     for batch in batches:
         n = batch.n_independent
         if batch.n_rows == 0:
@@ -71,13 +71,15 @@ def cut_again(batches: Iterable[Batch], places: Places, row_bytes: int) -> Itera
         if first or not is_large:
             # A copy: a part would keep all of its batch in memory.
             pending.append(batch.part(0, first) if is_large else batch)
+            pending_rows += pending[-1].n_rows
             end += first if is_large else n
-            gathered = sum(each.n_rows for each in pending) * row_bytes >= GATHERED
+            gathered = pending_rows * row_bytes >= GATHERED
             stop = places.before(end)
             if stop > begin and (is_large or gathered):
                 whole = joined(pending)
                 yield whole.part(0, stop - begin)
                 pending = _rest(whole, stop - begin)
+                pending_rows = sum(each.n_rows for each in pending)
                 begin = stop
         if is_large and first < n:
             stop = places.before(end + n - first)
@@ -85,6 +87,7 @@ def cut_again(batches: Iterable[Batch], places: Places, row_bytes: int) -> Itera
                 yield batch.part(first, first + stop - end)
                 first, begin = first + stop - end, stop
             pending += _rest(batch, first)
+            pending_rows = sum(each.n_rows for each in pending)
             end = begin + sum(each.n_independent for each in pending)
     if pending:
         yield joined(pending)

@@ -147,13 +147,16 @@ def answer(
     estimator: Any,
     method: str,
 ) -> Any:
-    """What a method says of the rows of a partition; None if there are none."""
+    """What a method says of the rows of a partition; None if there are none, or none of weight."""
     X, lengths = rows_in(X)
     if not (X.shape[0] if hasattr(X, "shape") else len(X)):
         return None
     given = {**own, **{name: column_of(values) for name, values in beside.items()}}
     if lengths is not None:
         given["lengths"] = lengths
+    weights = given.get("sample_weight")
+    if weights is not None and not np.any(X[weights] if isinstance(weights, str) else weights):
+        return None
     features = getattr(estimator, "feature_names_in_", None)
     if features is not None and hasattr(X, "columns"):
         # What was fitted has its columns, whatever there is beside them.

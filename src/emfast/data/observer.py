@@ -185,16 +185,19 @@ class Observer:
 
     def batches(self, survey: Survey | None = None) -> Iterator[Batch]:
         """All rows; after a survey without looking for what it would have found."""
-        first = START
+        first, used = START, False
         portions = self.portions()
         try:
             for portion in portions:
                 batch = self.batch(portion, first, survey)
                 first = first.after(batch)
+                used = used or batch.n_used > 0
                 yield batch
         finally:
             portions.close()
         self.check_lengths(first)
+        if not used:
+            raise ValueError("sample_weight: all weights are zero; expected at least one positive")
 
     @property
     def _portion_rows(self) -> int:

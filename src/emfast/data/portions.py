@@ -22,7 +22,7 @@ class Portion:
         or array, or list of sequences, which are ndarrays of shape (n_rows_of_sequence, n_features)
         The features only.
     where : str, what messages call it: "part-3.parquet, batch 7"
-    columns : dict of str to ndarray or pyarrow.Array of shape (n_rows,)
+    columns : dict of str to ndarray, pyarrow.Array or pandas.Categorical of shape (n_rows,)
         The columns that were asked for by name; for sequences they may have one entry a sequence.
     """
 
@@ -148,7 +148,7 @@ def portions_of(batch: Any, where: str, apart: Sequence[str], most: int) -> Iter
 def _as_rows(X: Any, where: str) -> Any:
     """A batch as one of the types that `portions_of` tells apart."""
     if isinstance(X, np.ndarray):
-        return _two_dimensional(np.asarray(X), where)
+        return _two_dimensional(_as_array(X), where)
     if is_record_batch(X) or instance_of(X, "pyarrow", "Table"):
         return X
     if instance_of(X, "polars", "DataFrame"):
@@ -158,7 +158,7 @@ def _as_rows(X: Any, where: str) -> Any:
     if instance_of(X, "pandas", "DataFrame"):
         return X
     if isinstance(X, list | tuple) and X and all(np.ndim(rows) == 2 for rows in X):
-        return [np.asarray(rows) for rows in X]
+        return [_as_array(rows) for rows in X]
     if isinstance(X, list | tuple) or hasattr(X, "__array__"):
         try:
             return _two_dimensional(np.asarray(X), where)
@@ -167,6 +167,18 @@ def _as_rows(X: Any, where: str) -> Any:
     raise TypeError(
         f"X: {where}: found a {type(X).__name__}; expected arrays, data frames or record batches"
     )
+
+
+def _as_array(X: Any) -> np.ndarray:
+    """An array of no other class; entries that are masked are NaN, or None among objects.
+
+    What may be masked has one type, whether any entry is or not: batches of one source are alike.
+    """
+    if not isinstance(X, np.ma.MaskedArray):
+        return np.asarray(X)
+    if X.dtype.kind in "biuf":
+        return X.astype(X.dtype if X.dtype.kind == "f" else np.float64).filled(np.nan)
+    return X.astype(object).filled(None)
 
 
 def _two_dimensional(X: np.ndarray, where: str) -> np.ndarray:
@@ -227,12 +239,15 @@ def _of_pandas(
     if not apart:
         return X, given
     features, wanted = _split(list(X.columns), where, apart, given)
-    return X[features], given | {name: X[name].to_numpy() for name in wanted}
+    return X[features], given | {name: _as_column(X[name]) for name in wanted}
 
 
 def _as_column(values: Any) -> Any:
     if instance_of(values, "pyarrow", "Array") or isinstance(values, np.ndarray):
         return values
+    if instance_of(getattr(values, "dtype", None), "pandas", "CategoricalDtype"):
+        # The order of its categories says something.
+        return values.array
     if instance_of(values, "pyarrow", "ChunkedArray"):
         return values.combine_chunks()
     return np.asarray(values)
@@ -334,6 +349,8 @@ def column_kind(values: Any) -> str | None:
     """
     if isinstance(values, np.ndarray):
         return "numbers" if values.dtype.kind in "biuf" else _array_type(values.dtype)
+    if not hasattr(values, "type"):
+        return "categories"
     import pyarrow as pa
 
     kind = values.type

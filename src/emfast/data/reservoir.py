@@ -36,7 +36,7 @@ LARGEST_KEY = 2**64 - 1
 # How much more than its share a part of the rows keeps, where all of them are to have the least
 # keys of all.
 SPARE = 1.25
-SPARE_ROWS = 100
+SPARE_ROWS = 40
 
 
 @dataclass
@@ -46,12 +46,14 @@ class Pool:
     Attributes
     ----------
     seen, seen_rows : int, how many there have been, and rows of all these
+    longest : int, rows of the longest of these
     threshold : int, the largest key that is worth keeping
     """
 
     capacity: int
     seen: int = 0
     seen_rows: int = 0
+    longest: int = 1
     threshold: int = LARGEST_KEY
     _keys: list[np.ndarray] = field(default_factory=list)
     _places: list[np.ndarray] = field(default_factory=list)
@@ -61,8 +63,12 @@ class Pool:
     def add(self, batch: Batch, which: np.ndarray, keys: np.ndarray, places: np.ndarray) -> None:
         """Those of a batch that are named by `which`, with the keys and places of all."""
         self.seen += which.size
-        rows = which.size if batch.sequences is None else batch.lengths[which].sum()
-        self.seen_rows += int(rows)
+        if batch.sequences is None:
+            self.seen_rows += which.size
+        else:
+            lengths = batch.lengths[which]
+            self.seen_rows += int(lengths.sum())
+            self.longest = max(self.longest, int(lengths.max(initial=1)))
         which = which[keys[which] <= np.uint64(self.threshold)]
         if which.size:
             taken = _taken(batch, which)
@@ -70,6 +76,7 @@ class Pool:
 
     def __add__(self, other: "Pool") -> "Pool":
         pool = Pool(self.capacity, self.seen + other.seen, self.seen_rows + other.seen_rows)
+        pool.longest = max(self.longest, other.longest)
         for each in (self, other):
             for keys, places, batch in zip(each._keys, each._places, each._batches, strict=True):
                 pool._keep(keys, places, batch)
@@ -105,7 +112,7 @@ class Pool:
 
     def worth_keeping(self, capacity: int) -> int:
         """A threshold above the keys that are to be kept of all that has been seen."""
-        return key_of_share(capacity, self.seen_rows)
+        return key_of_share(capacity, self.seen_rows, self.longest)
 
     def content(self) -> tuple[np.ndarray, Batch] | None:
         """Places, in order, and what is there; None where there is nothing."""
@@ -119,9 +126,12 @@ class Pool:
         return places[order], _taken(batch, order)
 
 
-def key_of_share(n_kept: int, n_rows: int) -> int:
-    """A key that is above those of so many of all rows, and of hardly more."""
-    share = (SPARE * n_kept + SPARE_ROWS) / max(1, n_rows)
+def key_of_share(n_kept: int, n_rows: int, longest: int = 1) -> int:
+    """A key that is above those of so many of all rows, and of hardly more.
+
+    Rows may be in sequences, each of which has one key; the longest has so many.
+    """
+    share = (SPARE * n_kept + SPARE_ROWS * longest) / max(1, n_rows)
     return min(LARGEST_KEY, int(share * LARGEST_KEY))
 
 

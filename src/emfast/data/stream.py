@@ -134,28 +134,40 @@ class StreamSource(SurveyedSource):
         self._batches = batches
 
     def batches(self) -> Iterator[Batch]:
-        n_rows = 0
+        n_rows = first = 0
         for batch in read_ahead(self._batches(self.survey)):
-            n_rows += batch.n_rows
             if batch.n_rows:
-                yield self._as_surveyed(batch)
+                yield self._as_surveyed(batch, first)
+            n_rows, first = n_rows + batch.n_rows, first + batch.n_independent
         if n_rows != self.n_rows:
             raise ValueError(
                 f"X: found {n_rows} rows, where an earlier pass found {self.n_rows}; expected the "
                 "same rows in every pass"
             )
 
-    def _as_surveyed(self, batch: Batch) -> Batch:
+    def _as_surveyed(self, batch: Batch, first: int) -> Batch:
+        """A batch, the first row or sequence of which is at this place."""
         found = batch.X.shape[1], batch.dtype, batch.storage
         if found != self.survey.kind:
             raise ValueError(
                 f"X: found rows of (n_features, dtype, storage) = {found}, where an earlier pass "
                 f"found {self.survey.kind}; expected the same rows in every pass"
             )
+        self._check_sequences(batch, first)
         weights = batch.weights
         if weights is not None and self._factor != 1:
             weights = weights * self._factor
         return replace(batch, weights=weights, missing=self.missing)
+
+    def _check_sequences(self, batch: Batch, first: int) -> None:
+        if batch.sequences is None:
+            return
+        begins = self.sequences[first : first + batch.n_independent + 1]
+        if not np.array_equal(np.diff(begins), batch.lengths):
+            raise ValueError(
+                f"X: found sequences, from number {first} on, of other lengths than in an earlier "
+                "pass; expected the same rows in every pass"
+            )
 
     def total(self, asked: Any) -> Any:
         return asked.of_stream(self)

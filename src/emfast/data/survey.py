@@ -109,7 +109,8 @@ class Surveyor:
         if self._kept is None:
             capacity = capacity_of(self._plan, row_bytes(batch))
             thresholds = None
-            if self._plan.n_rows is not None:
+            # How long sequences are nobody knows before the end.
+            if self._plan.n_rows is not None and batch.sequences is None:
                 of_all = key_of_share(capacity, self._plan.n_rows)
                 thresholds = [of_all, *[LARGEST_KEY] * self._plan.n_groups]
             self._kept = Reservoir(capacity, self._plan.n_groups, self._plan.seed, thresholds)
