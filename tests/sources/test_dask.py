@@ -1,5 +1,6 @@
 """Fits and questions about rows of Dask, on a cluster of processes, which lose workers, too."""
 
+import copy
 import itertools
 import os
 import signal
@@ -25,6 +26,15 @@ from emfast.emissions import Bernoulli, Categorical, Gaussian
 from emfast.labels import Labels
 
 UNEVEN = (1, 700, 0, 299, 0, 1500, 500)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settings_of_dask():
+    """As they were: a client that is lost would stay the scheduler of tests in other files."""
+    before = copy.deepcopy(dask.config.config)
+    yield
+    dask.config.config.clear()
+    dask.config.config.update(before)
 
 
 @pytest.fixture(scope="module")
