@@ -280,6 +280,15 @@ def test_nothing_is_changed_where_it_fails():
         mixture.set_params(step_exponent=0.4).partial_fit(table)
 
 
+def test_another_number_of_components_is_refused():
+    for model in (GaussianMixture(3, random_state=0), GaussianHMM(3, random_state=0)):
+        model.partial_fit(X[:1000]).set_params(n_components=2)
+        for go_on, given in ((model.partial_fit, X), (model.update, model.summarize(X))):
+            with pytest.raises(ValueError, match="n_components: found 2, and a model of 3;"):
+                go_on(given)
+        assert model.n_iter_ == 1
+
+
 def test_arguments_are_those_that_were_given():
     mixture = GaussianMixture(3, max_iter=7, accelerate=True, verbose=0, warm_start=True,
                               incremental=False)  # fmt: skip

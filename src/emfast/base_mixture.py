@@ -149,7 +149,7 @@ class BaseMixture(TakesStatistics, MixtureOfFeatures):
         ------
         ValueError, TypeError
             The arguments or the data cannot be fitted; among others names of labels that the first
-            call had not. Nothing has been changed then.
+            call had not, or another `n_components`. Nothing has been changed then.
         SingularComponentError
             Covariances became singular, which only happens with ``reg_covar=0``.
 

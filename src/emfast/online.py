@@ -120,7 +120,7 @@ class TakesStatistics(EMEstimator):
             raise TypeError(f"statistics: found {type(statistics).__name__}; expected Statistics")
         with unchanged_by_failure(self):
             self._validate_params()
-            model = self._model()
+            model = self._model_to_go_on_from()
             expected = self._under(model)
             if statistics.under != expected:
                 raise ValueError(
@@ -136,6 +136,17 @@ class TakesStatistics(EMEstimator):
             self._history = [*history[-2:], math.nan]
             self._statistics, self._calls = replace(statistics, under=None), 0.0
         return self
+
+    def _model_to_go_on_from(self) -> Model:
+        """The fitted model, which has as many components as the argument says."""
+        model, wanted = self._model(), int(self.n_components)
+        found = self._emission().shape(model.emission)[0]
+        if found != wanted:
+            raise ValueError(
+                f"n_components: found {wanted}, and a model of {found}; expected {found}, for this "
+                "goes on from that model, or a model that is not fitted"
+            )
+        return model
 
     def _objectives_before(self) -> list[float]:
         """Objectives that led to the model by updates, but for its own."""
@@ -212,8 +223,8 @@ class TakesStatistics(EMEstimator):
                 self._begin(*data)
                 model, total, calls = self._model(), self._statistics, 0.0
             else:
-                batches, model = self._batches(*data), self._model()
-                taken = self._taken(batches, model)
+                model = self._model_to_go_on_from()
+                taken = self._taken(self._batches(*data), model)
                 total, calls = self._mixed(taken, model)
             self._maximise(total, model)
             self._statistics, self._calls = total, calls + 1
