@@ -695,4 +695,6 @@ def test_samples_of_parts_that_keep_little(in_sequences):
     everything = kept(None)[1]
     assert_array_equal(sample.X, everything.X)
     assert_array_equal(sample.weights, everything.weights)
-    assert sum(each._all._n_rows for each in some) < 1500
+    # A quarter more than their share, and what forty keys may have.
+    most = 1250 + 40 * (20 if in_sequences else 1)
+    assert sum(each._all._n_rows for each in some) < 1.2 * most
