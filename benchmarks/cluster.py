@@ -104,13 +104,13 @@ def usable_cores(job: Job, cluster: Cluster) -> int:
 
     Blocks are as many as `block_rows` of the kernels makes them: 64 if their sums take no more than
     32 MiB, or an eighth of what the rows take, together; more where a block would be larger than
-    16 MiB and than eight times its sums.
+    4 MiB and than sixteen times its sums.
     """
     if job.sums_bytes == 0:
         return cluster.cores
     bytes_of_rows = job.rows / cluster.workers * job.row_bytes
     by_sums = min(64, max(2**25, bytes_of_rows / 8) // job.sums_bytes)
-    by_rows = math.ceil(bytes_of_rows / max(2**24, 8 * job.sums_bytes))
+    by_rows = math.ceil(bytes_of_rows / max(2**22, 16 * job.sums_bytes))
     return int(max(1, min(cluster.cores, max(by_sums, by_rows))))
 
 
