@@ -2,11 +2,13 @@ import os
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
 import pytest
 
+import emfast
 from emfast.data import cache
 from emfast.data.cache import Cached
 from emfast.data.readers import reader_of
@@ -269,3 +271,53 @@ def test_a_cache_that_is_closed_decodes_again(tmp_path):
         np.testing.assert_array_equal(all_rows(reader), X)
     assert source.passes == 2
     reader.close()
+
+
+# Several passes at a time
+
+
+def test_of_passes_at_a_time_the_last_one_writes(tmp_path):
+    source = Counted()
+    with cached(source, tmp_path) as reader, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, second = (reader.portions(100) for _ in range(2))
+        rows = [next(first).X, next(first).X]
+        others = [next(second).X]
+        assert len(os.listdir(tmp_path)) == 1
+        rows += [portion.X for portion in first]
+        others += [portion.X for portion in second]
+        np.testing.assert_array_equal(np.concatenate(rows), X)
+        np.testing.assert_array_equal(np.concatenate(others), X)
+        np.testing.assert_array_equal(all_rows(reader), X)
+        assert source.passes == 2
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_pass_that_somebody_holds_on_to_is_in_nobodys_way(tmp_path):
+    source = Counted()
+    with cached(source, tmp_path) as reader:
+        held = reader.portions(100)
+        next(held)
+        for _ in range(2):
+            np.testing.assert_array_equal(all_rows(reader), X)
+        assert source.passes == 2
+        held.close()
+        np.testing.assert_array_equal(all_rows(reader), X)
+        assert source.passes == 2
+
+
+def test_fits_at_a_time(tmp_path):
+    def fit(columns):
+        given = {"labels": "y"} if columns else {}
+        return emfast.GaussianMixture(2, max_iter=3, tol=0, random_state=0).fit(rows, **given)
+
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=list("abc")).assign(y=np.where(Y > 2, 1, -1))
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    with emfast.cached(tmp_path / "rows.csv", folder=tmp_path) as rows:
+        expected = [fit(columns).means_ for columns in (True, False)]
+        rows.close()
+        with ThreadPoolExecutor(4) as threads:
+            for i, model in enumerate(threads.map(fit, [True, False] * 6)):
+                np.testing.assert_array_equal(model.means_, expected[i % 2])
+    assert os.listdir(tmp_path) == ["rows.csv"]

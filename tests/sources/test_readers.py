@@ -365,6 +365,20 @@ def test_a_callable_that_returns_the_same_iterator():
         list(reader.portions(400))
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_batch_that_is_written_over(beside):
+    def refilled():
+        buffer = np.empty((100, D))
+        for start in range(0, N, 100):
+            buffer[:] = X[start : start + 100]
+            yield (buffer, {}) if beside else buffer
+
+    with pytest.raises(ValueError, match="batch 0: the array has been changed since it was given"):
+        list(reader_of(refilled).portions(40))
+    # Nothing is wrong with the same batch once more.
+    assert len(all_rows(reader_of(lambda: [X, X]), 300)[0]) == 2 * N
+
+
 def test_a_pass_that_is_not_completed_says_nothing_of_the_length():
     reader = reader_of(batches)
     with closing(reader.portions(100)) as portions:

@@ -21,6 +21,8 @@ from emfast.data.portions import (
 # Batches that are decoded while another one is used: one keeps the processors busy, and each is as
 # much memory again.
 READAHEAD = 1
+# Rows of a batch that tell whether it has been changed.
+ROWS_TO_COMPARE = 16
 # Rows that pyarrow can be asked for at a time.
 MOST_ROWS = 2**31 - 1
 
@@ -47,6 +49,12 @@ class BatchesReader:
         Returns an iterable of batches as `portions_of` takes them; a pyarrow.RecordBatchReader is
         one.
     apart : sequence of str, columns that are no features
+
+    Raises
+    ------
+    ValueError
+        From `portions`: the callable returns the same iterator again, or a batch was changed after
+        it was given.
     """
 
     n_rows = None
@@ -72,8 +80,16 @@ class BatchesReader:
 
     def portions(self, batch_rows: int) -> Iterator[Portion]:
         batches, self._begun = self._begun or self._batches(), None
+        before: tuple[np.ndarray, bytes] | None = None
         with closing(batches):
             for number, batch in enumerate(batches):
+                if before is not None and some_of(before[0]) != before[1]:
+                    raise ValueError(
+                        f"X: batch {number - 1}: the array has been changed since it was given; "
+                        "expected a fresh one for every batch, for they are read ahead"
+                    )
+                rows = batch[0] if isinstance(batch, tuple) and batch else batch
+                before = (rows, some_of(rows)) if isinstance(rows, np.ndarray) else None
                 yield from self._portions(batch, number, batch_rows)
 
     def _portions(self, batch: Any, number: int, batch_rows: int) -> Iterator[Portion]:
@@ -99,6 +115,11 @@ class BatchesReader:
             for each in (batches, made):
                 if hasattr(each, "close"):
                     each.close()
+
+
+def some_of(rows: np.ndarray) -> bytes:
+    """What tells an array from the same with other rows, as a rule."""
+    return rows[:: max(1, len(rows) // ROWS_TO_COMPARE)].tobytes() if rows.ndim else b""
 
 
 def _again(first: list[Any], rest: Generator[Any, None, None]) -> Generator[Any, None, None]:

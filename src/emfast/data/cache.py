@@ -3,11 +3,12 @@
 import os
 import shutil
 import tempfile
+import threading
 import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -75,7 +76,8 @@ class Cached(Closed):
     where all columns are (and uint8 or bool if they come so in arrays), else float64.
 
     The files are in a folder of their own, which is removed by `close`, at the end of a ``with``
-    block, when a pass fails, when the object is collected, and when the interpreter exits.
+    block, when a pass fails, when the object is collected, and when the interpreter exits. Of
+    several first passes at a time, that writes which has begun last.
 
     Attributes
     ----------
@@ -116,6 +118,10 @@ class Cached(Closed):
         self._limit = limit
         self._given_up = False
         self._blocks: list[Block] | None = None
+        # Who writes, and how many passes read what was written.
+        self._writer: _Writer | None = None
+        self._n_reading = 0
+        self._lock = threading.RLock()
         self._remove: weakref.finalize | None = None
         self.folder: str | None = None
 
@@ -129,49 +135,70 @@ class Cached(Closed):
 
     def close(self) -> None:
         """Remove all files. Portions that are mapped stay valid."""
-        self._blocks = None
-        if self._remove is not None:
-            self._remove()
-        self._remove = self.folder = None
+        with self._lock:
+            self._blocks = self._writer = None
+            if self._remove is not None:
+                self._remove()
+            self._remove = self.folder = None
+
+    def close_unless_read(self) -> None:
+        """The same, but not while a pass reads them."""
+        with self._lock:
+            if not self._n_reading:
+                self.close()
 
     def portions(self, batch_rows: int) -> Iterator[Portion]:
-        if self._blocks is not None:
-            for block in self._blocks:
-                yield from _pieces(block.portion(), batch_rows)
+        with self._lock:
+            blocks = self._blocks
+            self._n_reading += blocks is not None
+        if blocks is not None:
+            try:
+                for block in blocks:
+                    yield from _pieces(block.portion(), batch_rows)
+            finally:
+                with self._lock:
+                    self._n_reading -= 1
             return
-        # What a pass that was not completed has left.
-        self.close()
         with closing(self.reader.portions(batch_rows)) as read:
             portions = (_in_columns(portion) for portion in read if portion.n_rows)
             yield from portions if self._given_up else self._written(portions)
 
     def _written(self, portions: Iterator[Portion]) -> Iterator[Portion]:
-        """The portions, each of which is in files when it is given away."""
-        writer: _Writer | None = None
-        complete = False
+        """The portions, each of which is in files when it is given away, if this pass writes."""
+        writer = self._new_writer()
         try:
             for portion in portions:
-                if self._given_up:
-                    yield portion
-                    continue
                 try:
-                    if writer is None:
-                        writer = self._begun(portion)
-                    writer.write(portion)
+                    portion = self._in_files(portion, writer)
                 except OSError as error:
                     self._give_up(str(error))
-                    yield portion
-                    continue
-                yield writer.blocks[-1].portion()
-            complete = not self._given_up
+                yield portion
+            with self._lock:
+                if self._writer is writer:
+                    self._blocks, self._writer = writer.blocks, None
         finally:
-            if complete and writer is not None:
-                self._blocks = writer.blocks
-            else:
-                self.close()
+            with self._lock:
+                if self._writer is writer:
+                    self.close()
 
-    def _begun(self, first: Portion) -> "_Writer":
-        """A writer into a new folder, if there is room for as much as can be foreseen."""
+    def _new_writer(self) -> "_Writer":
+        """A writer that takes the place of that of a pass which was not completed, if any."""
+        with self._lock:
+            self.close()
+            self._writer = _Writer()
+            return self._writer
+
+    def _in_files(self, portion: Portion, writer: "_Writer") -> Portion:
+        with self._lock:
+            if self._writer is not writer:
+                return portion
+            if self.folder is None:
+                self._make_folder(portion)
+            writer.write(portion)
+            return writer.blocks[-1].portion()
+
+    def _make_folder(self, first: Portion) -> None:
+        """Make the folder of the writer, if there is room for as much as can be foreseen."""
         limit = self._limit
         if limit is None:
             limit = int(SHARE * shutil.disk_usage(self._parent).free)
@@ -179,7 +206,7 @@ class Cached(Closed):
         _check_room(self._parent, n_rows * first.X.shape[1] * first.X.itemsize, 0, limit)
         self.folder = tempfile.mkdtemp(prefix="emfast-cache-", dir=self._parent)
         self._remove = weakref.finalize(self, _remove, self.folder, os.getpid())
-        return _Writer(self.folder, limit)
+        self._writer.folder, self._writer.limit = self.folder, limit
 
     def _give_up(self, reason: str) -> None:
         self._given_up = True
@@ -191,12 +218,14 @@ class Cached(Closed):
         )
 
 
+@dataclass
 class _Writer:
-    """Files of blocks, which have up to `limit` bytes together."""
+    """Files of blocks in a folder, which have up to `limit` bytes together."""
 
-    def __init__(self, folder: str, limit: int):
-        self.blocks: list[Block] = []
-        self._folder, self._limit, self._used = folder, limit, 0
+    folder: str = ""
+    limit: int = 0
+    used: int = 0
+    blocks: list[Block] = field(default_factory=list)
 
     def write(self, portion: Portion) -> None:
         """Write a block.
@@ -207,12 +236,12 @@ class _Writer:
             There is no room.
         """
         at = len(self.blocks)
-        path = os.path.join(self._folder, f"{at}.features")
+        path = os.path.join(self.folder, f"{at}.features")
         self._file(path, portion.X.T)
         columns: dict[str, Any] = {}
         for number, (name, values) in enumerate(portion.columns.items()):
             if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
-                beside = os.path.join(self._folder, f"{at}.column-{number}")
+                beside = os.path.join(self.folder, f"{at}.column-{number}")
                 self._file(beside, values)
                 columns[name] = (beside, values.dtype)
             else:
@@ -221,10 +250,10 @@ class _Writer:
         self.blocks.append(Block(path, shape, portion.X.dtype, columns, portion.where))
 
     def _file(self, path: str, array: np.ndarray) -> None:
-        _check_room(self._folder, array.nbytes, self._used, self._limit)
+        _check_room(self.folder, array.nbytes, self.used, self.limit)
         with open(path, "xb") as file:
             np.ascontiguousarray(array).tofile(file)
-        self._used += array.nbytes
+        self.used += array.nbytes
 
 
 def _check_room(folder: str, wanted: int, used: int, limit: int) -> None:

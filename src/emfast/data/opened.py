@@ -117,8 +117,13 @@ class CachedSource(Closed, Opened):
 
     def close(self) -> None:
         """Remove all files; they are made again if rows are read again."""
-        for each in self._caches.values():
+        for each in list(self._caches.values()):
             each.close()
+
+    def close_unless_read(self) -> None:
+        """Remove the files that no pass reads."""
+        for each in list(self._caches.values()):
+            each.close_unless_read()
 
     def __repr__(self) -> str:
         return f"cached({self.source!r})"
@@ -132,11 +137,11 @@ class _OneOfSeveral(Cached):
         # A reference would let files live until cycles are looked for.
         self._owner = weakref.ref(owner)
 
-    def _begun(self, first: Portion) -> Any:
+    def _new_writer(self) -> Any:
         owner = self._owner()
         if owner is not None:
-            owner.close()
-        return super()._begun(first)
+            owner.close_unless_read()
+        return super()._new_writer()
 
 
 @dataclass(frozen=True)
