@@ -112,6 +112,11 @@ def sums_numbers(family: str, D: int, K: int) -> int:
     return 2 + K * (1 + of_components)
 
 
+def row_bytes(family: str, D: int) -> int:
+    """What a row takes in double precision; what is yes or no takes bits, in words of 8 bytes."""
+    return 8 * (D // 64 + 1 if family == "bernoulli" else D)
+
+
 def least_seconds(
     action: Callable[[], object],
     seconds: float,
@@ -170,7 +175,7 @@ def measure_case(case: Case, work: float, seconds: float, dtype: str) -> dict:
             pack_seconds=pack,
             add_seconds=least_seconds(unpack_and_add, seconds / 4),
             mstep_seconds=least_seconds(lambda: problem.mstep(complete, model), seconds / 2),
-            row_bytes=D * X.itemsize,
+            row_bytes=row_bytes(case.family, D),
             sums_bytes=8 * sums_numbers(case.family, D, K),
         )
     return {

@@ -16,7 +16,7 @@ from cluster import (
     simulate,
     usable_cores,
 )
-from cluster_model import Case, measure_case, sums_numbers
+from cluster_model import Case, measure_case, row_bytes, sums_numbers
 from iterations import problem_of
 from workloads import FAMILIES, Workload
 
@@ -131,7 +131,7 @@ def test_cores_that_have_a_block_are_as_many_as_the_kernels_make(family, D, K):
     sums_bytes = 8 * kernels.partial_size(latent, emission)
     for n_rows in (1_000_000, 100_000_000):
         made = -(-n_rows // kernels.block_rows(latent, emission, n_rows))
-        job = replace(JOB, rows=n_rows, row_bytes=8 * D, sums_bytes=sums_bytes)
+        job = replace(JOB, rows=n_rows, row_bytes=row_bytes(family, D), sums_bytes=sums_bytes)
         # Blocks have whole tiles, which makes them somewhat larger.
         usable = usable_cores(job, Cluster(1, cores=10**6))
         assert usable == pytest.approx(made, rel=0.1, abs=1)

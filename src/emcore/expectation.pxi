@@ -148,11 +148,11 @@ def block_rows(Latent latent, Emission emission, Py_ssize_t n_rows):
     and than sixteen times its statistics, there are more.
     """
     tile = tile_rows(emission)
-    row_bytes = emission.n_features * sizeof(real)
+    row_bytes = bytes_of_row(emission)
     budget = max(PARTIAL_BYTES, n_rows * row_bytes // 8)
     size = partial_size(latent, emission) * sizeof(double)
     blocks = max(1, min(MAX_BLOCKS, budget // size))
-    most = -(-most_bytes(size) // (tile * bytes_of_row(emission)))
+    most = -(-most_bytes(size) // (tile * row_bytes))
     return max(1, min(most, -(-n_rows // (blocks * tile)))) * tile
 
 

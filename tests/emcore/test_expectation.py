@@ -461,11 +461,14 @@ def test_blocks(emission, precision, n, D, K):
     assert 64 <= tile <= 768
     assert block % tile == 0
     n_blocks = -(-n // block)
-    row_bytes = kernel.n_features * np.dtype(precision).itemsize
+    columns = kernel.n_features
+    if emission == "Bernoulli":
+        # Words, with room for one bit more than there are features.
+        columns = columns // (8 * np.dtype(precision).itemsize) + 1
+    row_bytes = columns * np.dtype(precision).itemsize
     size = 8 * (2 + K + kernel.statistics_size)
     largest = max(4 * MEBIBYTE, 16 * size)
-    if emission != "Bernoulli":
-        assert (block - tile) * row_bytes <= largest
+    assert (block - tile) * row_bytes <= largest
     assert n_blocks <= 64 or block * row_bytes >= largest
     partial = n_blocks * size
     assert n_blocks == 1 or partial <= max(32 * MEBIBYTE, n * row_bytes // 8 + size)
