@@ -137,6 +137,16 @@ def test_bad_rows(estimator, name):
     refuses_fit(estimator(2), given, r"\bX\b", found)
 
 
+@pytest.mark.parametrize("unit", ["datetime64[D]", "datetime64[us]", "timedelta64[s]"])
+def test_times_are_no_numbers(unit):
+    pa, pl = pytest.importorskip("pyarrow"), pytest.importorskip("polars")
+    table = pa.table({"a": np.arange(9.0), "b": np.arange(9).astype(unit)})
+    for made in (table, pl.from_arrow(table), np.arange(18).reshape(9, 2).astype(unit)):
+        for given in (made, lambda made=made: [made]):
+            with pytest.raises(TypeError, match=r"X: found values of type .*; expected numbers"):
+                GaussianMixture(1).fit(given)
+
+
 @over_bad_rows
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:X has feature names:UserWarning")

@@ -20,6 +20,8 @@ from emfast.rows import ColumnRows, SparseRows
 CHUNK_ROWS = 65_536
 
 FINITE_OR_MISSING = "no infinity, and NaN where an entry is missing"
+# Types of dates, times and durations of NumPy, pandas, Arrow and polars.
+TIMES = re.compile("date|time|duration", re.IGNORECASE)
 WHOLE_NUMBERS = "counts: whole numbers from 0 on"
 
 
@@ -56,7 +58,7 @@ def check_rows(
     if X is None:
         raise ValueError("X: found None; expected a two-dimensional array of numbers")
     for dtype in _dtypes(X):
-        if getattr(dtype, "kind", "") in ("M", "m"):
+        if TIMES.match(str(dtype)):
             raise TypeError(f"X: found values of type {dtype}; expected numbers")
     try:
         if _is_ready(X, dtypes) and _takes_features(estimator, X.shape[1], reset):
@@ -151,7 +153,8 @@ def _takes_features(estimator: BaseEstimator, n_features: int, reset: bool) -> b
 
 
 def _dtypes(X: Any) -> list:
-    dtypes = getattr(X, "dtypes", None)
+    types = getattr(getattr(X, "schema", None), "types", None)
+    dtypes = getattr(X, "dtypes", types)
     return [getattr(X, "dtype", None)] if dtypes is None else list(dtypes)
 
 
