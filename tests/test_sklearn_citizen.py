@@ -99,6 +99,13 @@ def test_what_is_no_number_is_found_in_a_table(kind, missing):
         GaussianMixture().fit(table)
 
 
+def test_other_columns_are_told_by_their_names_alone():
+    table = pd.DataFrame({"age": [1.0, 3.0, 2.0]})
+    model = GaussianMixture().fit(table)
+    with pytest.raises(ValueError, match=r"unseen at fit time:\n- name\s*$"):
+        model.predict(table.assign(name=["Ann", "Bob", None]))
+
+
 PUBLIC = [
     kind
     for kind in (getattr(emfast, name) for name in emfast.__all__)

@@ -81,7 +81,8 @@ def check_rows(
     except (TypeError, ValueError) as error:
         if re.search(r"\bX\b", str(error)):
             raise
-        raise type(error)(f"X: {error}{_where_no_number_is(X)}") from error
+        where = _where_no_number_is(X) if "could not convert" in str(error) else ""
+        raise type(error)(f"X: {error}{where}") from error
 
 
 def _where_no_number_is(X: Any) -> str:
