@@ -65,7 +65,9 @@ def test_regression_of_single_precision():
     whole = emfast.BayesianLinearRegression().fit(rows, Y)
     found = emfast.BayesianLinearRegression().fit(in_batches(rows), Y)
     assert found.coef_.dtype == np.float32
-    assert_close(found, whole, ("coef_", "alpha_"), 1e-4)
+    # Sums of products are rounded to single precision in one order or another.
+    assert_allclose(found.coef_, whole.coef_, atol=1e-4)
+    assert_close(found, whole, ("alpha_",), 1e-3)
 
 
 def test_predictions_of_a_regression(tmp_path):
