@@ -111,8 +111,11 @@ class BaseMixture(TakesStatistics, MixtureOfFeatures):
         -------
         ndarray of shape (n_samples,), int
         """
-        self._fit(X, labels, sample_weight)
-        return self._predicted(X, labels)
+        source = self._fit(X, labels, sample_weight).source
+        if isinstance(source, ArraySource) and source.batch.numbers is None:
+            # All rows as they have been validated, and not the different ones alone.
+            return self._assignments(source.batch)
+        return self._predicted(X, labels, sample_weight)
 
     def partial_fit(
         self,

@@ -97,7 +97,7 @@ class RowPosteriors(FittedModel):
         """Weighted log-likelihood of the rows, and the sum of weights."""
         total = weight = 0.0
         for batch in batches:
-            scores, weights = self._posterior(batch, "log_likelihoods")[0], batch.weights
+            scores, weights = self._log_likelihoods(batch), batch.weights
             if weights is None:
                 total, weight = total + float(scores.sum()), weight + len(scores)
             else:
@@ -304,8 +304,10 @@ class FittedMixture(DensityMixin, RowPosteriors):
         return self._predicted(X, out=out)
 
     @lazy_with_dask(np.intp, names="component")
-    def _predicted(self, X: Any, labels: Any = None, *, out: Any = None) -> Any:
-        return self._answered(self._assignments, out, "component", X, labels)
+    def _predicted(
+        self, X: Any, labels: Any = None, sample_weight: Any = None, *, out: Any = None
+    ) -> Any:
+        return self._answered(self._assignments, out, "component", X, labels, sample_weight)
 
     def _assignments(self, batch: Batch) -> np.ndarray:
         """The most probable component of every row, of those that its label allows."""

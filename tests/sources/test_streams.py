@@ -122,6 +122,20 @@ def test_labels_and_weights_by_the_names_of_columns():
     assert_same(started().fit(in_batches(frame, (10, 20)), labels="kind", sample_weight="w"), whole)
 
 
+@pytest.mark.parametrize("copies", [1, 40])
+def test_fit_predict_takes_names_of_columns(copies):
+    rng = np.random.default_rng(3)
+    X = (rng.random((400, 3)) < np.where(np.arange(400) < 150, 0.2, 0.8)[:, None]).astype(float)
+    frame = pd.DataFrame(np.tile(X, (copies, 1)), columns=list("abc"))
+    n = len(frame)
+    frame = frame.assign(kind=np.where(rng.random(n) < 0.1, "x", None), w=rng.random(n))
+    for source in (frame, in_batches(frame, (10, 200))):
+        model = emfast.BernoulliMixture(2, random_state=0)
+        found = model.fit_predict(source, labels="kind", sample_weight="w")
+        expected = model.predict_proba(frame[list("abc")], labels=frame["kind"]).argmax(axis=1)
+        assert_array_equal(found, expected)
+
+
 def test_noise_knows_the_bounds_of_all():
     X = blobs()
     X[0] = 100
