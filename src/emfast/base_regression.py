@@ -20,7 +20,6 @@ from emfast.emissions.regression import LinearRegression, RegressionParameters
 from emfast.inference import RowPosteriors
 from emfast.information import standard_errors
 from emfast.known import NOTHING_KNOWN, Known
-from emfast.labels import encode_labels
 from emfast.online import TakesStatistics
 from emfast.rows import RowsWithTargets
 from emfast.scores import PredictsTargets
@@ -118,7 +117,7 @@ class BaseRegressionMixture(PredictsTargets, RowPosteriors, TakesStatistics):
         )
         batch = self._validated_pair(X, y, reset=True)
         weights = check_sample_weight(sample_weight, batch.n_rows)
-        known = encode_labels(labels, batch.n_rows, int(self.n_components))
+        known = self._labels_of(labels, batch.n_rows, None)
         batch = replace(batch, weights=weights, labels=known)
         check_enough_rows(batch.n_rows, batch.n_used, int(self.n_components))
         return batch
@@ -170,8 +169,7 @@ class BaseRegressionMixture(PredictsTargets, RowPosteriors, TakesStatistics):
     ) -> Iterator[Batch]:
         """The rows, in one batch where they are in memory, with what is known of them."""
         check_is_fitted(self)
-        classes = getattr(self, "classes_", np.empty(0, object))
-        observer = observe(self, X, labels, sample_weight, classes, y)
+        observer = observe(self, X, labels, sample_weight, self._names_of_components(), y)
         if observer is None:
             X, y, labels, sample_weight = columns_apart(
                 X, y=y, labels=labels, sample_weight=sample_weight
@@ -183,9 +181,8 @@ class BaseRegressionMixture(PredictsTargets, RowPosteriors, TakesStatistics):
         """Rows that the fitted model can be asked about, with what is known of them."""
         check_is_fitted(self)
         batch = self._validated_pair(X, y, reset=False)
-        classes = getattr(self, "classes_", np.empty(0, object))
-        K = int(self.n_components)
-        return replace(batch, labels=encode_labels(labels, batch.n_rows, K, classes))
+        known = self._labels_of(labels, batch.n_rows, self._names_of_components())
+        return replace(batch, labels=known)
 
     @abstractmethod
     def _prior_weights(self, covariates: np.ndarray | None) -> np.ndarray:

@@ -59,7 +59,7 @@ class FittedHMM(FittedModel):
         """Sequences that the fitted model can be asked about, with what is known of their rows."""
         batch = self._rows(X)
         sequences = check_lengths(lengths, batch.n_rows)
-        classes = getattr(self, "classes_", np.empty(0, object))
+        classes = self._names_of_components()
         known = encode_labels(labels, batch.n_rows, len(self.startprob_), classes)
         return replace(batch, sequences=sequences, labels=known)
 
@@ -68,8 +68,7 @@ class FittedHMM(FittedModel):
     ) -> Iterator[Batch]:
         """The sequences of X, in one batch where they are in memory."""
         check_is_fitted(self)
-        classes = getattr(self, "classes_", np.empty(0, object))
-        observer = observe(self, X, labels, sample_weight, classes)
+        observer = observe(self, X, labels, sample_weight, self._names_of_components())
         if observer is not None:
             refuse_lengths(lengths)
             return read_ahead(observer.batches())

@@ -18,7 +18,7 @@ from emfast.labels import Labels, encode_labels
 from emfast.latent import Latent
 from emfast.passes import Model, posterior
 from emfast.rows import ColumnRows
-from emfast.sources import TakesSources
+from emfast.sources import NO_CLASSES, TakesSources
 from emfast.stored import Precision, Record, Storable, Whole
 from emfast.threads import resolve_threads
 
@@ -70,6 +70,10 @@ class FittedModel(TakesSources, Storable, BaseEstimator, metaclass=ABCMeta):
         """X as rows that the kernels take, or an error that says what is wrong with it."""
         rows, missing = self._emission().validated(self, X, reset=reset)
         return Batch(rows, missing=missing)
+
+    def _names_of_components(self) -> np.ndarray:
+        """Names that the first components have got in the fit, if any."""
+        return getattr(self, "classes_", NO_CLASSES)
 
     @abstractmethod
     def _batches(self, *data: Any) -> Iterator[Batch]:

@@ -169,9 +169,6 @@ class FittedMixture(DensityMixin, RowPosteriors):
             return iter([self._weighted(self._batch(X, labels), sample_weight)])
         return read_ahead(observer.batches())
 
-    def _names_of_components(self) -> np.ndarray:
-        return getattr(self, "classes_", np.empty(0, object))
-
     def _with_noise_as_none(self, assignments: np.ndarray) -> np.ndarray:
         """Components of rows, with -1 for those of noise."""
         if self._has_noise:

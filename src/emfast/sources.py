@@ -2,6 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,10 @@ class TakesSources(metaclass=ABCMeta):
 
     def _learn(self, observer: Observer) -> None:
         """Learn what columns there are, and what is in them, from portions of a source."""
-        portions = observer.portions()
-        try:
+        with closing(observer.portions()) as portions:
             first = next(portions, None)
             if first is not None:
                 observer.batch(first, START, reset=True)
-        finally:
-            portions.close()
 
 
 class TakesFeatures(TakesSources):

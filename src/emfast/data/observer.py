@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -186,15 +186,12 @@ class Observer:
     def batches(self, survey: Survey | None = None) -> Iterator[Batch]:
         """All rows; after a survey without looking for what it would have found."""
         first, used = START, False
-        portions = self.portions()
-        try:
+        with closing(self.portions()) as portions:
             for portion in portions:
                 batch = self.batch(portion, first, survey)
                 first = first.after(batch)
                 used = used or batch.n_used > 0
                 yield batch
-        finally:
-            portions.close()
         self.check_lengths(first)
         if not used:
             raise ValueError("sample_weight: all weights are zero; expected at least one positive")
@@ -210,20 +207,14 @@ class Observer:
 
     def portions(self) -> Generator[Portion, None, None]:
         """All portions that have rows."""
-        portions = self.reader.portions(self._portion_rows)
-        try:
+        with closing(self.reader.portions(self._portion_rows)) as portions:
             yield from (portion for portion in portions if portion.n_rows)
-        finally:
-            portions.close()
 
     def tables(self) -> Iterator[Any]:
         """The features of all rows, in arrays or tables."""
-        portions = self.portions()
-        try:
+        with closing(self.portions()) as portions:
             for portion in portions:
                 yield self._table(portion)
-        finally:
-            portions.close()
 
     def targets(self) -> Iterator[tuple[Any, Any, np.ndarray | None]]:
         """The features of all rows, with what `y` is for them and their weights."""
@@ -233,8 +224,7 @@ class Observer:
     def known(self) -> Iterator[tuple[Portion, Any, np.ndarray | None]]:
         """All portions of independent rows, with what `y` is for them and their weights."""
         first = 0
-        portions = self.portions()
-        try:
+        with closing(self.portions()) as portions:
             for portion in portions:
                 rows = slice(first, first + portion.n_rows)
                 with told_where(portion.where):
@@ -243,8 +233,6 @@ class Observer:
                     weights = check_sample_weight(weights, portion.n_rows, some=False)
                 yield portion, y, weights
                 first = rows.stop
-        finally:
-            portions.close()
         self.check_lengths(Place(first, 0))
 
     def with_labels(self, made: Callable[[Any, int], np.ndarray]) -> "Labelled":
@@ -263,14 +251,11 @@ class Observer:
         ----------
         ask : callable, which returns whether to go on; its errors tell which portion it was
         """
-        portions = self.portions()
-        try:
+        with closing(self.portions()) as portions:
             for portion in portions:
                 with told_where(portion.where):
                     if not ask(self._table(portion)):
                         return
-        finally:
-            portions.close()
 
     def batch(
         self,

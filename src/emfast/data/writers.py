@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -20,7 +21,7 @@ Columns = Mapping[str, np.ndarray]
 GROUP_ROWS = 2**16
 
 
-class Writer:
+class Writer(metaclass=ABCMeta):
     """Rows to a file.
 
     Parameters
@@ -75,16 +76,17 @@ class Writer:
             raise TableError(f"found {len(columns)} columns; expected {len(names)}")
         return dict(zip(names, columns, strict=True))
 
+    @abstractmethod
     def _write(self, columns: Columns) -> None:
-        raise NotImplementedError
+        """Add columns, all of the same length and named as before."""
 
+    @abstractmethod
     def finish(self) -> None:
         """Write what is left, and close the file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def abandon(self) -> None:
         """Close the file, which is of no use."""
-        raise NotImplementedError
 
 
 @contextmanager
@@ -251,8 +253,9 @@ class _ArrowWriter(Writer):
             self._sink = self._opened(table.schema)
         self._sink.write_table(table.combine_chunks())
 
+    @abstractmethod
     def _opened(self, schema: Any) -> Any:
-        raise NotImplementedError
+        """What writes tables of a schema."""
 
     def finish(self) -> None:
         if self._held:
