@@ -146,17 +146,19 @@ cdef class Product(Emission):
         self.rest.accumulate(tile.next, statistics + self.first.statistics_size)
 
 
-cdef bint is_doubled(Emission emission) noexcept:
-    """Whether terms wrap around the features."""
-    return emission.n_terms > 2 * emission.run_length and not is_narrow(emission.run_length)
+cdef Py_ssize_t wrapped_columns(Emission emission) noexcept:
+    """Columns that terms need once more after the last: as many as the last run is shifted by."""
+    if emission.n_terms == 0 or is_narrow(emission.run_length):
+        return 0
+    return max(<Py_ssize_t> 0, (emission.n_terms - 1) // emission.run_length - 1)
 
 
 cdef Py_ssize_t row_stride(Emission emission) noexcept:
-    """Reals from row to row: whole vectors, with room for one that starts at the last feature."""
+    """Reals from row to row: whole vectors, with room for one that starts at the last of them."""
     if emission.n_terms == 0 or is_narrow(emission.run_length):
         return 0
-    copies = 2 if is_doubled(emission) else 1
-    return odd_stride((copies * emission.run_length + 2 * LANES - 2) // LANES) * LANES
+    columns = emission.run_length + wrapped_columns(emission)
+    return odd_stride((columns + 2 * LANES - 2) // LANES) * LANES
 
 
 cdef int require(bint fits) except -1:

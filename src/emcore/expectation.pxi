@@ -16,6 +16,10 @@ cdef Py_ssize_t MANY_SUMS = 200
 cdef Py_ssize_t ROW_STEP = 64                   # VECTORS vectors in every build
 cdef Py_ssize_t MAX_BLOCKS = 64
 cdef double WORK_OF_A_THREAD = 1e6              # rows x components x features, some 200 us
+# Statistics of all blocks are added by so many columns, which stay in a level-2 cache, and by as many
+# threads as have some of them.
+cdef Py_ssize_t MERGED_AT_ONCE = 512
+cdef Py_ssize_t CHUNKS_OF_A_THREAD = 4
 cdef Py_ssize_t PARTIAL_BYTES = 32 * 1024 * 1024
 cdef Py_ssize_t BLOCK_BYTES = 4 * 1024 * 1024   # of rows: of a stream, threads share out a few dozen MiB
 
@@ -102,7 +106,7 @@ cdef class Workspace:
             self.rows_of_x = Buffer(rows * row_stride(emission))
             self.tile.rows_of_x = self.rows_of_x.data
             self.tile.row_stride = row_stride(emission)
-            self.tile.doubled = is_doubled(emission)
+            self.tile.wrapped = wrapped_columns(emission)
         return 0
 
     cdef int pack_to_words(self, Emission emission, Py_ssize_t rows) except -1:
@@ -124,13 +128,15 @@ cdef class Workspace:
 def tile_rows(Emission emission):
     """Rows of a tile: as many as fit in cache together, up to 768.
 
-    Where terms of rows are summed, about a level-1 cache; at least 64 rows, or 128 where there are many sums,
-    each of which is loaded and stored once for a tile; but not more than a level-2 cache holds.
+    Where terms of rows are summed, about a level-1 cache; at least 64 rows, or in single precision 128 where
+    there are many sums, each of which is loaded and stored once for a tile; but not more than a level-2 cache
+    holds.
     """
     per_row = (emission.reals_per_row() + emission.n_components) * sizeof(real)
     rows = TILE_BYTES // per_row
     if emission.in_short_tiles:
-        least = 128 if emission.statistics_size >= MANY_SUMS * emission.n_components else 64
+        many = emission.statistics_size >= MANY_SUMS * emission.n_components
+        least = 128 if many and sizeof(real) == 4 else 64
         rows = min(rows, max(TERM_TILE_BYTES // per_row, least))
     return max(ROW_STEP, min(MAX_TILE_ROWS, rows // ROW_STEP * ROW_STEP))
 
@@ -261,13 +267,26 @@ cdef void attach(Tile* tile, const Rows* sources) noexcept:
         sources += 1
 
 
-cdef void merge(double[:, ::1] partial) noexcept nogil:
+cdef void merge(double[:, ::1] partial, int n_threads) noexcept nogil:
     """Add the rows of `partial` into the first, as a binary tree."""
+    cdef Py_ssize_t n_chunks = (partial.shape[1] + MERGED_AT_ONCE - 1) // MERGED_AT_ONCE, chunk
+    cdef int team = <int> max(1, min(n_threads, n_chunks // CHUNKS_OF_A_THREAD))
+    for chunk in prange(n_chunks, num_threads=team, schedule="static"):
+        merge_columns(partial, chunk * MERGED_AT_ONCE,
+                      min((chunk + 1) * MERGED_AT_ONCE, partial.shape[1]))
+
+
+cdef void merge_columns(
+    double[:, ::1] partial, Py_ssize_t start, Py_ssize_t stop,
+) noexcept nogil:
     cdef Py_ssize_t step = 1, block, i
+    cdef double* sums
+    cdef const double* others
     while step < partial.shape[0]:
         for block from 0 <= block < partial.shape[0] - step by 2 * step:
-            for i in range(partial.shape[1]):
-                partial[block, i] += partial[block + step, i]
+            sums, others = &partial[block, 0], &partial[block + step, 0]
+            for i in range(start, stop):
+                sums[i] += others[i]
         step *= 2
 
 
@@ -476,7 +495,7 @@ def expectation(
                 &partial[block, 0])
     if merged:
         with nogil:
-            merge(partial)
+            merge(partial, team)
     return min((row for row in impossible_rows if row >= 0), default=-1)
 
 

@@ -425,6 +425,33 @@ EMCORE_INLINE void vadd_to(double *out, vreal a)
 #endif
 }
 
+/* The same of the first n lanes. */
+EMCORE_INLINE void vadd_first_to(double *out, vreal a, int n)
+{
+#if EMCORE_VECTOR == 64 && defined(__AVX512F__)
+    unsigned lanes = (1u << n) - 1;
+#ifdef EMCORE_FLOAT32
+    __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(a));
+    __m512d high = _mm512_cvtps_pd(_mm512_castps512_ps256(_mm512_shuffle_f32x4(a, a, 0xee)));
+    low = _mm512_add_pd(_mm512_maskz_loadu_pd((__mmask8)lanes, out), low);
+    high = _mm512_add_pd(_mm512_maskz_loadu_pd((__mmask8)(lanes >> 8), out + 8), high);
+    _mm512_mask_storeu_pd(out, (__mmask8)lanes, low);
+    _mm512_mask_storeu_pd(out + 8, (__mmask8)(lanes >> 8), high);
+#else
+    __m512d sum = _mm512_add_pd(_mm512_maskz_loadu_pd((__mmask8)lanes, out), a);
+    _mm512_mask_storeu_pd(out, (__mmask8)lanes, sum);
+#endif
+#else
+    if (n == LANES) {
+        vadd_to(out, a);
+        return;
+    }
+    const real *lane = (const real *)&a;
+    for (int h = 0; h < n; h++)
+        out[h] += lane[h];
+#endif
+}
+
 /* Binary numbers as bits, and tables of 16 numbers. LOOKUPS tells whether a table is looked up by the
    lowest four bits of every lane in one instruction; elsewhere vlookup is only there to compile. */
 #if EMCORE_VECTOR == 64 && defined(__AVX512BW__)

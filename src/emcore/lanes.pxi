@@ -37,6 +37,7 @@ cdef extern from "lanes.h" nogil:
     vreal vload(const real*)
     void vstore(real*, vreal)
     void vadd_to(double*, vreal)
+    void vadd_first_to(double*, vreal, int n)
     void prefetch(const char*)
     vreal vlookup(const real* table, vbits index)
     vbits vnext_index(vbits)

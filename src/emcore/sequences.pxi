@@ -535,7 +535,7 @@ def expectation_of_sequences(
                 latent, emission, &data, plan, &spaces[threadid()], block, &partial[block, 0])
     if merged:
         with nogil:
-            merge(partial)
+            merge(partial, team)
     return min((row for row in impossible_rows if row >= 0), default=-1)
 
 

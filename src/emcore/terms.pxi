@@ -23,21 +23,15 @@ cdef bint is_narrow(Py_ssize_t n_columns) noexcept nogil:
 
 
 cdef Py_ssize_t scratch_for_terms(Py_ssize_t C, Py_ssize_t n_terms) noexcept nogil:
-    # The terms, or a responsibility and an index, with room for one vector more of each.
-    return odd_stride(n_terms) if is_narrow(C) else 3
+    # The terms; or two vectors of products, a responsibility and an index.
+    return odd_stride(n_terms) if is_narrow(C) else 2 * LANES
 
 
 cdef inline void add_lanes(
     vreal values, Py_ssize_t start, Py_ssize_t stop, double* out,
 ) noexcept nogil:
     """Add to out[start : stop] as many lanes as there are."""
-    cdef const real* lane = <const real*> &values
-    cdef Py_ssize_t h
-    if stop - start >= LANES:
-        vadd_to(out + start, values)
-    else:
-        for h in range(stop - start):
-            out[start + h] += lane[h]
+    vadd_first_to(out + start, values, <int> max(0, min(LANES, stop - start)))
 
 
 ctypedef struct TermVector:
@@ -63,33 +57,76 @@ cdef inline TermVector term_vector(
     return t
 
 
+cdef enum Terms:
+    # Of a block: where they come from.
+    FEATURES
+    PRODUCTS
+    NEW_PRODUCTS        # which are kept in tile.scratch
+    KEPT_PRODUCTS
+
+
 cdef inline void add_block(
-    const Tile* tile, Py_ssize_t k, Py_ssize_t n_k, TermVector* t, Py_ssize_t n_t, bint products,
+    const Tile* tile, Py_ssize_t k, Py_ssize_t n_k, TermVector* t, Py_ssize_t n_t, Terms terms,
     double* sums, Py_ssize_t stride,
 ) noexcept nogil:
-    """n_k components from k on, n_t vectors of terms; n_k, n_t and products are constants."""
+    """n_k components from k on, n_t vectors of terms; n_k, n_t and terms are constants."""
     cdef vreal acc[2 * COLUMNS]
     cdef vreal term[2]
     cdef vreal rv
     cdef const vreal* r = tile.responsibilities + k
+    cdef vreal* product = tile.scratch
     cdef const real* row = tile.rows_of_x
+    cdef double* out
+    cdef Py_ssize_t row_stride = tile.row_stride, vectors = tile.vectors, r_stride = tile.r_stride
     cdef Py_ssize_t i, h, j, lane, a0 = t[0].a, b0 = t[0].b, a1 = t[n_t - 1].a, b1 = t[n_t - 1].b
     for h in range(n_k * n_t):
         acc[h] = splat(0)
-    for i in range(tile.vectors):
+    for i in range(vectors):
         for lane in range(LANES):
-            term[0] = vload(row + a0) * vload(row + b0) if products else vload(row + a0)
-            if n_t == 2:
-                term[1] = vload(row + a1) * vload(row + b1) if products else vload(row + a1)
+            if terms == KEPT_PRODUCTS:
+                for j in range(n_t):
+                    term[j] = product[j]
+            elif terms == FEATURES:
+                term[0] = vload(row + a0)
+                if n_t == 2:
+                    term[1] = vload(row + a1)
+            else:
+                term[0] = vload(row + a0) * vload(row + b0)
+                if n_t == 2:
+                    term[1] = vload(row + a1) * vload(row + b1)
+            if terms == NEW_PRODUCTS:
+                for j in range(n_t):
+                    product[j] = term[j]
             for h in range(n_k):
                 rv = splat((<const real*> (r + h))[lane])
                 for j in range(n_t):
                     acc[h * n_t + j] = acc[h * n_t + j] + term[j] * rv
-            row += tile.row_stride
-        r += tile.r_stride
-    for h in range(n_k):
-        for j in range(n_t):
-            add_lanes(acc[h * n_t + j], 0, t[j].left, sums + (k + h) * stride + t[j].f)
+            row += row_stride
+            product += n_t
+        r += r_stride
+    for j in range(n_t):
+        out = sums + k * stride + t[j].f
+        if t[j].left >= LANES:
+            for h in range(n_k):
+                vadd_to(out + h * stride, acc[h * n_t + j])
+        else:
+            for h in range(n_k):
+                add_lanes(acc[h * n_t + j], 0, t[j].left, out + h * stride)
+
+
+cdef inline void add_group(
+    const Tile* tile, Py_ssize_t k, Py_ssize_t n_k, TermVector* t, Py_ssize_t n_t, bint products,
+    bint keeping, double* sums, Py_ssize_t stride,
+) noexcept nogil:
+    """n_k components, a constant, from k on; if keeping, the first leave products to the others."""
+    if not products:
+        add_block(tile, k, n_k, t, n_t, FEATURES, sums, stride)
+    elif not keeping:
+        add_block(tile, k, n_k, t, n_t, PRODUCTS, sums, stride)
+    elif n_k < COLUMNS or k > 0:
+        add_block(tile, k, n_k, t, n_t, KEPT_PRODUCTS, sums, stride)
+    else:
+        add_block(tile, k, n_k, t, n_t, NEW_PRODUCTS, sums, stride)
 
 
 cdef inline void add_components(
@@ -97,17 +134,19 @@ cdef inline void add_components(
     double* sums, Py_ssize_t stride,
 ) noexcept nogil:
     cdef Py_ssize_t k = 0
+    # A square is made as fast as it is stored and loaded.
+    cdef bint keeping = K > (COLUMNS if t[0].a != t[0].b else 2 * COLUMNS)
     while K - k >= COLUMNS:
-        add_block(tile, k, COLUMNS, t, n_t, products, sums, stride)
+        add_group(tile, k, COLUMNS, t, n_t, products, keeping, sums, stride)
         k += COLUMNS
     if COLUMNS == 8 and K - k >= 4:
-        add_block(tile, k, 4, t, n_t, products, sums, stride)
+        add_group(tile, k, 4, t, n_t, products, keeping, sums, stride)
         k += 4
     if K - k >= 2:
-        add_block(tile, k, 2, t, n_t, products, sums, stride)
+        add_group(tile, k, 2, t, n_t, products, keeping, sums, stride)
         k += 2
     if k < K:
-        add_block(tile, k, 1, t, n_t, products, sums, stride)
+        add_group(tile, k, 1, t, n_t, products, keeping, sums, stride)
 
 
 cdef Py_ssize_t rows_of_component(

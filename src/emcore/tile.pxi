@@ -52,9 +52,9 @@ ctypedef struct Tile:
     vreal* log_likelihoods    # (vectors,)                if each_row
     vreal* scratch            # what the emission asked for
     Patterns* missing         # of the rows that have missing entries; NULL if not asked for
-    real* rows_of_x           # (rows, run_length)        x by rows, twice over if `doubled`; or NULL
+    real* rows_of_x           # (rows, run_length)        x by rows; or NULL
     Py_ssize_t row_stride
-    bint doubled
+    Py_ssize_t wrapped        # the first so many of a row come once more after its last
     vbits* words              # (vectors, n_words)        bits of rows instead of x; or NULL
     vbits* columns            # (n_words, WORD_BITS / LANES, rows / WORD_BITS)  their transpose
     Py_ssize_t n_words
@@ -109,8 +109,8 @@ cdef void transpose_to_rows(const Tile* tile, Py_ssize_t D, Py_ssize_t i) noexce
     """The rows of vector i of tile.x, each with its features adjacent, in tile.rows_of_x."""
     cdef real* rows = tile.rows_of_x + i * LANES * tile.row_stride
     transpose_vector(tile, D, i, (D + LANES - 1) // LANES, rows, tile.row_stride)
-    if tile.doubled:
-        transpose_vector(tile, D, i, (D + LANES - 1) // LANES, rows + D, tile.row_stride)
+    if tile.wrapped > 0:
+        transpose_vector(tile, D, i, (tile.wrapped + LANES - 1) // LANES, rows + D, tile.row_stride)
 
 
 cdef void transpose_vector(
@@ -131,7 +131,7 @@ cdef void transpose_vector(
 
 cdef inline void pack_adjacent_features(
     const Rows* rows, const real* centre, Py_ssize_t D, Tile* tile, Py_ssize_t i,
-    bint with_rows, bint doubled,
+    bint with_rows, bint wraps,
 ) noexcept nogil:
     """Vector i where features are adjacent: LANES features of LANES rows, transposed in registers.
 
@@ -149,7 +149,7 @@ cdef inline void pack_adjacent_features(
             block[lane] = vload(<const real*> (source + lane * source_stride) + d) - origin
             if with_rows:
                 vstore(row + lane * row_stride + d, block[lane])
-            if doubled:
+            if wraps and d < tile.wrapped:
                 vstore(row + lane * row_stride + D + d, block[lane])
         vtranspose(block)
         for lane in range(LANES):
@@ -190,7 +190,7 @@ cdef void pack(
         for i in range(whole):
             if tile.rows_of_x == NULL:
                 pack_adjacent_features(rows, centre, D, tile, i, False, False)
-            elif tile.doubled:
+            elif tile.wrapped > 0:
                 pack_adjacent_features(rows, centre, D, tile, i, True, True)
             else:
                 pack_adjacent_features(rows, centre, D, tile, i, True, False)
@@ -323,7 +323,7 @@ cdef void blank_rows_of_no_weight(Tile* tile, Py_ssize_t D) noexcept nogil:
             for d in range(D):
                 (<real*> (tile.x + b // LANES * tile.x_stride + d))[b % LANES] = 0
             if tile.rows_of_x != NULL:
-                for d in range(2 * D if tile.doubled else D):
+                for d in range(D + tile.wrapped):
                     tile.rows_of_x[b * tile.row_stride + d] = 0
 
 
