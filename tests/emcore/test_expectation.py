@@ -299,6 +299,25 @@ def test_row_without_a_density_is_named_and_spoils_no_other(family, precision, i
         )
 
 
+# Sums over blocks of components
+
+
+@over_instruction_sets
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("family", GAUSSIANS, ids=lambda family: family.name)
+@given(shape=shapes(rows=(65, 511), components=(11, 15, 23)))
+def test_products_that_several_blocks_of_components_share(family, precision, instructions, shape):
+    case = setting(family, precision, shape)
+    weights = shape.rng().integers(0, 3, shape.n).astype(float)
+    case.X[weights == 0] = np.nan
+    with instruction_set(instructions):
+        statistics = estep(family, case.model, case.X, weights=weights)
+    origin = family.origin(statistics.emission)
+    counted = np.repeat(case.X, weights.astype(int), axis=0)
+    true = truth(family, case.model, counted, origin)
+    assert_close_within(all_numbers(statistics, family), true.numbers, true.bounds)
+
+
 # Moments about the centre and about the means
 
 
