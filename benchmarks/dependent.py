@@ -7,10 +7,10 @@ import numpy as np
 from emfast.data import ArraySource, Batch, SequenceSource
 from emfast.emissions import Gaussian, LinearRegression
 from emfast.emissions.base import Emission
+from emfast.inputs.rows import RowsWithTargets
 from emfast.latent import Latent, MarkovChain, MixtureWeights
 from emfast.latent.markov import ChainParameters
 from emfast.passes import Model
-from emfast.rows import RowsWithTargets
 from workloads import REG_COVAR, Workload
 
 # How likely a state is to stay, besides what chance gives it.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from emfast.passes import Model
-from emfast.problem import GridProblem
+from emfast.problems.grid import GridProblem
 from emfast.threads import SingleThreadedBlas
 from workloads import Workload
 

@@ -17,7 +17,7 @@ import numpy as np
 from emfast import em
 from emfast.data import ArraySource, Batch
 from emfast.passes import Model
-from emfast.problem import GridProblem
+from emfast.problems.grid import GridProblem
 from iterations import Times, problem_of, time_iterations
 from measure import environment, pin, print_environment, write_json
 from peers import stepmix

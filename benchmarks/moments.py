@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from emfast import BayesianLinearRegression, FactorAnalysis
 from emfast.exceptions import ConvergenceWarning
-from emfast.moments import joint_moments, moments
+from emfast.problems.moments import joint_moments, moments
 from measure import PeakMemory, environment, pin, print_environment
 
 # Rows that are drawn at a time.

@@ -9,11 +9,11 @@ import chain_oracle
 from discrete_families import ProductFamily
 from emfast import HMM
 from emfast.data import SequenceSource, offsets
-from emfast.labels import Labels
+from emfast.inputs.labels import Labels
 from emfast.latent import MarkovChain
 from emfast.latent.markov import ChainParameters
 from emfast.passes import Model, expectation, posterior
-from emfast.problem import GridProblem
+from emfast.problems.grid import GridProblem
 from families import allowed_of, emission_of
 
 # Of posteriors, and of sums relative to the sums of absolute values.

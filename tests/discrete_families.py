@@ -27,8 +27,8 @@ from emfast.emissions.categorical import CategoricalParameters
 from emfast.emissions.counts import BinomialParameters, PoissonParameters
 from emfast.emissions.exponential import ExponentialParameters
 from emfast.emissions.product import ProductParameters
-from emfast.labels import Labels
-from emfast.rows import Blocks, SparseRows
+from emfast.inputs.labels import Labels
+from emfast.inputs.rows import Blocks, SparseRows
 
 # How often an entry is missing where some are.
 MISSING = 0.2

@@ -28,11 +28,11 @@ from emfast import BernoulliMixture, GaussianMixture
 from emfast.data import ArraySource, Batch
 from emfast.emissions import Bernoulli, Gaussian
 from emfast.emissions.bernoulli import BernoulliParameters
-from emfast.labels import Labels
+from emfast.inputs.labels import Labels
+from emfast.inputs.rows import SparseRows
 from emfast.latent import MixtureWeights
 from emfast.passes import Model, expectation, posterior
-from emfast.problem import GridProblem
-from emfast.rows import SparseRows
+from emfast.problems.grid import GridProblem
 from regressions import RegressionFamily
 
 

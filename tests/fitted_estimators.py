@@ -31,9 +31,9 @@ from emfast import (
     PoissonHMM,
     PoissonMixture,
 )
-from emfast.base_hmm import BaseHMM
-from emfast.base_regression import BaseRegressionMixture
 from emfast.emissions import Binomial, Categorical, Exponential, Gaussian, Poisson
+from emfast.estimators.base.hmm import BaseHMM
+from emfast.estimators.base.regression import BaseRegressionMixture
 
 RNG = np.random.default_rng(0)
 GROUP = np.repeat([0, 1], 30)[RNG.permutation(60)]

@@ -6,11 +6,11 @@ import numpy as np
 
 import oracle
 from emfast.data import ArraySource
-from emfast.labels import Labels
+from emfast.inputs.labels import Labels
 from emfast.latent import Gate
 from emfast.latent.gate import GateParameters, GatePrior
 from emfast.passes import Model, expectation, posterior
-from emfast.problem import GridProblem
+from emfast.problems.grid import GridProblem
 from families import FAMILIES, allowed_of, emission_of
 
 NAMES = ("gaussian-full", "bernoulli-missing", "product", "regression-two arrays")

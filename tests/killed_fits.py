@@ -21,8 +21,8 @@ from emfast import (
     GaussianHMM,
     GaussianMixture,
     MixtureOfExperts,
-    checkpoint,
 )
+from emfast.storage import checkpoint
 
 # Attempts that are killed, before one is left alone.
 KILLS = 5

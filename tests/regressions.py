@@ -8,8 +8,8 @@ from emfast import LinearRegressionMixture
 from emfast.data import Batch
 from emfast.emissions import LinearRegression
 from emfast.emissions.regression import RegressionParameters
-from emfast.labels import Labels
-from emfast.rows import RowsWithTargets
+from emfast.inputs.labels import Labels
+from emfast.inputs.rows import RowsWithTargets
 
 # Rows of a component have to tell its coefficients; kernels for more columns have own tests.
 MOST_COLUMNS = 4

@@ -11,10 +11,11 @@ from sklearn.cluster import KMeans
 
 import emcore
 import oracle
-from emfast import BernoulliMixture, GaussianMixture, em, persistence
+from emfast import BernoulliMixture, GaussianMixture, em
 from emfast.data import Plan, surveyed
 from emfast.exceptions import ConvergenceWarning
 from emfast.latent import MixtureWeights
+from emfast.storage import persistence
 from families import (
     LABELS,
     Shape,

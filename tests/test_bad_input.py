@@ -613,14 +613,14 @@ def test_bad_labels(estimator, labels, found):
 @both
 def test_everything_is_validated_before_any_work(estimator, monkeypatch):
     """Wrong labels, weights and starting values are found before the first pass over the rows."""
-    import emfast.initialize
     import emfast.passes
+    import emfast.starts.initialize
 
     def work(*args, **kwargs):
         raise AssertionError("work was done")
 
     monkeypatch.setattr(emfast.passes.Expectation, "sums", work)
-    monkeypatch.setattr(emfast.initialize, "KMeans", work)
+    monkeypatch.setattr(emfast.starts.initialize, "KMeans", work)
     given = ESTIMATORS[estimator]
     with pytest.raises(AssertionError, match="work was done"):
         estimator(2).fit(given)

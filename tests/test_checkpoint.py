@@ -24,11 +24,10 @@ from emfast import (
     LinearRegressionMixture,
     MixtureClassifier,
     MixtureOfExperts,
-    archive,
-    checkpoint,
     em,
 )
 from emfast.exceptions import CheckpointWarning
+from emfast.storage import archive, checkpoint
 from fitted_estimators import CASES, NUMBERS, TARGET
 from gaussians import blobs
 from killed_fits import KILLED, result
@@ -640,7 +639,8 @@ def test_a_file_size_that_the_system_refuses(tmp_path):
     code = """
 import resource, sys, warnings
 import numpy as np
-from emfast import GaussianMixture, checkpoint
+from emfast import GaussianMixture
+from emfast.storage import checkpoint
 checkpoint.INTERVAL = 0.0
 resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
 X = np.random.RandomState(0).normal(size=(100, 2))

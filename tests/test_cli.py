@@ -12,7 +12,9 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 import emfast
-from emfast import BernoulliMixture, GaussianMixture, cli, commands, persistence
+from emfast import BernoulliMixture, GaussianMixture
+from emfast.cli import commands, console
+from emfast.storage import persistence
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def emfast_fit(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        status = cli.main(["fit", *map(str, arguments)])
+        status = console.main(["fit", *map(str, arguments)])
         return status, *capsys.readouterr()
 
     return run
@@ -227,7 +229,7 @@ def test_negative_weights_and_too_many_classes(emfast_fit, tmp_path):
 
 
 def test_the_output_is_checked_before_the_data_is_read(emfast_fit, monkeypatch, good):
-    monkeypatch.setattr("emfast.tables.read_table", lambda path: pytest.fail("was read"))
+    monkeypatch.setattr("emfast.data.tables.read_table", lambda path: pytest.fail("was read"))
     status, _, err = emfast_fit(good, "--components", 2, "--output", "no/m.npz")
     assert status == 1
     assert "there is no folder" in err
@@ -237,7 +239,7 @@ def test_an_interrupt_is_quiet(emfast_fit, monkeypatch, good):
     def interrupt(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("emfast.tables.read_table", interrupt)
+    monkeypatch.setattr("emfast.data.tables.read_table", interrupt)
     assert emfast_fit(good, "--components", 2)[:2] == (commands.INTERRUPTED, "")
 
 
@@ -246,34 +248,34 @@ def test_an_interrupt_before_there_is_a_command_is_quiet(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(commands, "run", interrupt)
-    assert cli.main(["info"]) == commands.INTERRUPTED
+    assert console.main(["info"]) == commands.INTERRUPTED
     assert capsys.readouterr() == ("", "")
 
 
 def test_missing_arguments(capsys):
-    assert cli.main(["fit"]) == 2
-    assert cli.main(["frobnicate"]) == 2
+    assert console.main(["fit"]) == 2
+    assert console.main(["frobnicate"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert [line.startswith("emfast: error: ") for line in err.splitlines()] == [True, True]
 
 
 def test_help_version_and_info(capsys):
-    assert cli.main([]) == 0
+    assert console.main([]) == 0
     assert "Usage" in capsys.readouterr().out
-    assert cli.main(["fit", "--help"]) == 0
+    assert console.main(["fit", "--help"]) == 0
     assert "--components" in capsys.readouterr().out
-    assert cli.main(["--version"]) == 0
+    assert console.main(["--version"]) == 0
     assert capsys.readouterr().out == f"emfast {emfast.__version__}\n"
-    assert cli.main(["info"]) == 0
+    assert console.main(["info"]) == 0
     assert "instruction set" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_without_typer_or_rich(monkeypatch, capsys, missing):
-    found = cli.find_spec
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == missing else found(name))
-    assert cli.main(["info"]) == 1
+    found = console.find_spec
+    monkeypatch.setattr(console, "find_spec", lambda name: None if name == missing else found(name))
+    assert console.main(["info"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert 'pip install "emfast[cli]"' in err

@@ -15,10 +15,11 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 import emfast
-from emfast import GaussianMixture, Mixture, MixtureOfExperts, cli, commands, kinds
+from emfast import GaussianMixture, Mixture, MixtureOfExperts, cli
+from emfast.cli import commands, kinds
+from emfast.cli.writing import plain, write_table
+from emfast.data.tables import read_table
 from emfast.emissions import Bernoulli, Binomial, Categorical, Exponential, Gaussian, Poisson
-from emfast.tables import read_table
-from emfast.writing import plain, write_table
 
 
 @pytest.fixture
@@ -306,7 +307,7 @@ def test_plot(run, name):
 
 
 def test_without_matplotlib(run, monkeypatch):
-    monkeypatch.setattr("emfast.pictures.find_spec", lambda name: None)
+    monkeypatch.setattr("emfast.cli.pictures.find_spec", lambda name: None)
     status, out, err = run("fit", "people.csv", *TWO, "--plot", "p.png")
     assert (status, out) == (1, "")
     assert "--plot needs matplotlib: pip install 'emfast[plot]'" in err

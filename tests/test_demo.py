@@ -7,7 +7,8 @@ import pytest
 pytest.importorskip("typer")
 pytest.importorskip("rich")
 
-from emfast import cli, demo
+from emfast import cli
+from emfast.cli import demo
 
 
 def test_demo(tmp_path, capsys):

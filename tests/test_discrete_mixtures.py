@@ -17,7 +17,7 @@ from sklearn.base import clone
 import oracle
 from emfast import BernoulliMixture, BinomialMixture, CategoricalMixture, PoissonMixture
 from emfast.exceptions import ConvergenceWarning
-from emfast.persistence import load, save
+from emfast.storage.persistence import load, save
 from tables import ordered_dictionary
 
 DATA = Path(__file__).parent / "data"

@@ -20,7 +20,7 @@ PAGES_OF_CODE = [
 ]
 MODULES = [
     module.name for module in pkgutil.walk_packages(emfast.__path__, "emfast.")
-    if "commands" not in module.name and "cli" not in module.name
+    if module.name != "emfast.cli.commands"
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 from emfast import ExponentialMixture, Mixture
 from emfast.emissions import Exponential, Gaussian
 from emfast.exceptions import DegenerateComponentWarning
-from emfast.persistence import load, save
+from emfast.storage.persistence import load, save
 
 RATES = np.array([[1.0, 0.02], [0.05, 0.5]])
 

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from emfast import FactorAnalysis, GaussianMixture, select
-from emfast import factors as module
+from emfast.problems import factors as module
 
 both_kinds = pytest.mark.parametrize("noise", ["diagonal", "isotropic"])
 accelerated = pytest.mark.parametrize("accelerate", [False, True])

@@ -23,7 +23,7 @@ from emfast import (
     PoissonMixture,
 )
 from emfast.emissions import Bernoulli, Binomial, Categorical, Exponential, Gaussian, Poisson
-from emfast.persistence import load, save
+from emfast.storage.persistence import load, save
 from families import DENSITIES, fit, setting, shapes
 
 over_families = pytest.mark.parametrize("family", DENSITIES, ids=lambda family: family.name)

@@ -17,9 +17,9 @@ from emfast import (
 )
 from emfast.data import Batch, Plan, SequenceSource, surveyed
 from emfast.datasets import make_gaussian_mixture
-from emfast.incremental import BLOCKS, IncrementalProblem, n_blocks
 from emfast.latent import MixtureWeights
-from emfast.problem import GridProblem
+from emfast.problems.grid import GridProblem
+from emfast.problems.incremental import BLOCKS, IncrementalProblem, n_blocks
 from families import FAMILIES, Shape, emission_of, over_families, problem, random_labels, setting
 
 X, _ = make_gaussian_mixture(6000, 3, 4, separation=2, random_state=1)

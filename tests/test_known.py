@@ -6,10 +6,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 import oracle
-from emfast import BernoulliMixture, GaussianMixture, em, persistence
+from emfast import BernoulliMixture, GaussianMixture, em
 from emfast.datasets import make_cars_and_trucks
-from emfast.known import Known
 from emfast.latent import MixtureWeights
+from emfast.parts.known import Known
+from emfast.storage import persistence
 from families import (
     Shape,
     another_model,
@@ -310,7 +311,7 @@ def test_known_parameters_in_the_driver():
     from emfast.data import ArraySource, Batch
     from emfast.emissions import Gaussian
     from emfast.passes import Model
-    from emfast.problem import GridProblem
+    from emfast.problems.grid import GridProblem
 
     X = np.concatenate([np.full(10, -1.0), np.arange(10.0)])[:, None]
     emission = Gaussian("diag", fixed={"means": [True, False]})

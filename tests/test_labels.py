@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import multivariate_normal
 
 from emfast import BernoulliMixture, GaussianMixture
-from emfast.labels import encode_labels
+from emfast.inputs.labels import encode_labels
 from repeats import assert_repeats
 from tables import ordered_dictionary
 

@@ -15,11 +15,11 @@ import oracle
 from emfast import GaussianMixture
 from emfast.data import ArraySource, Batch
 from emfast.emissions import Gaussian
-from emfast.labels import Labels
+from emfast.inputs.labels import Labels
 from emfast.latent import MixtureWeights
 from emfast.passes import Model, expectation, posterior
-from emfast.persistence import load, save
-from emfast.problem import GridProblem
+from emfast.problems.grid import GridProblem
+from emfast.storage.persistence import load, save
 from families import GaussianFamily, instruction_set
 
 TYPES = ("full", "tied", "diag", "spherical")

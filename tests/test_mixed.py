@@ -18,7 +18,7 @@ from emfast import (
     PoissonMixture,
 )
 from emfast.emissions import Bernoulli, Binomial, Categorical, Exponential, Gaussian, Poisson
-from emfast.persistence import load, save
+from emfast.storage.persistence import load, save
 
 
 @pytest.fixture

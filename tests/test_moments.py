@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from emfast import moments as module
-from emfast.moments import joint_moments, moments
+from emfast.problems import moments as module
+from emfast.problems.moments import joint_moments, moments
 
 PRECISIONS = {"float64": 1e-11, "float32": 2e-6}
 precisions = pytest.mark.parametrize("dtype", PRECISIONS)

@@ -9,8 +9,9 @@ from sklearn.base import clone
 
 import emcore
 import oracle
-from emfast import GaussianMixture, persistence
+from emfast import GaussianMixture
 from emfast.exceptions import StarvedComponentWarning
+from emfast.storage import persistence
 from families import (
     GaussianFamily,
     IncompleteGaussianFamily,

@@ -7,16 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from emfast import (
-    BernoulliMixture,
-    GaussianMixture,
-    LinearRegressionMixture,
-    MixtureOfExperts,
-    archive,
-)
+from emfast import BernoulliMixture, GaussianMixture, LinearRegressionMixture, MixtureOfExperts
 from emfast.datasets import make_gaussian_mixture
 from emfast.emissions import Binomial, Categorical, Gaussian, Poisson
-from emfast.persistence import load, save
+from emfast.storage import archive
+from emfast.storage.persistence import load, save
 from saved_files import entries_of, rewritten
 
 

@@ -14,10 +14,10 @@ from emfast import (
     GaussianMixture,
     Mixture,
     PoissonMixture,
-    persistence,
 )
 from emfast.emissions import Gaussian, Poisson
 from emfast.exceptions import SingularComponentError
+from emfast.storage import persistence
 
 TYPES = ("full", "tied", "diag", "spherical")
 D = 3

@@ -11,13 +11,13 @@ from emfast import (
     GaussianMixture,
     Mixture,
     PoissonMixture,
-    repeats,
 )
 from emfast.data import Batch
 from emfast.emissions import Categorical, Poisson
-from emfast.labels import Labels
-from emfast.repeats import collapsed
-from emfast.rows import Blocks, RowsWithTrials
+from emfast.estimators.base import repeats
+from emfast.estimators.base.repeats import collapsed
+from emfast.inputs.labels import Labels
+from emfast.inputs.rows import Blocks, RowsWithTrials
 
 N = 20_000
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emfast.data import LEAST_PIECE, Batch, SequenceSource, offsets
-from emfast.labels import Labels
+from emfast.inputs.labels import Labels
 
 
 def batch_of(lengths, weights=None, labels=None, missing=False, D=1):

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from emfast import CategoricalMixture, GaussianMixture, Mixture
 from emfast.emissions import Bernoulli, Binomial, Categorical, Exponential, Gaussian, Poisson
-from emfast.persistence import load, save
+from emfast.storage.persistence import load, save
 
 EMISSIONS = [
     ("words", Poisson(), slice(2, 42)),

@@ -10,10 +10,10 @@ from sklearn.datasets import load_iris
 from emfast import BernoulliMixture, GaussianMixture
 from emfast.data import ArraySource, Batch
 from emfast.datasets import load_faithful, make_gaussian_mixture
-from emfast.initialize import START_ROWS
-from emfast.kmeans import spread
-from emfast.labels import Labels
-from emfast.subsamples import LARGEST, RATIO, sizes
+from emfast.inputs.labels import Labels
+from emfast.starts.initialize import START_ROWS
+from emfast.starts.kmeans import spread
+from emfast.starts.subsamples import LARGEST, RATIO, sizes
 from repeats import assert_repeats
 
 DATA = Path(__file__).parent / "data"

@@ -3,8 +3,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from emfast import tables
-from emfast.tables import MISSING, TableError, read_table
+from emfast.data import tables
+from emfast.data.tables import MISSING, TableError, read_table
 
 READERS = {"pyarrow": (), "pandas": ("pyarrow",), "csv": ("pyarrow", "pandas")}
 

@@ -12,7 +12,7 @@ import pytest
 
 import emcore
 from emfast import GaussianMixture, annotations
-from emfast.initialize import INIT_PARAMS
+from emfast.starts.initialize import INIT_PARAMS
 
 # Classes that no caller needs, and what Cython imports.
 INTERNAL = {"Buffer", "GateRoom", "PatternMemory", "SequenceWorkspace", "Workspace", "array"}

@@ -20,11 +20,11 @@ from emfast import (
     GaussianMixture,
     MixtureClassifier,
     em,
-    restarts,
 )
 from emfast.datasets import make_gaussian_mixture
 from emfast.emissions import Gaussian
 from emfast.landscape import landscape
+from emfast.starts import restarts
 from emfast.theory import iterations
 from gaussians import blobs
 

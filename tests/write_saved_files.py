@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emfast import archive
+from emfast.storage import archive
 from fitted_estimators import CASES, answers, fitted
 
 FOLDER = Path(__file__).parent / "data" / "saved"

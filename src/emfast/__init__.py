@@ -5,21 +5,21 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from emfast import em
-from emfast.bayes import BayesianLinearRegression
-from emfast.categorical import CategoricalMixture
-from emfast.classifier import MixtureClassifier
 from emfast.data import cached
-from emfast.experts import MixtureOfExperts
-from emfast.factor_analysis import FactorAnalysis
-from emfast.hmm import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
-from emfast.mixed import Mixture
-from emfast.mixture import GaussianMixture
-from emfast.persistence import load
-from emfast.probabilities import BernoulliMixture, BinomialMixture
-from emfast.rates import ExponentialMixture, PoissonMixture
-from emfast.regression import LinearRegressionMixture
+from emfast.estimators.bayes import BayesianLinearRegression
+from emfast.estimators.categorical import CategoricalMixture
+from emfast.estimators.classifier import MixtureClassifier
+from emfast.estimators.experts import MixtureOfExperts
+from emfast.estimators.factor_analysis import FactorAnalysis
+from emfast.estimators.hmm import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
+from emfast.estimators.mixed import Mixture
+from emfast.estimators.mixture import GaussianMixture
+from emfast.estimators.probabilities import BernoulliMixture, BinomialMixture
+from emfast.estimators.rates import ExponentialMixture, PoissonMixture
+from emfast.estimators.regression import LinearRegressionMixture
 from emfast.selection import select
 from emfast.statistics import Statistics
+from emfast.storage.persistence import load
 from emfast.theory import Elbo, elbo
 from emfast.versions import show_versions
 

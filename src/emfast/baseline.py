@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emfast.logarithms import log_probabilities
+from emfast.parts.logarithms import log_probabilities
 
 LOG_2_PI = float(np.log(2 * np.pi))
 

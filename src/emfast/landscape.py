@@ -15,13 +15,13 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 
 from emfast.annotations import Rows, Values
-from emfast.base_mixture import BaseMixture
+from emfast.estimators.base.mixture import BaseMixture
 from emfast.exceptions import (
     DegenerateComponentWarning,
     SingularComponentError,
     StarvedComponentWarning,
 )
-from emfast.labels import encode_labels
+from emfast.inputs.labels import encode_labels
 from emfast.theory import check_mixture, check_n_iter, iterations
 
 # When a path has arrived: the gain that is left to a row, in nats, and the most iterations.

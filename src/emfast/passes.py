@@ -19,8 +19,8 @@ from emfast.data.cuts import Listed, Multiples, Places, cut_again
 from emfast.data.sums import Tree
 from emfast.emissions.base import Emission
 from emfast.exceptions import ImpossibleRowError
+from emfast.inputs.rows import for_kernels
 from emfast.latent.base import Latent
-from emfast.rows import for_kernels
 from emfast.statistics import Statistics
 
 

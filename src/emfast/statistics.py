@@ -159,13 +159,13 @@ class Statistics:
         OSError
             The file cannot be written. There is none then, or still the old one.
         """
-        from emfast import archive, persistence
+        from emfast.storage import archive, persistence
 
         archive.write(path, *persistence.described_statistics(self))
 
     def to_bytes(self) -> bytes:
         """The bytes of the file that `save` writes."""
-        from emfast import archive, persistence
+        from emfast.storage import archive, persistence
 
         return archive.packed(*persistence.described_statistics(self))
 
@@ -190,7 +190,7 @@ class Statistics:
         >>> emfast.Statistics.from_bytes(statistics.to_bytes()).weight
         2.0
         """
-        from emfast import archive, persistence
+        from emfast.storage import archive, persistence
 
         called = "content"
         return persistence.made_statistics(*archive.unpacked(content, called), called)

@@ -24,12 +24,12 @@ from scipy.special import xlogy
 from sklearn.base import clone
 
 from emfast.annotations import Rows, Values
-from emfast.arguments import check_sample_weight
-from emfast.base_mixture import BaseMixture
 from emfast.data import Batch
-from emfast.inference import FittedMixture
-from emfast.labels import Labels
-from emfast.probabilities import BinomialMixture, out_of
+from emfast.estimators.base.inference import FittedMixture
+from emfast.estimators.base.mixture import BaseMixture
+from emfast.estimators.probabilities import BinomialMixture, out_of
+from emfast.inputs.arguments import check_sample_weight
+from emfast.inputs.labels import Labels
 
 # Numbers of responsibilities that are worked on at a time.
 CHUNK_NUMBERS = 2**20

@@ -14,8 +14,8 @@ from typing import Any
 from sklearn.utils._param_validation import Interval
 
 from emfast import em
-from emfast.checkpoint import Checkpoint
 from emfast.exceptions import Interrupted, SingularComponentError
+from emfast.storage.checkpoint import Checkpoint
 
 # What estimators that are watched take as arguments.
 WATCH_CONSTRAINTS: dict = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import emcore
 import oracle
 from emfast.data import Batch
-from emfast.labels import Labels
+from emfast.inputs.labels import Labels
 from emfast.latent import MixtureWeights
 from emfast.passes import Model, posterior
 from families import (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import oracle
 from emfast.emissions.gaussian import COVARIANCE_TYPES
-from emfast.known import Known
+from emfast.parts.known import Known
 from emfast.passes import Model
 from families import (
     FAMILIES,

@@ -24,9 +24,9 @@ from chains import (
 from emfast import em
 from emfast.data import offsets, rows_of
 from emfast.emissions import gaussian
-from emfast.known import Known
-from emfast.labels import Labels
+from emfast.inputs.labels import Labels
 from emfast.latent import MarkovChain
+from emfast.parts.known import Known
 from emfast.passes import Model
 from families import (
     FAMILIES,

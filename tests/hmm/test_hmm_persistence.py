@@ -5,7 +5,7 @@ import pytest
 
 from emfast import HMM, BernoulliHMM, CategoricalHMM, GaussianHMM, PoissonHMM
 from emfast.emissions import Categorical, Exponential, Gaussian, Poisson
-from emfast.persistence import load, save
+from emfast.storage.persistence import load, save
 from saved_files import rewritten
 
 LENGTHS = [50, 1, 69]

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 import oracle
-from emfast import repeats
+from emfast.estimators.base import repeats
 from families import FAMILIES, Shape, another_model, fit, fitted, over_families, setting
 from one_iteration import OF_WEIGHTS, maximised, prior_of, responsibilities
 

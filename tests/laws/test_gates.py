@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emfast import em
-from emfast.known import Known
 from emfast.latent.gate import GateParameters, GatePrior
+from emfast.parts.known import Known
 from emfast.passes import Model
 from families import (
     FEATURES,

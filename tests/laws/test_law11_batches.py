@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from emfast import em
 from emfast.data import Plan, surveyed
 from emfast.latent import MixtureWeights
-from emfast.problem import GridProblem
+from emfast.problems.grid import GridProblem
 from families import (
     FAMILIES,
     Shape,

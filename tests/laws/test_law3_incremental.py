@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chains import chain_case, chain_problem, possible_labels, ragged, random_chain
-from emfast import em, incremental
-from emfast.incremental import IncrementalProblem
-from emfast.known import Known
-from emfast.labels import Labels
+from emfast import em
+from emfast.inputs.labels import Labels
 from emfast.latent import MixtureWeights
+from emfast.parts.known import Known
 from emfast.passes import Model
+from emfast.problems import incremental
+from emfast.problems.incremental import IncrementalProblem
 from families import (
     FAMILIES,
     LABELS,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 
 from emfast import em
-from emfast.known import Known
 from emfast.latent import MixtureWeights
+from emfast.parts.known import Known
 from families import (
     LABELS,
     another_model,

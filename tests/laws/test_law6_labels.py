@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 import oracle
-from emfast.labels import Labels
+from emfast.inputs.labels import Labels
 from families import (
     FAMILIES,
     Shape,

@@ -15,7 +15,7 @@ import pytest
 
 import emcore
 import emfast
-from emfast import archive
+from emfast.storage import archive
 from fitted_estimators import (
     CASES,
     answers,

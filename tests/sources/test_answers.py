@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 import emfast
 from batches import Batches
 from emfast.data import answers
-from emfast.tables import read_table
+from emfast.data.tables import read_table
 
 SUFFIXES = [".csv", ".npy", ".parquet", ".arrow", ".feather"]
 RNG = np.random.default_rng(0)

@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 import emfast
 from batches import Batches, in_batches
 from emfast.data import answers
+from emfast.data.tables import read_table
 from emfast.emissions import Categorical, Gaussian
-from emfast.tables import read_table
 
 RNG = np.random.default_rng(0)
 N = 900

@@ -23,7 +23,7 @@ from emfast.data import Batch
 from emfast.data.reservoir import Reservoir
 from emfast.data.sums import Nodes, Tree
 from emfast.emissions import Bernoulli, Categorical, Gaussian
-from emfast.labels import Labels
+from emfast.inputs.labels import Labels
 
 UNEVEN = (1, 700, 0, 299, 0, 1500, 500)
 

@@ -13,9 +13,10 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 import emfast
-from emfast import cli, streamed
+from emfast import cli
+from emfast.cli import streamed
 from emfast.data import observer
-from emfast.tables import read_table
+from emfast.data.tables import read_table
 
 RNG = np.random.default_rng(0)
 N = 600
@@ -159,7 +160,7 @@ def test_large_files_are_streamed_unless_that_is_refused(run, monkeypatch):
     monkeypatch.setattr(streamed, "LARGE", 100)
     assert run("predict", "model.npz", "all.csv", "--json")[0] == 1
     assert runs(run, "predict", "model.npz", "all.csv", "--json", "--no-stream")
-    monkeypatch.setattr("emfast.tables.read_table", None)
+    monkeypatch.setattr("emfast.data.tables.read_table", None)
     assert runs(run, "predict", "model.npz", "all.csv").count("\n") == N + 1
 
 

@@ -18,7 +18,7 @@ from emfast.data.cuts import Listed, Multiples, cut_again
 from emfast.data.reservoir import Reservoir, random_keys
 from emfast.data.sums import Tree
 from emfast.emissions import Categorical, Gaussian
-from emfast.labels import Labels
+from emfast.inputs.labels import Labels
 
 
 def in_batches(rows, cuts=(1, 17, 1000, 9000)):

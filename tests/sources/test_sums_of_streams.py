@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import emfast
 from batches import Batches, in_batches
-from emfast import factors
-from emfast.scores import r_squared
+from emfast.estimators.base.scores import r_squared
+from emfast.problems import factors
 
 RNG = np.random.default_rng(0)
 N, D = 900, 4

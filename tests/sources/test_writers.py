@@ -3,10 +3,10 @@ import os
 import numpy as np
 import pytest
 
+from emfast.cli.writing import write_table
 from emfast.data import writers
+from emfast.data.tables import TableError, read_table
 from emfast.data.writers import writer_to
-from emfast.tables import TableError, read_table
-from emfast.writing import write_table
 
 SUFFIXES = [".csv", ".npy", ".parquet", ".arrow", ".feather"]
 X = np.random.RandomState(0).standard_normal((50, 3))

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from emfast.archive import check_writable
 from emfast.data.batch import Batch, all_of
 from emfast.data.readers import files_of
 from emfast.data.source import even_cuts, sequence_cuts
+from emfast.data.tables import TableError
 from emfast.data.writers import Columns, check_suffix, writer_to
-from emfast.tables import TableError
+from emfast.storage.archive import check_writable
 
 # Rows of which there are answers in memory where these go to a file.
 PART_ROWS = 65_536

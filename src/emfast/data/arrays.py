@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from emfast.arguments import near_one
 from emfast.data.batch import Batch, rows_of
 from emfast.data.source import Source, even_cuts, sequence_cuts
-from emfast.labels import NOTHING_KNOWN
-from emfast.rows import take
+from emfast.inputs.arguments import near_one
+from emfast.inputs.labels import NOTHING_KNOWN
+from emfast.inputs.rows import take
 
 # A sample of long sequences is made of at least so many pieces, which are no shorter than so many
 # rows: pieces of one sequence are as alike as their rows follow each other, and what a piece begins

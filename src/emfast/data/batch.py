@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from emfast.labels import NOTHING_KNOWN, Labels
-from emfast.rows import concatenated, storage, take
+from emfast.inputs.labels import NOTHING_KNOWN, Labels
+from emfast.inputs.rows import concatenated, storage, take
 
 
 @dataclass(frozen=True, eq=False)

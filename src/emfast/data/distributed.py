@@ -33,7 +33,7 @@ from emfast.data.source import sequence_cuts
 from emfast.data.stream import SurveyedSource
 from emfast.data.sums import Nodes, added
 from emfast.data.survey import HEAD_ROWS, Plan, Survey, capacity_of, head_of, survey_of
-from emfast.labels import NOTHING_KNOWN, Labels, label_names
+from emfast.inputs.labels import NOTHING_KNOWN, Labels, label_names
 
 # A partition has its sequences, or rows, at places from the multiple of this on in the sample.
 PLACES = 1 << 40

@@ -19,7 +19,7 @@ from emfast.data.portions import (
     needs_pyarrow,
     portions_of,
 )
-from emfast.tables import (
+from emfast.data.tables import (
     MISSING,
     TableError,
     arrow_reader,

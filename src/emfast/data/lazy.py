@@ -9,10 +9,10 @@ import dask
 import dask.array as da
 import numpy as np
 
-from emfast.arguments import refuse_lengths
 from emfast.data.distributed import bare, partitioned
 from emfast.data.observer import Place, check_length, told_where
 from emfast.data.partitions import PartitionedRows, column_of
+from emfast.inputs.arguments import refuse_lengths
 
 # Arguments that have something for every row; weights have it for every sequence.
 OF_ROWS = ("labels", "sample_weight", "y")

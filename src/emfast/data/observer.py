@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emfast.arguments import check_sample_weight
-from emfast.columnar import column_rows
 from emfast.data.batch import Batch
 from emfast.data.mapped import is_used_where_it_is
 from emfast.data.portions import Portion, Reader, is_of_dask, is_record_batch
 from emfast.data.readers import reader_of
 from emfast.data.stream import SurveyedSource, surveyed
 from emfast.data.survey import Plan, Survey
-from emfast.labels import NOTHING_KNOWN, Labels, label_names, sorted_classes
+from emfast.inputs.arguments import check_sample_weight
+from emfast.inputs.columnar import column_rows
+from emfast.inputs.labels import NOTHING_KNOWN, Labels, label_names, sorted_classes
 
 # What a portion of numbers in single precision is to have, and where nobody knows how many columns
 # there are.

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from emfast.arguments import near_one
 from emfast.data.ahead import read_ahead
 from emfast.data.arrays import ArraySource, SequenceSource
 from emfast.data.batch import Batch, offsets
 from emfast.data.source import Source, even_cuts, sequence_cuts
 from emfast.data.survey import Plan, Survey, Surveyor
-from emfast.labels import NOTHING_KNOWN
+from emfast.inputs.arguments import near_one
+from emfast.inputs.labels import NOTHING_KNOWN
 
 # Gives all batches from the first on; told what a survey has found, it may leave out checks.
 Batches = Callable[[Survey | None], Iterator[Batch]]

@@ -7,8 +7,8 @@ import numpy as np
 
 from emfast.data.batch import Batch, joined
 from emfast.data.reservoir import LARGEST_KEY, Reservoir, key_of_share
-from emfast.rows import Blocks, ColumnRows, RowsWithTargets, SparseRows, concatenated
-from emfast.validation import column_ranges
+from emfast.inputs.rows import Blocks, ColumnRows, RowsWithTargets, SparseRows, concatenated
+from emfast.inputs.validation import column_ranges
 
 # Rows that a survey keeps from the beginning, and bytes of its sample.
 HEAD_ROWS = 10_000

@@ -12,8 +12,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from emfast.archive import replacement
-from emfast.tables import NEEDS_PYARROW, TableError
+from emfast.data.tables import NEEDS_PYARROW, TableError
+from emfast.storage.archive import replacement
 
 Columns = Mapping[str, np.ndarray]
 

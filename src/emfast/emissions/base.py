@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from emfast.known import NOTHING_KNOWN
-from emfast.labels import Labels
-from emfast.part import Part
-from emfast.rows import SparseRows, as_points
+from emfast.inputs.labels import Labels
+from emfast.inputs.rows import SparseRows, as_points
+from emfast.parts.contract import Part
+from emfast.parts.known import NOTHING_KNOWN
 from emfast.statistics import Statistics
-from emfast.stored import Kept
+from emfast.storage.stored import Kept
 
 
 def refuse_another_kind(statistics: Any, other: Any) -> None:

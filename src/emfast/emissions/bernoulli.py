@@ -12,8 +12,8 @@ import numpy as np
 
 from emfast.emissions.base import ConditionalMeans
 from emfast.emissions.linear import LinearStatistics, ProbabilityEmission
-from emfast.logarithms import log_probabilities
-from emfast.validation import check_binary
+from emfast.inputs.validation import check_binary
+from emfast.parts.logarithms import log_probabilities
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,17 +16,17 @@ from typing import Any, Literal
 import numpy as np
 
 from emfast.annotations import Fixed, Values
-from emfast.arguments import check_distributions, check_of_components
 from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kind
 from emfast.emissions.linear import START_SHRINKAGE
-from emfast.known import Known, filled
-from emfast.levels import encode_levels, united_levels
-from emfast.logarithms import log_above_floor, log_ratios
-from emfast.priors import Dirichlet, check_concentrations, is_sequence
-from emfast.rows import as_points
+from emfast.inputs.arguments import check_distributions, check_of_components
+from emfast.inputs.levels import encode_levels, united_levels
+from emfast.inputs.rows import as_points
+from emfast.inputs.validation import check_columns, column_called
+from emfast.parts.known import Known, filled
+from emfast.parts.logarithms import log_above_floor, log_ratios
+from emfast.parts.priors import Dirichlet, check_concentrations, is_sequence
 from emfast.statistics import pooled, starved
-from emfast.stored import NOT_NEGATIVE, POSITIVE, PROBABILITIES, Numbers, Record, Rule
-from emfast.validation import check_columns, column_called
+from emfast.storage.stored import NOT_NEGATIVE, POSITIVE, PROBABILITIES, Numbers, Record, Rule
 
 
 @dataclass(frozen=True, eq=False)

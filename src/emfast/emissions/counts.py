@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from emfast.annotations import Fixed
-from emfast.arguments import check_trials
 from emfast.emissions.base import ConditionalMeans, FlatTotal
 from emfast.emissions.linear import (
     LinearEmission,
@@ -23,11 +22,12 @@ from emfast.emissions.linear import (
     ProbabilityEmission,
     RateEmission,
 )
-from emfast.logarithms import log_above_floor
-from emfast.rows import RowsWithTrials, SparseRows, column_means
+from emfast.inputs.arguments import check_trials
+from emfast.inputs.rows import RowsWithTrials, SparseRows, column_means
+from emfast.inputs.validation import check_counts, check_within_trials
+from emfast.parts.logarithms import log_above_floor
 from emfast.statistics import Statistics
-from emfast.stored import Record
-from emfast.validation import check_counts, check_within_trials
+from emfast.storage.stored import Record
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lapack, solve_triangular
 
-from emfast.arguments import inverse
+from emfast.inputs.arguments import inverse
 
 # Rounding of a row, in units of machine epsilon times its distance from the centre.
 NOISE = 8

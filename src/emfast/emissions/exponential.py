@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from emfast.emissions.linear import LinearStatistics, RateEmission
-from emfast.rows import column_means
+from emfast.inputs.rows import column_means
+from emfast.inputs.validation import check_durations, check_some_duration
 from emfast.statistics import pooled
-from emfast.validation import check_durations, check_some_duration
 
 # In units of one over the mean of the column.
 LARGEST_RATE = 1e8

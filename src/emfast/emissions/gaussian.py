@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from emfast.annotations import CovarianceType, Fixed
-from emfast.arguments import check_array_of, check_of_components, check_positive_definite
 from emfast.emissions.base import Emission, FlatTotal, refuse_another_kind
 from emfast.emissions.covariances import (
     EPSILON,
@@ -35,15 +34,17 @@ from emfast.emissions.covariances import (
 )
 from emfast.emissions.degeneracy import degenerate_components
 from emfast.exceptions import SingularComponentError
-from emfast.known import Known, filled
-from emfast.priors import (
+from emfast.inputs.arguments import check_array_of, check_of_components, check_positive_definite
+from emfast.inputs.rows import as_points
+from emfast.inputs.validation import check_rows, check_squares, column_ranges
+from emfast.parts.known import Known, filled
+from emfast.parts.priors import (
     GAUSSIAN_PRIOR_NAMES,
     NormalInverseWishart,
     check_normal_inverse_wishart,
 )
-from emfast.rows import as_points
 from emfast.statistics import STARVED, Statistics, starved
-from emfast.stored import (
+from emfast.storage.stored import (
     NOT_NEGATIVE,
     POSITIVE,
     POSITIVE_DIAGONALS,
@@ -52,7 +53,6 @@ from emfast.stored import (
     Numbers,
     Record,
 )
-from emfast.validation import check_rows, check_squares, column_ranges
 
 COVARIANCE_TYPES = tuple(STRUCTURES)
 

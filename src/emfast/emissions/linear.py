@@ -20,14 +20,14 @@ import numpy as np
 from scipy.special import expit
 
 from emfast.annotations import Fixed
-from emfast.arguments import check_of_components, check_probabilities, check_rates
 from emfast.emissions.base import ConditionalMeans, Emission, refuse_another_kind
-from emfast.known import Known, filled
-from emfast.logarithms import log_odds, log_probabilities, log_ratios
-from emfast.priors import check_beta, check_gamma
-from emfast.rows import SparseRows, as_points, varying_columns
+from emfast.inputs.arguments import check_of_components, check_probabilities, check_rates
+from emfast.inputs.rows import SparseRows, as_points, varying_columns
+from emfast.parts.known import Known, filled
+from emfast.parts.logarithms import log_odds, log_probabilities, log_ratios
+from emfast.parts.priors import check_beta, check_gamma
 from emfast.statistics import pooled, starved
-from emfast.stored import NOT_NEGATIVE, POSITIVE, PROBABILITIES, Numbers, Record, Rule
+from emfast.storage.stored import NOT_NEGATIVE, POSITIVE, PROBABILITIES, Numbers, Record, Rule
 
 # How far the means of a start are moved towards their average over components.
 START_SHRINKAGE = 0.05

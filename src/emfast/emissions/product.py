@@ -19,10 +19,10 @@ from emfast.emissions.base import (
     FlatTotal,
     refuse_another_kind,
 )
-from emfast.known import Known
-from emfast.rows import Blocks, in_one_precision
+from emfast.inputs.rows import Blocks, in_one_precision
+from emfast.parts.known import Known
 from emfast.statistics import Statistics
-from emfast.stored import Parts
+from emfast.storage.stored import Parts
 
 
 class ProductParameters(tuple):

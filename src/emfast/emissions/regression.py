@@ -28,18 +28,18 @@ from typing import Any
 
 import numpy as np
 
-from emfast.arguments import check_array_of, check_of_components
 from emfast.emissions.base import Emission, refuse_another_kind
 from emfast.emissions.degeneracy import degenerate_components
 from emfast.exceptions import SingularComponentError
-from emfast.known import Known, components_given, filled
-from emfast.labels import Labels
-from emfast.priors import RegressionPrior, check_regression_prior
-from emfast.quadratic import EPSILON, RANK_DIGITS, solutions, with_ones
-from emfast.rows import RowsWithTargets, as_points
+from emfast.inputs.arguments import check_array_of, check_of_components
+from emfast.inputs.labels import Labels
+from emfast.inputs.rows import RowsWithTargets, as_points
+from emfast.inputs.validation import check_rows, check_squares, column_ranges
+from emfast.parts.known import Known, components_given, filled
+from emfast.parts.priors import RegressionPrior, check_regression_prior
+from emfast.parts.quadratic import EPSILON, RANK_DIGITS, solutions, with_ones
 from emfast.statistics import starved
-from emfast.stored import NO_NEGATIVE_DIAGONALS, POSITIVE, Number, Numbers, Record
-from emfast.validation import check_rows, check_squares, column_ranges
+from emfast.storage.stored import NO_NEGATIVE_DIAGONALS, POSITIVE, Number, Numbers, Record
 
 # Digits lost where residuals of the model before cancel, in units of machine epsilon times their
 # squares.

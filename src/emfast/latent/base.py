@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from emfast.data import Batch
-from emfast.known import Known
-from emfast.part import Part
-from emfast.stored import Kept
+from emfast.parts.contract import Part
+from emfast.parts.known import Known
+from emfast.storage.stored import Kept
 
 
 class Latent(Part):

@@ -23,13 +23,13 @@ import numpy as np
 from scipy.linalg import helmert
 from scipy.special import softmax
 
-from emfast.arguments import check_array_of
 from emfast.data import Batch
-from emfast.known import filled
+from emfast.inputs.arguments import check_array_of
 from emfast.latent.base import Independent
-from emfast.priors import Prior
-from emfast.quadratic import solutions, with_ones
-from emfast.stored import (
+from emfast.parts.known import filled
+from emfast.parts.priors import Prior
+from emfast.parts.quadratic import solutions, with_ones
+from emfast.storage.stored import (
     DISTRIBUTIONS,
     NO_NEGATIVE_DIAGONALS,
     NOT_NEGATIVE,

@@ -25,12 +25,12 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from emfast.data import Batch
-from emfast.known import Known, filled
 from emfast.latent.base import Latent
-from emfast.logarithms import log_above_floor, log_ratios
-from emfast.priors import Dirichlet, Prior, check_concentrations
+from emfast.parts.known import Known, filled
+from emfast.parts.logarithms import log_above_floor, log_ratios
+from emfast.parts.priors import Dirichlet, Prior, check_concentrations
 from emfast.statistics import starved
-from emfast.stored import DISTRIBUTIONS, NOT_NEGATIVE, Numbers, Record
+from emfast.storage.stored import DISTRIBUTIONS, NOT_NEGATIVE, Numbers, Record
 
 # Rows of a sequence whose length nobody has told.
 TYPICAL_LENGTH = 1000.0

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from emfast.data import Batch
-from emfast.known import components_given
+from emfast.inputs.validation import column_ranges
 from emfast.latent.base import Independent
-from emfast.logarithms import log_above_floor, log_ratios
-from emfast.priors import Dirichlet, check_concentrations
+from emfast.parts.known import components_given
+from emfast.parts.logarithms import log_above_floor, log_ratios
+from emfast.parts.priors import Dirichlet, check_concentrations
 from emfast.statistics import starved
-from emfast.stored import DISTRIBUTIONS, Numbers
-from emfast.validation import column_ranges
+from emfast.storage.stored import DISTRIBUTIONS, Numbers
 
 # The weight of noise where EM begins.
 NOISE_AT_START = 0.05

@@ -8,10 +8,10 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Rows
-from emfast.base_mixture import BaseMixture
-from emfast.mixture import GaussianMixture
+from emfast.estimators.base.mixture import BaseMixture
+from emfast.estimators.mixture import GaussianMixture
+from emfast.estimators.rates import ExponentialMixture, PoissonMixture, RatesMixture
 from emfast.plot.axes import LOST, TOP, colours_of, legend, new_axes, plain
-from emfast.rates import ExponentialMixture, PoissonMixture, RatesMixture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from emfast.annotations import Rows, Values
-from emfast.base_hmm import BaseHMM
+from emfast.estimators.base.hmm import BaseHMM
 from emfast.plot.axes import TOP, colours_of, new_axes, plain
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The estimators that people use: each names its emission and latent structure."""

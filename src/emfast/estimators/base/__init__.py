@@ -1,0 +1,1 @@
+"""What estimators are made of: fitting, what is asked of fitted models, and mixins."""

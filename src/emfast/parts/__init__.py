@@ -1,0 +1,1 @@
+"""What emissions and latent structures share: their contract, known parameters, priors."""

@@ -1,0 +1,1 @@
+"""Where EM starts, and how many starts are run on how many rows."""

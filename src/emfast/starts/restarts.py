@@ -1,0 +1,395 @@
+"""Many starts, the best one kept.
+
+A start is a model made on a subsample, improved on larger ones, and run on all rows. Either every
+start goes all the way, or they race: after each subsample only the best go on, and the winner alone
+sees all rows.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from emfast import em
+from emfast.exceptions import ImpossibleRowError, SingularComponentError
+from emfast.passes import Model
+from emfast.problems.grid import GridProblem
+from emfast.starts.subsamples import SHORT, THOROUGH, Effort, improve
+from emfast.statistics import Statistics
+from emfast.storage.checkpoint import kind_of_state
+from emfast.storage.stored import Kept, ListOf, OrNone, Record, Whole
+from emfast.threads import SingleThreadedBlas
+from emfast.watch import Watch
+
+# Of the starts on a subsample, one in so many goes on to the next, but at least so many.
+SURVIVORS = 3
+FINALISTS = 2
+
+# Runs whose objectives, in nats, and whose weights of components differ by less are at one maximum.
+ALIKE_SCORES = 3e-4
+ALIKE_WEIGHTS = 0.02
+
+
+@dataclass
+class Restart:
+    """How one of the starts went.
+
+    Attributes
+    ----------
+    seed : int
+    init_params : str
+        ``random_state=seed, init_params=init_params, n_init=1`` repeats this start, unless it was
+        in a race, where starts share their subsamples. Only the winner goes on beyond `tol`.
+    n_rows : int
+        Rows of the last run of EM from this start; fewer than all if it lost a race.
+    lower_bounds : list of float
+        The objective after every iteration of that run, in nats per unit of weight.
+    n_iter : int
+    converged : bool
+        Whether it came within `tol`.
+    score : float
+        The objective of the final model on rows that are the same for all starts: all rows, or in
+        a race some that are drawn for this alone, unless the fit was stopped. -inf where the start
+        failed, or has come to a model that cannot have produced these rows.
+    starved : list of int
+        Components that lost all their rows.
+    degenerate : list of int
+        Components that owe their likelihood to few rows, or to rows that do not vary.
+    error : str or None
+        Why the start failed, or never began.
+    singular : list of int
+        Components whose covariances became singular, which is why it failed.
+    won : bool
+        Whether the fitted model is this one.
+    """
+
+    seed: int
+    init_params: str = "kmeans"
+    n_rows: int = 0
+    lower_bounds: list[float] = field(default_factory=list)
+    n_iter: int = 0
+    converged: bool = False
+    score: float = -np.inf
+    starved: list[int] = field(default_factory=list)
+    degenerate: list[int] = field(default_factory=list)
+    error: str | None = None
+    singular: list[int] = field(default_factory=list)
+    won: bool = field(default=False, compare=False)
+
+    def take(self, problem: GridProblem, trace: em.Trace) -> None:
+        """Record a run of EM on the rows of `problem`."""
+        self.lower_bounds = trace.objectives
+        self.n_iter = trace.n_iter
+        self.judge(problem, trace.statistics, trace.model)
+
+    def judge(self, problem: GridProblem, statistics: Statistics, model: Model) -> None:
+        """Record how good a model is, by its statistics of the rows of `problem`."""
+        self.n_rows = problem.source.n_rows
+        self.score = problem.objective(statistics, model)
+        self.starved = problem.starved(statistics, model)
+        self.degenerate = problem.degenerate(statistics, model)
+
+    @property
+    def merit(self) -> tuple[bool, float]:
+        """What the best start has most of: no degenerate component, then the score."""
+        return not self.degenerate, self.score
+
+
+@dataclass
+class Run:
+    """A start under way: its record and number, the model it has come to, its run on all rows."""
+
+    restart: Restart
+    number: int
+    model: Model | None = None
+    begun: bool = False
+    trace: em.Trace[Model] | None = None
+
+
+@dataclass
+class Starts:
+    """What all starts have come to.
+
+    Attributes
+    ----------
+    runs : list of Run
+    race : bool
+        Whether only the best go on after each subsample, instead of every start.
+    n_done : int, how many of the groups have run on all rows
+    finalists : list of Run, or None
+        Those of the group under way that are to run on all rows, the best first, until one can.
+        None as long as there is none to be chosen.
+    winner : Run or None, the best of those that have run on all rows
+    """
+
+    runs: list[Run]
+    race: bool
+    n_done: int = 0
+    finalists: list[Run] | None = None
+    winner: Run | None = None
+
+    @property
+    def restarts(self) -> list[Restart]:
+        return [run.restart for run in self.runs]
+
+    @property
+    def groups(self) -> list[list[Run]]:
+        """Those starts that race, or each alone."""
+        return [self.runs] if self.race else [[run] for run in self.runs]
+
+    def kept(self) -> dict[str, Any]:
+        """What a checkpoint keeps of them."""
+        runs = [
+            # Without a race nothing is asked of starts that have not won.
+            {
+                "restart": run.restart,
+                "number": run.number,
+                "model": run.model if self.race else None,
+                "begun": run.begun,
+            }
+            for run in self.runs
+        ]
+        finalists = None if self.finalists is None else [run.number for run in self.finalists]
+        winner = self.winner
+        return {
+            "runs": runs,
+            "n_done": self.n_done,
+            "finalists": finalists,
+            "winner": None if winner is None else winner.number,
+            "best": None if winner is None else em.State.of(winner.trace),
+        }
+
+    @staticmethod
+    def kinds(model: Kept) -> dict[str, Any]:
+        """What each of the values in `kept` has to be, whose models have to be of a kind."""
+        run = Record(Run, restart=Restart, number=int, model=OrNone(model), begun=bool)
+        return {
+            "runs": ListOf(run),
+            "n_done": Whole(),
+            "finalists": OrNone(list[int]),
+            "winner": int | None,
+            "best": OrNone(kind_of_state(model)),
+        }
+
+    def restore(self, kept: dict[str, Any]) -> em.State[Model] | None:
+        """Go on from what was kept; the state that the winner's run has ended in."""
+        if len(kept["runs"]) != len(self.runs):
+            raise ValueError(f"found {len(kept['runs'])} starts; expected {len(self.runs)}")
+        self.runs, self.n_done = kept["runs"], kept["n_done"]
+        if kept["finalists"] is not None:
+            self.finalists = [self.runs[number] for number in kept["finalists"]]
+        if kept["winner"] is not None:
+            self.winner = self.runs[kept["winner"]]
+        return kept["best"]
+
+
+@dataclass(frozen=True)
+class Starter:
+    """How starts are made and run.
+
+    Attributes
+    ----------
+    watch : Watch, which knows whether to stop
+    subsamples : callable, the nested subsamples that improve a start with a seed, smallest first
+    evaluation : callable, rows on which the starts of a race with a seed are compared for the
+        record, drawn for nothing else
+    begin : callable, the model that a start begins with, made on the first subsample if there is
+        one
+    maximize : callable, EM on all rows from the model of the start of a number
+    refine : callable, the trace of the winner of a number, gone on until less is left to gain
+    """
+
+    watch: Watch
+    subsamples: Callable[[int], list[GridProblem]]
+    evaluation: Callable[[int], GridProblem]
+    begin: Callable[[Restart, list[GridProblem]], Model]
+    maximize: Callable[[Model, int], em.Trace[Model]]
+    refine: Callable[[em.Trace[Model], int], em.Trace[Model]]
+
+
+def best_of(problem: GridProblem, starts: Starts, starter: Starter) -> em.Trace[Model]:
+    """Run the starts; the trace of the best, or of the best until the fit is stopped.
+
+    Parameters
+    ----------
+    problem : GridProblem
+    starts : Starts, whose records say how each begins, and are told how it went
+        Those that a checkpoint has kept go on from there.
+    starter : Starter
+
+    Raises
+    ------
+    SingularComponentError
+        Every start ended in singular covariances.
+    KeyboardInterrupt
+        Ctrl-C before there was any model.
+    """
+    runs = starts.runs
+    with SingleThreadedBlas():
+        try:
+            for group in starts.groups[starts.n_done :]:
+                if starts.finalists is None:
+                    starts.finalists = _finalists(problem, group, starter)
+                _run_one(problem, starts.finalists, starter)
+                starts.winner = _better(starts.winner, group)
+                starts.finalists, starts.n_done = None, starts.n_done + 1
+                if starter.watch.stopped:
+                    break
+        except KeyboardInterrupt:
+            # Of iterations on all rows the watch takes care.
+            starter.watch.interrupt()
+            starts.winner = starts.winner or _measured(problem, runs)
+            if starts.winner is None:
+                raise
+        winner = starts.winner
+        if winner is None:
+            last = runs[-1].restart
+            raise SingularComponentError(
+                f"all {len(runs)} start(s) failed; in the last one {last.error}",
+                tuple(last.singular),
+            )
+        if len(runs) > 1 and not starter.watch.stopped:
+            winner.trace = _refined(problem, winner.trace, winner, starter)
+        if starts.race and not starter.watch.stopped:
+            _score(starter.evaluation(runs[0].restart.seed), runs)
+    if starter.watch.stopped:
+        winner.trace = replace(winner.trace, stopped=True)
+        for run in runs:
+            if not run.begun:
+                run.restart.error = "the fit was stopped before this start began"
+    winner.restart.won = True
+    return winner.trace
+
+
+def _better(winner: Run | None, group: list[Run]) -> Run | None:
+    """The best of the winner so far and those of a group that have run on all rows."""
+    run_on_all = [run for run in (winner, *group) if run is not None and run.trace is not None]
+    best = max(run_on_all, key=lambda run: run.restart.merit, default=None)
+    for run in run_on_all:
+        if run is not best:
+            run.trace = None
+    return best
+
+
+def _measured(problem: GridProblem, runs: list[Run]) -> Run | None:
+    """The best of starts that have seen but part of the rows, measured on all of them."""
+    begun = [run for run in runs if run.model is not None and run.restart.error is None]
+    if not begun:
+        return None
+    run = max(begun, key=_how_far)
+    with _failure_recorded(run.restart):
+        run.trace = em.maximize(problem, run.model, max_iter=0)
+        run.restart.take(problem, run.trace)
+        return run
+    return None
+
+
+def _how_far(run: Run) -> tuple[bool, int, tuple[bool, float]]:
+    """What the best of starts has most of, where these have come to different subsamples."""
+    return bool(run.restart.lower_bounds), run.restart.n_rows, run.restart.merit
+
+
+def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list[Run]:
+    """The starts that are to run on all rows until one can, the best first."""
+    subsamples = starter.subsamples(group[0].restart.seed)
+    if not subsamples and len(group) > 1:
+        # Too few rows to draw from: short runs on all of them.
+        subsamples = [problem.on(problem.source.batch)]
+    for run in group:
+        with _failure_recorded(run.restart):
+            run.model = starter.begin(run.restart, subsamples)
+        run.begun = True
+    runs = [run for run in group if run.restart.error is None]
+    for subsample in subsamples:
+        starter.watch.tell(f"{len(runs)} start(s) on {subsample.source.n_rows:,} rows")
+        contested = len(runs) > FINALISTS
+        _improve(subsample, runs, problem.source.n_rows, SHORT if contested else THOROUGH)
+        runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
+    return runs
+
+
+def _run_one(problem: GridProblem, finalists: list[Run], starter: Starter) -> None:
+    """Run the first on all rows that can."""
+    while finalists:
+        run = finalists[0]
+        with _failure_recorded(run.restart):
+            run.trace = starter.maximize(run.model, run.number)
+            run.model = run.trace.model
+            run.restart.take(problem, run.trace)
+            run.restart.converged = run.trace.converged
+            return
+        del finalists[0]
+
+
+def _refined(
+    problem: GridProblem, trace: em.Trace[Model], winner: Run, starter: Starter
+) -> em.Trace[Model]:
+    """The trace of the winner, refined, unless EM goes where components are degenerate."""
+    try:
+        refined = starter.refine(trace, winner.number)
+    except SingularComponentError:
+        return trace
+    merits = [problem.merit(each.statistics, each.model) for each in (trace, refined)]
+    if merits[1] < merits[0]:
+        return trace
+    winner.model = refined.model
+    winner.restart.take(problem, refined)
+    return refined
+
+
+def _score(evaluation: GridProblem, runs: list[Run]) -> None:
+    """Score every start on the same rows, which none of them has chosen."""
+    for run in runs:
+        if run.restart.error is None:
+            try:
+                statistics = evaluation.estep(run.model)
+                run.restart.score = evaluation.objective(statistics, run.model)
+            except ImpossibleRowError:
+                # What it has found to be impossible among other rows.
+                run.restart.score = -np.inf
+
+
+def _improve(subsample: GridProblem, runs: list[Run], n_rows: int, effort: Effort) -> None:
+    """Let every run go on, on a subsample."""
+    for run in runs:
+        run.model, trace = improve(subsample, run.model, n_rows, effort)
+        if trace is not None:
+            run.restart.take(subsample, trace)
+        elif len(runs) > 1:
+            run.restart.judge(subsample, subsample.estep(run.model), run.model)
+
+
+def _best(runs: list[Run]) -> list[Run]:
+    """The runs, best first."""
+    return sorted(runs, key=lambda run: run.restart.merit, reverse=True)
+
+
+def _distinct(problem: GridProblem, runs: list[Run]) -> list[Run]:
+    """The runs that no better one has come to the same maximum as, best first."""
+    found: list[Run] = []
+    for run in runs:
+        if not any(_are_alike(problem, run, other) for other in found):
+            found.append(run)
+    return found
+
+
+def _are_alike(problem: GridProblem, run: Run, other: Run) -> bool:
+    """Whether two runs on the same rows look as if they had come to the same maximum."""
+    if run.restart.merit[0] != other.restart.merit[0]:
+        return False
+    scores = abs(run.restart.score - other.restart.score)
+    mine, others = (np.sort(problem.latent.weights(each.model.latent)) for each in (run, other))
+    return scores < ALIKE_SCORES and np.abs(mine - others).max() < ALIKE_WEIGHTS
+
+
+@contextmanager
+def _failure_recorded(restart: Restart) -> Iterator[None]:
+    """A start that ends in singular covariances fails alone."""
+    try:
+        yield
+    except SingularComponentError as error:
+        restart.error, restart.singular = str(error), list(error.components)
+        restart.score = -np.inf
