@@ -121,15 +121,16 @@ class Expectation:
         self, flat: np.ndarray, latent: Any, emission: Any, impossible: int = -1
     ) -> Statistics:
         """Numbers that a pass has accumulated, as statistics."""
-        ends = np.cumsum([2, latent.n_components, latent.statistics_size])
-        _, counts, of_latent, of_emission = np.split(flat, ends)
+        end_of_counts = 2 + latent.n_components
+        end_of_latent = end_of_counts + latent.statistics_size
+        counts, of_latent = flat[2:end_of_counts], flat[end_of_counts:end_of_latent]
         own = counts[: emission.n_components]
         return Statistics(
             float(flat[0]),
             float(flat[1]),
             counts,
             self.latent.statistics(counts, of_latent),
-            self.emission.statistics(of_emission, own, emission, self.model.emission),
+            self.emission.statistics(flat[end_of_latent:], own, emission, self.model.emission),
             impossible,
         )
 
