@@ -228,21 +228,9 @@ def posterior(
         The first row of zero likelihood, or -1.
     """
     kernels = emcore.kernels(batch.dtype)
-    return _pass_over(
-        kernels,
-        latent.kernel(model.latent, kernels, batch),
-        emission.kernel(
-            model.emission,
-            latent.weights(model.latent),
-            kernels,
-            missing=batch.missing,
-            storage=batch.storage,
-        ),
-        replace(batch, weights=None),
-        n_threads,
-        accumulate=False,
-        **outputs,
-    )[1]
+    compiled = Expectation(latent, emission, model, n_threads)._compiled(kernels, batch)
+    rows = replace(batch, weights=None)
+    return _pass_over(kernels, *compiled, rows, n_threads, accumulate=False, **outputs)[1]
 
 
 def conditional_means(

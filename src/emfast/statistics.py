@@ -11,6 +11,9 @@ import numpy as np
 # Below this fraction of all rows, a component has starved.
 STARVED = 10 * float(np.finfo(np.float64).eps)
 
+# Counts that a starved component, whose estimates nobody uses, can be divided by.
+LEAST_COUNT = float(np.finfo(np.float64).tiny)
+
 
 def starved(counts: np.ndarray) -> np.ndarray:
     """Which components have too little weight for an M-step, by the sums of responsibilities.
@@ -37,7 +40,7 @@ class Under:
     ----------
     model : str, what it is, in words
     n_components, n_features : int
-    parameters : str, a digest of its parameters
+    parameters : str, a fingerprint of its parameters
     """
 
     model: str

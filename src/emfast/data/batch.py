@@ -109,6 +109,11 @@ class Batch:
         """How the rows are stored: see `rows.storage`."""
         return storage(self.X)
 
+    @property
+    def kind(self) -> tuple[int, str, str | tuple[str, ...]]:
+        """What all batches of one source have in common: n_features, dtype, storage."""
+        return self.X.shape[1], self.dtype, self.storage
+
     def part(self, first: int, stop: int) -> "Batch":
         """Some rows, or some of the sequences, without a copy."""
         rows = slice(first, stop)

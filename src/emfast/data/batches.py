@@ -12,11 +12,11 @@ from emfast.data.portions import (
     Portion,
     check_apart,
     form_of,
-    instance_of,
     listed,
     needs_pyarrow,
     portions_of,
 )
+from emfast.inputs.optional import instance_of
 
 # Batches that are decoded while another one is used: one keeps the processors busy, and each is as
 # much memory again.

@@ -90,7 +90,7 @@ class Question:
             beside = {
                 name: self.rows.beside[called].parts[i] for name, called in self.beside.items()
             }
-            yield asked(i, X, beside, own[i], estimator, self.method, *args)
+            yield asked(*args, i, X, beside, own[i], estimator, self.method)
 
     def _in_memory(self) -> list[dict[str, Any]]:
         """What goes to every partition."""
@@ -166,16 +166,7 @@ def answer(
         return getattr(estimator, method)(X, **given)
 
 
-def answer_of_rows(
-    number: int,
-    X: Any,
-    beside: Mapping[str, Any],
-    own: Mapping[str, Any],
-    estimator: Any,
-    method: str,
-    dtype: np.dtype,
-    width: tuple[int, ...],
-) -> np.ndarray:
-    """The same as an array, with an entry for every row."""
-    found = answer(number, X, beside, own, estimator, method)
+def answer_of_rows(dtype: np.dtype, width: tuple[int, ...], *asked: Any) -> np.ndarray:
+    """An `answer` to what is asked, as an array with an entry for every row."""
+    found = answer(*asked)
     return np.empty((0, *width), dtype) if found is None else np.asarray(found, dtype)

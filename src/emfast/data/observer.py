@@ -14,7 +14,7 @@ from emfast.data.portions import Portion, Reader, is_of_dask, is_record_batch
 from emfast.data.readers import reader_of
 from emfast.data.stream import SurveyedSource, surveyed
 from emfast.data.survey import Plan, Survey
-from emfast.inputs.arguments import check_sample_weight
+from emfast.inputs.arguments import check_sample_weight, check_some_weight
 from emfast.inputs.columnar import column_rows
 from emfast.inputs.labels import NOTHING_KNOWN, Labels, label_names, sorted_classes
 
@@ -193,8 +193,7 @@ class Observer:
                 used = used or batch.n_used > 0
                 yield batch
         self.check_lengths(first)
-        if not used:
-            raise ValueError("sample_weight: all weights are zero; expected at least one positive")
+        check_some_weight(used)
 
     @property
     def _portion_rows(self) -> int:
@@ -324,9 +323,8 @@ class Observer:
     def _labels(self, portion: Portion, first: "Place", batch: Batch) -> Labels:
         if "labels" not in self.columns:
             rows = slice(first.row, first.row + batch.n_rows)
-            for known in (self.labels.component, self.labels.allowed):
-                if known is not None:
-                    _check_reaches("labels", len(known), rows.stop)
+            if self.labels.n_rows is not None:
+                _check_reaches("labels", self.labels.n_rows, rows.stop)
             return self.labels.take(rows)
         values = portion.columns[self.columns["labels"]]
         return self.estimator._labels_of(values, batch.n_rows, self.classes)
@@ -334,9 +332,8 @@ class Observer:
     def check_lengths(self, end: "Place") -> None:
         """Raise where what is in memory has not as many entries as there are rows."""
         lengths = {name: len(values) for name, values in self.values.items()}
-        for known in (self.labels.component, self.labels.allowed):
-            if known is not None:
-                lengths["labels"] = len(known)
+        if self.labels.n_rows is not None:
+            lengths["labels"] = self.labels.n_rows
         for name, length in lengths.items():
             check_length(name, length, end)
 

@@ -8,7 +8,8 @@ from typing import Any
 import dask
 import numpy as np
 
-from emfast.data.portions import Portion, check_apart, instance_of, portions_of
+from emfast.data.portions import Portion, check_apart, portions_of
+from emfast.inputs.optional import instance_of
 
 # No partition is cut.
 ALL_ROWS = 1 << 62

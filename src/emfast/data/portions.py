@@ -1,12 +1,13 @@
 """Portions of a source, and what all portions of one source have in common."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
+
+from emfast.inputs.optional import instance_of
 
 # Names that messages tell.
 MOST_NAMES = 10
@@ -55,12 +56,6 @@ class Reader(Protocol):
 
         Files are open until the iterator is exhausted or closed.
         """
-
-
-def instance_of(value: Any, module: str, name: str) -> bool:
-    """Whether it is one of a class of an optional package, which nothing imports for that."""
-    found = getattr(sys.modules.get(module), name, None)
-    return found is not None and isinstance(value, found)
 
 
 def is_record_batch(X: Any) -> bool:

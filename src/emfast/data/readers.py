@@ -17,7 +17,8 @@ from emfast.data.checked import Checked
 from emfast.data.files import FilesReader, paths_of
 from emfast.data.mapped import MappedReader, ZarrReader
 from emfast.data.opened import Opened
-from emfast.data.portions import Portion, Reader, instance_of
+from emfast.data.portions import Portion, Reader
+from emfast.inputs.optional import instance_of
 
 __all__ = ["Checked", "Portion", "Reader", "reader_of"]
 

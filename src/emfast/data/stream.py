@@ -57,9 +57,10 @@ class SurveyedSource(Source):
 
     def __init__(self, survey: Survey, classes: np.ndarray | None = None):
         self.survey, self.cut = survey, True
-        self.n_rows, self.n_features = survey.n_rows, survey.n_features
+        self.n_rows = survey.n_rows
+        self.n_features, self.dtype, _ = survey.kind
         self.n_used, self.weight = survey.n_used, survey.weight
-        self.dtype, self.missing, self.classes = survey.dtype, survey.missing, classes
+        self.missing, self.classes = survey.missing, classes
         self.row_bytes = survey.row_bytes
 
     @cached_property
@@ -147,11 +148,10 @@ class StreamSource(SurveyedSource):
 
     def _as_surveyed(self, batch: Batch, first: int) -> Batch:
         """A batch, the first row or sequence of which is at this place."""
-        found = batch.X.shape[1], batch.dtype, batch.storage
-        if found != self.survey.kind:
+        if batch.kind != self.survey.kind:
             raise ValueError(
-                f"X: found rows of (n_features, dtype, storage) = {found}, where an earlier pass "
-                f"found {self.survey.kind}; expected the same rows in every pass"
+                f"X: found rows of (n_features, dtype, storage) = {batch.kind}, where an earlier "
+                f"pass found {self.survey.kind}; expected the same rows in every pass"
             )
         self._check_sequences(batch, first)
         weights = batch.weights

@@ -42,7 +42,7 @@ class Survey:
     n_rows, n_used : int, rows, and those of positive weight
     weight, largest : float, the sum of the weights of rows, and the largest weight of all
     weighted : bool, whether there are weights
-    shape, dtype, storage : of a batch, without its rows; all batches have the same
+    kind : tuple, see `Batch`; all batches have the same
     missing : bool or tuple of bool, see `Batch`
     row_bytes : int, what a row takes, roughly
     extremes : rows with what is least and largest in every column; None if none is used
@@ -56,9 +56,7 @@ class Survey:
     weight: float
     largest: float
     weighted: bool
-    n_features: int
-    dtype: str
-    storage: Any
+    kind: tuple[Any, ...]
     missing: bool | tuple[bool, ...]
     row_bytes: int
     extremes: Any
@@ -85,11 +83,6 @@ class Survey:
             lengths=self.lengths + other.lengths,
         )
 
-    @property
-    def kind(self) -> tuple[Any, ...]:
-        """What all batches have in common."""
-        return self.n_features, self.dtype, self.storage
-
 
 class Surveyor:
     """Makes the survey of rows that come in batches.
@@ -114,10 +107,9 @@ class Surveyor:
                 of_all = key_of_share(capacity, self._plan.n_rows)
                 thresholds = [of_all, *[LARGEST_KEY] * self._plan.n_groups]
             self._kept = Reservoir(capacity, self._plan.n_groups, self._plan.seed, thresholds)
-        kind = batch.X.shape[1], batch.dtype, batch.storage
-        if self.survey is not None and kind != self.survey.kind:
+        if self.survey is not None and batch.kind != self.survey.kind:
             raise ValueError(
-                f"X: found rows of (n_features, dtype, storage) = {kind} after rows of "
+                f"X: found rows of (n_features, dtype, storage) = {batch.kind} after rows of "
                 f"{self.survey.kind}; expected batches of one kind"
             )
         self._kept.add(batch, first)
@@ -141,9 +133,7 @@ def survey_of(batch: Batch, kept: Reservoir, head_rows: int = HEAD_ROWS) -> Surv
         weight=float(batch.n_rows if weights is None else weights.sum()),
         largest=1.0 if weights is None else float(weights.max(initial=0.0)),
         weighted=weights is not None,
-        n_features=batch.X.shape[1],
-        dtype=batch.dtype,
-        storage=batch.storage,
+        kind=batch.kind,
         missing=batch.missing,
         row_bytes=row_bytes(batch),
         extremes=extremes_of(batch.X, weights) if batch.n_used else None,

@@ -43,7 +43,7 @@ from emfast.parts.priors import (
     NormalInverseWishart,
     check_normal_inverse_wishart,
 )
-from emfast.statistics import STARVED, Statistics, starved
+from emfast.statistics import LEAST_COUNT, STARVED, Statistics, starved
 from emfast.storage.stored import (
     NOT_NEGATIVE,
     POSITIVE,
@@ -66,9 +66,6 @@ CANCELLATION = 0.25
 # Rows times features times features from which a pass that leaves out their scatter saves more than
 # it takes to add it.
 LEAST_SCATTER = 500_000
-
-# Counts that a starved component, whose estimates nobody uses, can be divided by.
-LEAST_COUNT = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, eq=False)

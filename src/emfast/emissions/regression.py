@@ -38,7 +38,7 @@ from emfast.inputs.validation import check_rows, check_squares, column_ranges
 from emfast.parts.known import Known, components_given, filled
 from emfast.parts.priors import RegressionPrior, check_regression_prior
 from emfast.parts.quadratic import EPSILON, RANK_DIGITS, solutions, with_ones
-from emfast.statistics import starved
+from emfast.statistics import LEAST_COUNT, starved
 from emfast.storage.stored import NO_NEGATIVE_DIAGONALS, POSITIVE, Number, Numbers, Record
 
 # Digits lost where residuals of the model before cancel, in units of machine epsilon times their
@@ -51,9 +51,6 @@ CANCELLATION = 0.25
 
 # Rounding of a target, in units of machine epsilon times what it is the sum of.
 NOISE = 8
-
-# Counts that a starved component, whose estimates nobody uses, can be divided by.
-LEAST_COUNT = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from emfast import em
 from emfast.annotations import Array, Callback, PathName, RandomState, Rows
 from emfast.data import Batch, lazy_with_dask, observe, read_ahead, summed_with_dask
+from emfast.estimators.base.criteria import InformationCriteria
 from emfast.estimators.base.fitting import unchanged_by_failure, warn_unless_converged
 from emfast.estimators.base.sources import NO_CLASSES, TakesFeatures
 from emfast.estimators.base.tally import Tally
@@ -82,7 +83,12 @@ class Starts:
 
 
 class FactorAnalysis(
-    TakesFeatures, Storable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    TakesFeatures,
+    InformationCriteria,
+    Storable,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     r"""Factor analysis and probabilistic principal components, by expectation-maximisation.
 
@@ -534,9 +540,12 @@ are "factor0", "factor1", ...
         -------
         ndarray of shape (n_samples,), float64, in nats; or `out`, whose column is "log_likelihood"
         """
-        return self._answered_by_features(self._log_likelihoods, out, "log_likelihood", X)
+        return self._answered_by_features(self._scores, out, "log_likelihood", X)
 
-    def _log_likelihoods(self, rows: np.ndarray) -> NDArray[np.float64]:
+    def _log_likelihoods(self, batch: Batch) -> NDArray[np.float64]:
+        return self._scores(np.asarray(batch.X))
+
+    def _scores(self, rows: np.ndarray) -> NDArray[np.float64]:
         scores = np.empty(len(rows))
         for part, given in self._given(rows):
             scores[part] = given.log_likelihoods
@@ -574,8 +583,7 @@ are "factor0", "factor1", ...
         -------
         float
         """
-        log_likelihood, weight = self._total(X, sample_weight)
-        return -2 * log_likelihood + self._n_parameters() * np.log(weight)
+        return self._bic_of(*self._total(X, sample_weight))
 
     def aic(self, X: Rows, *, sample_weight: ArrayLike | None = None) -> float:
         """Akaike information criterion of the rows, ``-2 log L + 2 p``; the lower the better.
@@ -588,20 +596,12 @@ are "factor0", "factor1", ...
         -------
         float
         """
-        return -2 * self._total(X, sample_weight)[0] + 2 * self._n_parameters()
+        return self._aic_of(*self._total(X, sample_weight))
 
     @summed_with_dask
     def _total(self, X: Any, sample_weight: Any) -> tuple[float, float]:
         """Log-likelihood of all rows in nats, by their weights, and the sum of these."""
-        total = weight = 0.0
-        for batch in self._batches(X, sample_weight):
-            scores = self._log_likelihoods(np.asarray(batch.X))
-            if batch.weights is None:
-                total, weight = total + float(scores.sum()), weight + len(scores)
-            else:
-                total += float(batch.weights @ scores)
-                weight += float(batch.weights.sum())
-        return total, weight
+        return self._totals(self._batches(X, sample_weight))
 
     def _n_parameters(self) -> int:
         D, K = self._model.loadings.shape

@@ -38,13 +38,19 @@ def check_sample_weight(
         raise ValueError(
             f"sample_weight: found {weights[row]} in {unit} {row}; expected no negatives"
         )
-    if some and not np.any(weights > 0):
-        raise ValueError("sample_weight: all weights are zero; expected at least one positive")
+    if some:
+        check_some_weight(np.any(weights > 0))
     if weights.max(initial=0) > np.finfo(np.float64).max / n_rows:
         raise ValueError(
             f"sample_weight: found {weights.max():g}; expected weights whose sum is finite"
         )
     return weights
+
+
+def check_some_weight(positive: bool | np.bool_) -> None:
+    """Raise unless the weight of some row is positive."""
+    if not positive:
+        raise ValueError("sample_weight: all weights are zero; expected at least one positive")
 
 
 def check_enough_rows(n_rows: int, usable: int, n_components: int) -> None:

@@ -1,6 +1,5 @@
 """Tables of numbers by columns, without a copy by rows."""
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,6 @@ def column_rows(batch: Any) -> ColumnRows | None:
     dtype = _precision(batch.schema)
     arrays = [_as_array(column).astype(dtype, copy=False) for column in batch.columns]
     return ColumnRows(arrays, batch.schema.names)
-
-
-def is_arrow_table(X: Any) -> bool:
-    """Whether it is a pyarrow.Table; nothing is imported for that."""
-    found = getattr(sys.modules.get("pyarrow"), "Table", None)
-    return found is not None and isinstance(X, found)
 
 
 def table_rows(table: Any) -> ColumnRows | None:

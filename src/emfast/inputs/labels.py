@@ -27,6 +27,12 @@ class Labels:
     classes: np.ndarray | None = None
 
     @property
+    def n_rows(self) -> int | None:
+        """How many rows there are labels of; None where nothing is known of any."""
+        known = self.component if self.allowed is None else self.allowed
+        return None if known is None else len(known)
+
+    @property
     def nothing_known(self) -> bool:
         return self.component is None and self.allowed is None
 

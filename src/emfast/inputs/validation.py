@@ -12,8 +12,9 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from emfast.inputs.columnar import is_arrow_table, table_rows
+from emfast.inputs.columnar import table_rows
 from emfast.inputs.dictionaries import without_dictionaries
+from emfast.inputs.optional import instance_of
 from emfast.inputs.rows import ColumnRows, SparseRows
 
 # Rows of which copies are made at a time.
@@ -43,7 +44,7 @@ def check_rows(
     ValueError, TypeError
         What scikit-learn's `validate_data` raises, with the name of the argument.
     """
-    if is_arrow_table(X) and (numbers := table_rows(X)) is not None:
+    if instance_of(X, "pyarrow", "Table") and (numbers := table_rows(X)) is not None:
         rows, missing = _checked_columns(
             estimator, numbers, reset=reset, allow_missing=allow_missing
         )

@@ -16,7 +16,8 @@ A `RandomState` among the arguments is a stream and not a value: it is stored as
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from inspect import signature
 from numbers import Integral, Real
@@ -114,17 +115,23 @@ def load(path: str | os.PathLike) -> Any:
         raise ValueError(f"{path}: found the checkpoint of a fit; expected a saved model")
     if "statistics" in described:
         return made_statistics(described, arrays, path)
-    try:
+    with _all_used(arrays, f"{path}: not a valid emfast model"):
         estimator = _made(described, arrays)
         if not isinstance(estimator, Storable) or "state" not in described:
             raise ValueError("found no fitted estimator")
+    return estimator
+
+
+@contextmanager
+def _all_used(arrays: Arrays, otherwise: str) -> Iterator[None]:
+    """What is made in the block takes all arrays; errors say what else has been found."""
+    try:
+        yield
         if arrays:
             raise ValueError(f"unknown arrays {sorted(arrays)}")
     except Exception as error:
         # Constructors and NumPy are given whatever the file says; the list of errors is open.
-        said = archive.in_one_line(error)
-        raise ValueError(f"{path}: not a valid emfast model ({said})") from error
-    return estimator
+        raise ValueError(f"{otherwise} ({archive.in_one_line(error)})") from error
 
 
 # Statistics
@@ -139,18 +146,11 @@ def described_statistics(statistics: Statistics) -> tuple[dict[str, Any], Arrays
 
 def made_statistics(described: dict[str, Any], arrays: Arrays, called: Any) -> Statistics:
     """Statistics from header and arrays; messages call what had these as said."""
-    try:
+    with _all_used(arrays, f"{called}: not valid statistics of emfast"):
         if described.keys() != {"statistics"}:
             raise ValueError(f"expected only statistics; found {sorted(described)}")
-        statistics = StoredStatistics().checked(
-            "statistics", decode(described["statistics"], arrays), {}
-        )
-        if arrays:
-            raise ValueError(f"unknown arrays {sorted(arrays)}")
-    except Exception as error:
-        said = archive.in_one_line(error)
-        raise ValueError(f"{called}: not valid statistics of emfast ({said})") from error
-    return statistics
+        statistics = decode(described["statistics"], arrays)
+        return StoredStatistics().checked("statistics", statistics, {})
 
 
 # Writing

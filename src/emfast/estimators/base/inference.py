@@ -1,7 +1,7 @@
 """What people ask of a fitted mixture: scores, responsibilities, criteria, samples."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, overload
@@ -21,6 +21,7 @@ from emfast.data import (
     read_ahead,
     summed_with_dask,
 )
+from emfast.estimators.base.criteria import InformationCriteria
 from emfast.estimators.base.fitted import FittedModel
 from emfast.inputs.arguments import check_sample_weight
 from emfast.inputs.columns import columns_apart
@@ -29,7 +30,7 @@ from emfast.latent import MixtureWeights
 from emfast.parts.known import NOTHING_KNOWN, Known
 
 
-class RowPosteriors(FittedModel):
+class RowPosteriors(FittedModel, InformationCriteria):
     """What a fitted model says of every row, and of all of them together."""
 
     @abstractmethod
@@ -92,26 +93,6 @@ class RowPosteriors(FittedModel):
 
     def _weighted(self, batch: Batch, sample_weight: Any) -> Batch:
         return replace(batch, weights=check_sample_weight(sample_weight, batch.n_rows))
-
-    def _totals(self, batches: Iterable[Batch]) -> tuple[float, float]:
-        """Weighted log-likelihood of the rows, and the sum of weights."""
-        total = weight = 0.0
-        for batch in batches:
-            scores, weights = self._log_likelihoods(batch), batch.weights
-            if weights is None:
-                total, weight = total + float(scores.sum()), weight + len(scores)
-            else:
-                total += float(scores[weights > 0] @ weights[weights > 0])
-                weight += float(weights.sum())
-        return total, weight
-
-    def _bic_of(self, total: float, weight: float) -> float:
-        """-2 log-likelihood + p log n with p free parameters and n the sum of weights."""
-        return -2 * total + self._n_parameters() * np.log(weight)
-
-    def _aic_of(self, total: float, weight: float) -> float:
-        """-2 log-likelihood + 2 p."""
-        return -2 * total + 2 * self._n_parameters()
 
 
 class FittedMixture(DensityMixin, RowPosteriors):

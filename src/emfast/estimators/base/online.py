@@ -212,7 +212,7 @@ class TakesStatistics(EMEstimator):
         if self.assignment != "soft":
             kind += f" with {self.assignment} assignment"
         shape = self._emission().shape(model.emission)
-        return Under(kind, *shape, digest(model.latent, model.emission, latent.noise))
+        return Under(kind, *shape, fingerprint(model.latent, model.emission, latent.noise))
 
     # Batch after batch
 
@@ -273,8 +273,11 @@ class TakesStatistics(EMEstimator):
         return state
 
 
-def digest(*values: Any) -> str:
-    """What tells parameters from others: hexadecimal digits of a hash of all numbers in them."""
+def fingerprint(*values: Any) -> str:
+    """What tells parameters from others: hexadecimal digits of a hash of all numbers in them.
+
+    Statistics of other processes and machines have to be told by it: it depends on nothing else.
+    """
     found = sha256()
     for part in _flat(values):
         found.update(part)

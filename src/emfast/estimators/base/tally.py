@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from emfast.data import Batch
+from emfast.inputs.arguments import check_some_weight
 from emfast.inputs.validation import check_squares
 from emfast.storage.checkpoint import ROWS_OF_DIGEST, digest
 
@@ -48,8 +49,7 @@ class Tally:
             if batch.n_used:
                 check_squares(getattr(batch.X, "features", batch.X), batch.weights)
                 yield batch
-        if not self.n_used:
-            raise ValueError("sample_weight: all weights are zero; expected at least one positive")
+        check_some_weight(self.n_used > 0)
 
     def told(self) -> dict[str, Any]:
         """What tells the rows from others, as JSON: see `Checkpoint`."""
