@@ -1,7 +1,10 @@
 """What `import emfast` costs beyond scikit-learn."""
 
+import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +67,27 @@ def test_modules_that_nothing_else_imports_are_there_when_asked_for():
     subprocess.run([sys.executable, "-c", script], timeout=120, check=True)
     with pytest.raises(AttributeError, match="module 'emfast' has no attribute 'plots'"):
         emfast.plots  # noqa: B018
+
+
+def imported_first(path):
+    """The modules and packages that a module imports while it is imported itself."""
+    for line in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(line, ast.Import):
+            yield from (each.name for each in line.names)
+        elif isinstance(line, ast.ImportFrom):
+            yield line.module
+            yield from (f"{line.module}.{each.name}" for each in line.names)
+
+
+def test_modules_import_each_other_in_one_direction():
+    """The package itself, which imports all of them, aside."""
+    root = Path(emfast.__file__).parent
+    modules = {}
+    for path in root.rglob("*.py"):
+        parts = path.relative_to(root.parent).with_suffix("").parts
+        modules[".".join(parts).removesuffix(".__init__")] = path
+    del modules["emfast"]
+    assert len(modules) > 100
+    found = {name: modules.keys() & set(imported_first(path)) for name, path in modules.items()}
+    assert "emfast.em" in found["emfast.estimators.base.estimator"]
+    TopologicalSorter(found).prepare()

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import multivariate_normal
 
 from emfast import BernoulliMixture, GaussianMixture
-from emfast.inputs.labels import encode_labels
+from emfast.inputs.labels import NOTHING_KNOWN, encode_labels
 from repeats import assert_repeats
 from tables import ordered_dictionary
 
@@ -108,6 +108,12 @@ def test_component_indices(form):
     assert_array_equal(encoded.component, [1, -1, 0])
     assert encoded.classes is None
     assert encoded.allowed is None
+
+
+def test_of_how_many_rows_there_are_labels():
+    assert NOTHING_KNOWN.n_rows is None
+    assert encode_labels([1, -1, 0], 3, 3).n_rows == 3
+    assert encode_labels(np.ones((4, 3), bool), 4, 3).n_rows == 4
 
 
 @pytest.mark.parametrize("form", NAMES)

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 
 import emfast
 from batches import Batches
-from emfast.data import Batch
+from emfast.data import Batch, Plan, surveyed
 from emfast.data.ahead import read_ahead
 from emfast.data.cuts import Listed, Multiples, cut_again
 from emfast.data.reservoir import Reservoir, random_keys
@@ -427,6 +427,25 @@ def test_bad_batches(parts, said):
 def test_entries_that_are_not_as_many_as_rows(name, n):
     with pytest.raises(ValueError, match=f"{name}: found {n} entries"):
         emfast.GaussianMixture(2).fit(in_batches(blobs(3000), (10,)), **{name: np.ones(n, int)})
+
+
+def of_kinds(*kinds):
+    """Batches of rows of one after the other of these precisions."""
+    return [Batch(np.ones((5, 2), kind)) for kind in kinds]
+
+
+def test_batches_that_differ_in_kind():
+    said = r"found rows .* = \(2, 'float32', 'dense'\) after rows of \(2, 'float64', 'dense'\)"
+    with pytest.raises(ValueError, match=said):
+        surveyed(lambda survey: iter(of_kinds(np.float64, np.float32)), Plan(0, 1, 0))
+
+
+def test_batches_of_another_kind_than_in_an_earlier_pass():
+    kinds = iter([np.float64, np.float32])
+    source = surveyed(lambda survey: iter(of_kinds(next(kinds))), Plan(0, 1, 0))
+    said = r"\(2, 'float32', 'dense'\), where an earlier pass found \(2, 'float64', 'dense'\)"
+    with pytest.raises(ValueError, match=said):
+        list(source.batches())
 
 
 # What sources are made of
