@@ -228,7 +228,9 @@ def posterior(
         The first row of zero likelihood, or -1.
     """
     kernels = emcore.kernels(batch.dtype)
-    compiled = Expectation(latent, emission, model, n_threads)._compiled(kernels, batch)
+    # Nothing is drawn by the number of M-steps.
+    asked = Expectation(latent, emission, model._replace(iteration=0), n_threads)
+    compiled = asked._compiled(kernels, batch)
     rows = replace(batch, weights=None)
     return _pass_over(kernels, *compiled, rows, n_threads, accumulate=False, **outputs)[1]
 
