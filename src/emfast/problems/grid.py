@@ -149,6 +149,26 @@ class GridProblem:
         posterior(self.latent, self.emission, model, batch, self.n_threads, assignments=found)
         return found.astype(np.int32)
 
+    def standard_error(self, model: Model, other: Model) -> float:
+        r"""That of the difference of the mean log-likelihoods of two models, in nats.
+
+        Both see the same rows, which are in memory; with :math:`d_i` the differences of single rows
+        or sequences, of weights :math:`w_i`, and :math:`\bar d` their weighted mean, it is
+        :math:`\sqrt{\sum w_i^2 (d_i - \bar d)^2} / \sum w_i`.
+        """
+        batch = self.source.batch
+        differences = self._log_likelihoods(model) - self._log_likelihoods(other)
+        weights = np.ones(batch.n_independent) if batch.weights is None else batch.weights
+        mean = weights @ differences / weights.sum()
+        return float(np.linalg.norm(weights * (differences - mean)) / self.source.weight)
+
+    def _log_likelihoods(self, model: Model) -> np.ndarray:
+        """Of every row or sequence, (n_independent,)."""
+        batch = self.source.batch
+        found = np.empty(batch.n_independent, batch.dtype)
+        posterior(self.latent, self.emission, model, batch, self.n_threads, log_likelihoods=found)
+        return found.astype(np.float64)
+
     def starved(self, statistics: Statistics, model: Model) -> list[int]:
         """Components of the emission that have lost all their rows."""
         gone = starved(statistics.counts)[: len(self.latent.weights(model.latent))]

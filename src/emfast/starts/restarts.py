@@ -1,8 +1,10 @@
 """Many starts, the best one kept.
 
 A start is a model made on a subsample, improved on larger ones, and run on all rows. Either every
-start goes all the way, or they race: after each subsample only the best go on, and the winner alone
-sees all rows.
+start goes all the way, or they race: after each subsample the better half goes on to one twice as
+large. Of those on the last, the best and the next, if it is not significantly worse (by two
+standard errors of the paired difference of their log-likelihoods), are measured on all rows; the
+better alone runs on them.
 """
 
 import math
@@ -17,16 +19,20 @@ from emfast import em
 from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
-from emfast.starts.subsamples import SHORT, THOROUGH, Effort, improve
+from emfast.starts.subsamples import BEGINNING, LAST, SHORT, THOROUGH, Effort, improve
 from emfast.statistics import Statistics
 from emfast.storage.checkpoint import kind_of_state
 from emfast.storage.stored import Kept, ListOf, OrNone, Record, Whole
 from emfast.threads import SingleThreadedBlas
 from emfast.watch import Watch
 
-# Of the starts on a subsample, one in so many goes on to the next, but at least so many.
-SURVIVORS = 3
+# Of the starts on a subsample, one in so many goes on to the next, but at least so many; at most as
+# many are measured on all rows, which costs each a pass.
+SURVIVORS = 2
 FINALISTS = 2
+
+# A start is worse than another if it is by so many standard errors of the difference.
+SIGNIFICANT = 2.0
 
 # Runs whose objectives, in nats, and whose weights of components differ by less are at one maximum.
 ALIKE_SCORES = 3e-4
@@ -303,12 +309,42 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
             run.model = starter.begin(run.restart, subsamples)
         run.begun = True
     runs = [run for run in group if run.restart.error is None]
-    for subsample in subsamples:
+    for i, subsample in enumerate(subsamples):
         starter.watch.tell(f"{len(runs)} start(s) on {subsample.source.n_rows:,} rows")
         contested = len(runs) > FINALISTS
-        _improve(subsample, runs, problem.source.n_rows, SHORT if contested else THOROUGH)
+        effort = _effort(i, len(subsamples), contested) if len(group) > 1 else THOROUGH
+        _improve(subsample, runs, problem.source.n_rows, effort)
         runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
+    if len(runs) > 1:
+        rivals = _not_worse(subsamples[-1], runs)[:FINALISTS]
+        if len(rivals) > 1:
+            _score(problem, rivals)
+            rivals = _best(rivals)
+        # The others run if these cannot.
+        runs = rivals + [run for run in runs if run not in rivals]
     return runs
+
+
+def _effort(number: int, n_subsamples: int, contested: bool) -> Effort:
+    """How long starts that race run on the subsample of a number."""
+    if number == 0:
+        return BEGINNING
+    if number == n_subsamples - 1:
+        return LAST
+    return SHORT if contested else BEGINNING
+
+
+def _not_worse(subsample: GridProblem, runs: list[Run]) -> list[Run]:
+    """Those of the runs, best first, that are not significantly worse than the first."""
+    best = runs[0]
+
+    def is_worse(run: Run) -> bool:
+        if run.restart.merit[0] != best.restart.merit[0]:
+            return True
+        error = subsample.standard_error(best.model, run.model)
+        return best.restart.score - run.restart.score > SIGNIFICANT * error
+
+    return [best, *(run for run in runs[1:] if not is_worse(run))]
 
 
 def _run_one(problem: GridProblem, finalists: list[Run], starter: Starter) -> None:

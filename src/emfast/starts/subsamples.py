@@ -20,11 +20,14 @@ from emfast.starts.initialize import is_scarce, start_size
 LARGEST = 1 / 8
 RATIO = 4
 
+# In a race half of the starts go on from each, so that every subsample costs as much.
+RACE_RATIO = 2
+
 # A subsample saves nothing where it is more than this fraction of the rows.
 WORTHWHILE = 1 / 4
 
 # Starts in a race take turns on fewer rows than a single one, if components have some to spare.
-RACE_ROWS = 2_000
+RACE_ROWS = 2_500
 RACE_ROWS_PER_MEAN = 60
 RACE_SHARE = 1 / 40
 
@@ -54,8 +57,13 @@ class Effort(NamedTuple):
 # Where rows are few for all parameters, a start only takes shape.
 THOROUGH = Effort(1e-4, 1.0, 15, n_scarce=2)
 
-# Enough to tell starts apart that have just begun.
-SHORT = Effort(1e-3, 0.0, 15, n_scarce=3)
+# The starts of a race. Iterations are few as long as all run, and where nothing is contested until
+# the last subsample; else enough to leave plateaus, on which starts that end far apart look alike.
+# Those of the last subsample come near to its maximum,
+# from which that of all rows is as near as sampling makes it; so few runs may cost two passes each.
+BEGINNING = Effort(1e-4, 0.0, 10, n_scarce=10)
+SHORT = Effort(1e-4, 0.0, 30, n_scarce=30)
+LAST = Effort(1e-5, 2.0, 15)
 
 
 def sizes(n_rows: int, n_components: int, n_features: int, n_starts: int = 1) -> list[int]:
@@ -67,7 +75,7 @@ def sizes(n_rows: int, n_components: int, n_features: int, n_starts: int = 1) ->
     if smallest > WORTHWHILE * n_rows:
         return []
     largest = max(smallest, int(LARGEST * n_rows))
-    steps = round(math.log(largest / smallest, RATIO))
+    steps = round(math.log(largest / smallest, RATIO if n_starts == 1 else RACE_RATIO))
     if steps == 0:
         return [smallest]
     return [round(smallest * (largest / smallest) ** (i / steps)) for i in range(steps + 1)]

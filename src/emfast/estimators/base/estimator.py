@@ -55,10 +55,9 @@ REFINEMENT_ITER = 10
 
 # What is tried on part of the first subsample besides the way a start is to begin: k-means finds
 # clusters, and rows drawn at random the components of one cluster. In a race the starts differ
-# anyway, and nothing else is tried where their first subsamples together are many of the rows.
+# anyway, and each iteration of each costs what Python does: one other is tried.
 TRIALS = Trials(("random_from_data", "kmeans") * 3 + ("random_from_data",), 1 / 3)
-RACE_TRIALS = Trials(("k-means++", "random_from_data", "k-means++"), 1 / 2)
-RACE_TRIALS_SHARE = 1 / 4
+RACE_TRIALS = Trials(("random_from_data",), 1 / 2)
 
 # How starts begin on subsamples of many rows, in turn.
 SUBSAMPLE_PARAMS = ("kmeans", "k-means++", "kmeans", "random_from_data", "kmeans")
@@ -358,7 +357,7 @@ class EMEstimator(FittedModel):
         random_state, n_components = check_random_state(restart.seed), int(self.n_components)
         trials = NO_TRIALS
         if subsamples:
-            trials = self._trials(problem, subsamples[0], restart.init_params, race)
+            trials = self._trials(restart.init_params, race)
             problem = subsamples[0]
         else:
             size = start_size(n_components, problem.source.n_features)
@@ -373,13 +372,9 @@ class EMEstimator(FittedModel):
             self._simpler_emission(),
         )
 
-    def _trials(
-        self, problem: GridProblem, first: GridProblem, init_params: str, race: bool
-    ) -> Trials:
+    def _trials(self, init_params: str, race: bool) -> Trials:
         """What is tried for each start, on the first subsample."""
         others, share = RACE_TRIALS if race else TRIALS
-        if race and self.n_init * first.source.n_rows > RACE_TRIALS_SHARE * problem.source.n_rows:
-            others = ()
         if (self.init_params if race else init_params) != "kmeans":
             others = [init_params] * len(others)
         return Trials((init_params, *others), share)
