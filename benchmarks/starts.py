@@ -83,6 +83,10 @@ RACES = (
     Uneven("full", 200_000, 5, 6, separation=5.0),
     Uneven("diag", 200_000, 10, 8, separation=5.0),
     Uneven("tied", 200_000, 4, 6, separation=5.0),
+    Workload("spherical", 200_000, 3, 5),
+    Workload("tied", 200_000, 8, 8),
+    Uneven("spherical", 500_000, 2, 12, separation=6.0),
+    Uneven("diag", 60_000, 8, 10),
 )
 # Starts race above as many rows.
 LEAST_RACE = 50_001
