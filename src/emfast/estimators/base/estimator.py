@@ -36,7 +36,14 @@ from emfast.parts.known import Known, check_known_values, given_as_a_whole
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.problems.incremental import IncrementalProblem, check_incremental
-from emfast.starts.initialize import INIT_PARAMS, NO_TRIALS, Trials, start_model, start_size
+from emfast.starts.initialize import (
+    INIT_PARAMS,
+    NO_TRIALS,
+    Trials,
+    is_scarce,
+    start_model,
+    start_size,
+)
 from emfast.starts.restarts import Restart, Run, Starter, Starts, best_of
 from emfast.starts.subsamples import nested, sizes
 from emfast.storage.checkpoint import Checkpoint, digest, of_source
@@ -55,7 +62,8 @@ REFINEMENT_ITER = 10
 
 # What is tried on part of the first subsample besides the way a start is to begin: k-means finds
 # clusters, and rows drawn at random the components of one cluster. In a race the starts differ
-# anyway, and each iteration of each costs what Python does: one other is tried.
+# anyway, and each iteration of each costs what Python does: one other is tried, or none where rows
+# are few for all parameters, and a start only takes shape.
 TRIALS = Trials(("random_from_data", "kmeans") * 3 + ("random_from_data",), 1 / 3)
 RACE_TRIALS = Trials(("random_from_data",), 1 / 2)
 
@@ -357,7 +365,7 @@ class EMEstimator(FittedModel):
         random_state, n_components = check_random_state(restart.seed), int(self.n_components)
         trials = NO_TRIALS
         if subsamples:
-            trials = self._trials(restart.init_params, race)
+            trials = self._trials(subsamples[0], restart.init_params, race)
             problem = subsamples[0]
         else:
             size = start_size(n_components, problem.source.n_features)
@@ -372,9 +380,11 @@ class EMEstimator(FittedModel):
             self._simpler_emission(),
         )
 
-    def _trials(self, init_params: str, race: bool) -> Trials:
+    def _trials(self, first: GridProblem, init_params: str, race: bool) -> Trials:
         """What is tried for each start, on the first subsample."""
         others, share = RACE_TRIALS if race else TRIALS
+        if race and is_scarce(first, int(self.n_components)):
+            others = ()
         if (self.init_params if race else init_params) != "kmeans":
             others = [init_params] * len(others)
         return Trials((init_params, *others), share)
