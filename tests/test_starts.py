@@ -13,7 +13,8 @@ from emfast.data import ArraySource, Batch
 from emfast.datasets import load_faithful, make_gaussian_mixture
 from emfast.emissions import Gaussian
 from emfast.inputs.labels import Labels
-from emfast.latent import MixtureWeights
+from emfast.latent import MarkovChain, MixtureWeights
+from emfast.latent.markov import ChainParameters
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.starts import restarts
@@ -285,6 +286,41 @@ def test_the_error_of_a_difference_is_that_of_pairs():
     centred = differences - np.average(differences, weights=weights)
     expected = np.sqrt(np.sum((weights * centred) ** 2)) / weights.sum()
     assert weighted.standard_error(second.model, first.model) == pytest.approx(expected)
+    # Rows of no weight may hold anything.
+    far, none = np.vstack([X, [[1e200]]]), np.append(weights, 0.0)
+    weighted = replace(problem, source=ArraySource(Batch(far, none)))
+    assert weighted.standard_error(second.model, first.model) == pytest.approx(expected)
+    one = replace(problem, source=ArraySource(Batch(X[:1])))
+    assert one.standard_error(second.model, first.model) == np.inf
+
+
+def test_the_error_of_a_difference_between_sequences_of_any_length():
+    rng = np.random.default_rng(2)
+    lengths = rng.integers(1, 200, 60)
+    X = rng.normal(size=(lengths.sum(), 1)) + 3
+    problem, (first, second) = raced(X, 2.0, 3.0)
+    differences = problem._log_likelihoods(first.model) - problem._log_likelihoods(second.model)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    of_sequences = np.add.reduceat(differences, starts[:-1])
+    residuals = of_sequences - differences.mean() * lengths
+    expected = np.linalg.norm(residuals) / lengths.sum()
+    # A chain that forgets at once: rows of a sequence are independent.
+    chain = ChainParameters(np.full(2, 0.5), np.full((2, 2), 0.5))
+    source = ArraySource(Batch(X, sequences=starts))
+    problem = replace(problem, latent=MarkovChain(), source=source)
+    models = [Model(chain, run.model.emission) for run in (first, second)]
+    assert problem.standard_error(*models) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_starts_at_several_maxima_race_in_either_precision(dtype):
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(5, 3)) * 3
+    X = (centres[rng.integers(5, size=60_000)] + rng.normal(size=(60_000, 3))).astype(dtype)
+    mixture = GaussianMixture(5, n_init=4, random_state=0).fit(X)
+    assert sum(restart.won for restart in mixture.restarts_) == 1
+    best = max(restart.score for restart in mixture.restarts_)
+    assert mixture.lower_bound_ == pytest.approx(best, abs=0.1)
 
 
 def test_the_record_of_a_race(many):

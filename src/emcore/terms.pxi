@@ -23,8 +23,9 @@ cdef bint is_narrow(Py_ssize_t n_columns) noexcept nogil:
 
 
 cdef Py_ssize_t scratch_for_terms(Py_ssize_t C, Py_ssize_t n_terms) noexcept nogil:
-    # The terms; or two vectors of products, a responsibility and an index.
-    return odd_stride(n_terms) if is_narrow(C) else 2 * LANES
+    # The terms; or two vectors of products; or a responsibility and an index, with room for one
+    # vector more of each.
+    return odd_stride(n_terms) if is_narrow(C) else max(3, 2 * LANES)
 
 
 cdef inline void add_lanes(

@@ -152,22 +152,36 @@ class GridProblem:
     def standard_error(self, model: Model, other: Model) -> float:
         r"""That of the difference of the mean log-likelihoods of two models, in nats.
 
-        Both see the same rows, which are in memory; with :math:`d_i` the differences of single rows
-        or sequences, of weights :math:`w_i`, and :math:`\bar d` their weighted mean, it is
-        :math:`\sqrt{\sum w_i^2 (d_i - \bar d)^2} / \sum w_i`.
+        Both see the same rows, which are in memory. With :math:`d_i` the differences of single rows
+        or sequences, of weights :math:`w_i` and lengths :math:`n_i`, 1 for rows, the mean is the
+        ratio :math:`m = \sum w_i d_i / \sum w_i n_i`, and its error
+        :math:`\sqrt{\sum w_i^2 (d_i - m n_i)^2} / \sum w_i n_i` [1]_. Infinite where there is but
+        one, which says nothing of others, or where a model rules rows out.
+
+        References
+        ----------
+        .. [1] Cochran, W. G. (1977). Sampling Techniques, 3rd ed., section 6.3. Wiley.
         """
         batch = self.source.batch
-        differences = self._log_likelihoods(model) - self._log_likelihoods(other)
-        weights = np.ones(batch.n_independent) if batch.weights is None else batch.weights
-        mean = weights @ differences / weights.sum()
-        return float(np.linalg.norm(weights * (differences - mean)) / self.source.weight)
+        n = batch.n_independent
+        weights = np.ones(n) if batch.weights is None else batch.weights
+        lengths = np.ones(n) if batch.sequences is None else batch.lengths
+        # Rows of no weight may hold anything.
+        counted = weights > 0
+        w, lengths = weights[counted], lengths[counted]
+        mine, others = (self._log_likelihoods(each)[counted] for each in (model, other))
+        if len(w) < 2 or not (np.isfinite(mine).all() and np.isfinite(others).all()):
+            return math.inf
+        d = mine - others
+        total = w @ lengths
+        return float(np.linalg.norm(w * (d - w @ d / total * lengths)) / total)
 
     def _log_likelihoods(self, model: Model) -> np.ndarray:
         """Of every row or sequence, (n_independent,)."""
         batch = self.source.batch
-        found = np.empty(batch.n_independent, batch.dtype)
+        found = np.empty(batch.n_independent)
         posterior(self.latent, self.emission, model, batch, self.n_threads, log_likelihoods=found)
-        return found.astype(np.float64)
+        return found
 
     def starved(self, statistics: Statistics, model: Model) -> list[int]:
         """Components of the emission that have lost all their rows."""

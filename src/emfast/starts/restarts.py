@@ -317,12 +317,26 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
         runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
     if len(runs) > 1:
         rivals = _not_worse(subsamples[-1], runs)[:FINALISTS]
+        numbers = {run.number for run in rivals}
         if len(rivals) > 1:
-            _score(problem, rivals)
-            rivals = _best(rivals)
+            rivals = _best_on_all(problem, rivals)
         # The others run if these cannot.
-        runs = rivals + [run for run in runs if run not in rivals]
+        runs = rivals + [run for run in runs if run.number not in numbers]
     return runs
+
+
+def _best_on_all(problem: GridProblem, runs: list[Run]) -> list[Run]:
+    """The runs, best first on all rows."""
+    for run in runs:
+        n_rows = run.restart.n_rows
+        try:
+            run.restart.judge(problem, problem.estep(run.model), run.model)
+        except ImpossibleRowError:
+            # What it has found to be impossible among other rows.
+            run.restart.score = -np.inf
+        # Those that EM has run on.
+        run.restart.n_rows = n_rows
+    return _best(runs)
 
 
 def _effort(number: int, n_subsamples: int, contested: bool) -> Effort:

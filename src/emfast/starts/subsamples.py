@@ -57,10 +57,10 @@ class Effort(NamedTuple):
 # Where rows are few for all parameters, a start only takes shape.
 THOROUGH = Effort(1e-4, 1.0, 15, n_scarce=2)
 
-# The starts of a race. Iterations are few as long as all run, and where nothing is contested until
-# the last subsample; else enough to leave plateaus, on which starts that end far apart look alike.
-# Those of the last subsample come near to its maximum, from which that of all rows is as near as
-# sampling makes it; so few runs may cost two passes each.
+# The starts of a race. Iterations are few as long as all run, even where there is no other
+# subsample, and where nothing is contested until the last one; else enough to leave plateaus, on
+# which starts that end far apart look alike. Those of the last subsample come near to its maximum,
+# from which that of all rows is as near as sampling makes it; so few runs may cost two passes each.
 BEGINNING = Effort(1e-4, 0.0, 10, n_scarce=3)
 SHORT = Effort(1e-4, 0.0, 30, n_scarce=3)
 LAST = Effort(1e-5, 2.0, 15, n_scarce=3)
