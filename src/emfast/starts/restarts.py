@@ -92,8 +92,12 @@ class Restart:
         self.judge(problem, trace.statistics, trace.model)
 
     def judge(self, problem: GridProblem, statistics: Statistics, model: Model) -> None:
-        """Record how good a model is, by its statistics of the rows of `problem`."""
+        """Record how good a model is, by its statistics of the rows that EM has run on."""
         self.n_rows = problem.source.n_rows
+        self.weigh(problem, statistics, model)
+
+    def weigh(self, problem: GridProblem, statistics: Statistics, model: Model) -> None:
+        """The same by statistics of other rows."""
         self.score = problem.objective(statistics, model)
         self.starved = problem.starved(statistics, model)
         self.degenerate = problem.degenerate(statistics, model)
@@ -328,14 +332,9 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
 def _best_on_all(problem: GridProblem, runs: list[Run]) -> list[Run]:
     """The runs, best first on all rows."""
     for run in runs:
-        n_rows = run.restart.n_rows
-        try:
-            run.restart.judge(problem, problem.estep(run.model), run.model)
-        except ImpossibleRowError:
-            # What it has found to be impossible among other rows.
-            run.restart.score = -np.inf
-        # Those that EM has run on.
-        run.restart.n_rows = n_rows
+        statistics = _statistics(problem, run)
+        if statistics is not None:
+            run.restart.weigh(problem, statistics, run.model)
     return _best(runs)
 
 
@@ -394,12 +393,19 @@ def _score(evaluation: GridProblem, runs: list[Run]) -> None:
     """Score every start on the same rows, which none of them has chosen."""
     for run in runs:
         if run.restart.error is None:
-            try:
-                statistics = evaluation.estep(run.model)
+            statistics = _statistics(evaluation, run)
+            if statistics is not None:
                 run.restart.score = evaluation.objective(statistics, run.model)
-            except ImpossibleRowError:
-                # What it has found to be impossible among other rows.
-                run.restart.score = -np.inf
+
+
+def _statistics(problem: GridProblem, run: Run) -> Statistics | None:
+    """What rows say of a start; its score is -inf where they say that it is impossible."""
+    try:
+        return problem.estep(run.model)
+    except ImpossibleRowError:
+        # What it has found to be impossible among other rows.
+        run.restart.score = -np.inf
+        return None
 
 
 def _improve(subsample: GridProblem, runs: list[Run], n_rows: int, effort: Effort) -> None:
