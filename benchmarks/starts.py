@@ -115,12 +115,15 @@ REACHED = 0.03
 
 @contextmanager
 def rows_counted() -> Iterator[list[int]]:
-    """A list whose only item is the number of rows that kernels go over inside the block."""
+    """A list whose only item is the number of rows that kernels go over inside the block.
+
+    A pass that serves several models counts as often.
+    """
     kernels = emcore.kernels("float64")
     count, expectation = [0], kernels.expectation
 
     def counted(latent, emission, X, *arguments, **options):
-        count[0] += X.shape[0]
+        count[0] += X.shape[0] * getattr(latent, "n_mixtures", 1)
         return expectation(latent, emission, X, *arguments, **options)
 
     kernels.expectation = counted

@@ -222,13 +222,13 @@ def test_ctrl_c_within_an_iteration_keeps_the_last_complete_one(X, monkeypatch):
 
 def test_ctrl_c_in_a_race_measures_the_best_start(monkeypatch):
     X, _ = make_gaussian_mixture(20_000, 2, 3, random_state=0)
-    improved, improve = [], restarts.improve
+    improve = restarts.improve
 
     def impatient(*arguments):
-        if len(improved) == 3:
-            raise KeyboardInterrupt
-        improved.append(improve(*arguments))
-        return improved[-1]
+        for number, improved in enumerate(improve(*arguments)):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield improved
 
     monkeypatch.setattr(restarts, "improve", impatient)
     mixture = GaussianMixture(3, n_init=5, restarts="race", random_state=0)

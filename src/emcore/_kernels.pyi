@@ -182,6 +182,16 @@ class Gate(MixtureWeights):
         first_row: int = 0,
     ) -> None: ...
 
+class SideBySide(MixtureWeights):
+    n_mixtures: int
+    def __init__(
+        self,
+        log_weights: Doubles,
+        n_mixtures: int,
+        *,
+        assignment: Literal["soft", "hard"] = "soft",
+    ) -> None: ...
+
 class Responsibilities(Latent):
     def __init__(self, values: Real) -> None: ...
 
@@ -235,6 +245,7 @@ class Kernels(Protocol):
     Latent: type[build.Latent]
     MixtureWeights: type[build.MixtureWeights]
     Gate: type[build.Gate]
+    SideBySide: type[build.SideBySide]
     Responsibilities: type[build.Responsibilities]
     MarkovChain: type[build.MarkovChain]
     SequencePlan: type[build.SequencePlan]

@@ -235,8 +235,17 @@ cdef class MixtureWeights(Latent):
     cdef Py_ssize_t respond(
         self, Tile* tile, const Labels* labels, double* log_likelihood, double* counts,
     ) noexcept nogil:
-        cdef Py_ssize_t K = self.n_components, i, v, room = self.rows_per_log
-        cdef const real* log_weights = self.log_weights.data
+        cdef Py_ssize_t K = self.n_components
+        if self.n_uniform:
+            self.fill_background(tile)
+        return self.respond_by(self.log_weights.data, K, tile, labels, log_likelihood, counts)
+
+    cdef Py_ssize_t respond_by(
+        self, const real* log_weights, Py_ssize_t K, Tile* tile, const Labels* labels,
+        double* log_likelihood, double* counts,
+    ) noexcept nogil:
+        """The same for K components with these weights, which tile.responsibilities begin with."""
+        cdef Py_ssize_t i, v, room = self.rows_per_log
         cdef vreal* a = tile.responsibilities
         cdef const vreal* weights = tile.weights
         cdef vreal m[VECTORS]
@@ -244,8 +253,6 @@ cdef class MixtureWeights(Latent):
         cdef vreal row, ll = splat(0), product = splat(1)
         cdef vreal zero = splat(0), one = splat(1), lowest = splat(LOWEST)
         cdef vbits n_positive = vno_counts(), n_possible = vno_counts()
-        if self.n_uniform:
-            self.fill_background(tile)
         if labels.component != NULL or labels.allowed != NULL:
             restrict_to_labels(tile, labels, K)
         for i from 0 <= i < tile.vectors by VECTORS:
@@ -297,6 +304,50 @@ cdef class MixtureWeights(Latent):
         for b in range(tile.rows):
             (<real*> (out + b // LANES * tile.r_stride))[b % LANES] += <real> (
                 self.background_of_rows[tile.first + b])
+
+
+cdef class SideBySide(MixtureWeights):
+    """Several mixtures of all rows, of equally many components, which come one after the other.
+
+    The log-likelihood is the sum of theirs; those of each mixture are statistics. Those of single
+    rows are of the last mixture.
+
+    Parameters
+    ----------
+    log_weights : ndarray of shape (n_mixtures * n_components,)
+    n_mixtures : int
+    assignment : {"soft", "hard"}
+    """
+
+    cdef readonly Py_ssize_t n_mixtures
+
+    def __init__(self, const double[::1] log_weights, Py_ssize_t n_mixtures, *,
+                 str assignment="soft"):
+        require(n_mixtures > 0 and log_weights.shape[0] % n_mixtures == 0
+                and assignment in ("soft", "hard"))
+        MixtureWeights.__init__(self, log_weights, assignment=assignment)
+        self.n_mixtures = self.statistics_size = n_mixtures
+
+    cdef Py_ssize_t respond(
+        self, Tile* tile, const Labels* labels, double* log_likelihood, double* counts,
+    ) noexcept nogil:
+        cdef Py_ssize_t K = self.n_components // self.n_mixtures, n_positive = 0, i, row
+        cdef Py_ssize_t impossible = -1
+        cdef const real* log_weights = self.log_weights.data
+        cdef double* log_likelihoods = counts + self.n_components
+        cdef double own
+        cdef Tile part = tile[0]
+        for i in range(self.n_mixtures):
+            own = 0
+            row = self.respond_by(log_weights + i * K, K, &part, labels, &own, counts + i * K)
+            if row >= 0 and (impossible < 0 or row < impossible):
+                impossible = row
+            log_likelihood[0] += own
+            log_likelihoods[i] += own
+            n_positive += part.n_positive
+            part.responsibilities += K
+        tile.n_positive = n_positive
+        return impossible
 
 
 cdef class Responsibilities(Latent):

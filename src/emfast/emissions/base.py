@@ -6,8 +6,9 @@ float64 values of fixed size that add.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from dataclasses import fields, replace
 from inspect import signature
 from types import ModuleType
 from typing import Any
@@ -55,6 +56,8 @@ class Emission(Part):
         Whether rows may be sparse.
     takes_numbers : bool
         Whether rows are finite reals or missing, and nothing has to be made of them.
+    separable : bool
+        Whether parameters can be taken apart by components, and put together: see `joined`.
     """
 
     kind: str = ""
@@ -63,6 +66,7 @@ class Emission(Part):
     has_units: bool = False
     takes_sparse: bool = False
     takes_numbers: bool = False
+    separable: bool = False
 
     def __repr__(self) -> str:
         """The call that makes one like it, without arguments that are as by default."""
@@ -237,6 +241,19 @@ class Emission(Part):
     @abstractmethod
     def shape(self, parameters: Any) -> tuple[int, int]:
         """(n_components, n_features)."""
+
+    def of_components(self, parameters: Any, chosen: np.ndarray | slice) -> Any:
+        """Parameters of some of the components; what is shared stays as it is."""
+        return replace(
+            parameters,
+            **{each.name: getattr(parameters, each.name)[chosen] for each in fields(parameters)},
+        )
+
+    def joined(self, models: Sequence[Any]) -> Any:
+        """Parameters of the components of all models in turn; what is shared is the first's."""
+        names = [each.name for each in fields(models[0])]
+        joined = {name: np.concatenate([getattr(each, name) for each in models]) for name in names}
+        return replace(models[0], **joined)
 
     @abstractmethod
     def group_size(self, group: str, n_components: int, n_features: int) -> int:

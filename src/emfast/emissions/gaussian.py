@@ -16,7 +16,7 @@ what is known of the row (Little and Rubin, Statistical Analysis with Missing Da
 11.2).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -223,6 +223,7 @@ class Gaussian(Emission):
     """
 
     takes_numbers = True
+    separable = True
     groups = ("means", "covariances")
     prior_names = GAUSSIAN_PRIOR_NAMES
     has_units = True
@@ -524,6 +525,18 @@ class Gaussian(Emission):
 
     def shape(self, parameters: GaussianParameters) -> tuple[int, int]:
         return parameters.means.shape
+
+    def of_components(
+        self, parameters: GaussianParameters, chosen: np.ndarray | slice
+    ) -> GaussianParameters:
+        if not self.structure.shared:
+            return super().of_components(parameters, chosen)
+        return replace(parameters, means=parameters.means[chosen])
+
+    def joined(self, models: Sequence[GaussianParameters]) -> GaussianParameters:
+        if not self.structure.shared:
+            return super().joined(models)
+        return replace(models[0], means=np.concatenate([each.means for each in models]))
 
     def group_size(self, group: str, n_components: int, n_features: int) -> int:
         if group == "means":

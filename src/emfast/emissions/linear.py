@@ -88,6 +88,7 @@ class LinearEmission(Emission):
     group: str
     made: type
     check_prior: Callable
+    separable = True
 
     def __init__(self, *, fixed: Fixed = ()) -> None:
         self.fixed = Known(fixed)

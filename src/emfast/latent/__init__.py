@@ -5,5 +5,6 @@ from emfast.latent.gate import Gate
 from emfast.latent.given import GivenResponsibilities
 from emfast.latent.markov import MarkovChain
 from emfast.latent.mixture import MixtureWeights
+from emfast.latent.side_by_side import SideBySide
 
-__all__ = ["Gate", "GivenResponsibilities", "Latent", "MarkovChain", "MixtureWeights"]
+__all__ = ["Gate", "GivenResponsibilities", "Latent", "MarkovChain", "MixtureWeights", "SideBySide"]

@@ -33,6 +33,7 @@ SHORT_RUN_TOL = 1e-4
 
 # Iterations that tell starts apart on a subsample, where the best goes on.
 TRIAL_ITER = 10
+TRIAL_TOL = 1e-4
 
 # With fewer rows for each parameter, EM of a simpler emission finds components more often, and EM
 # soon fits what only these rows have.
@@ -111,8 +112,18 @@ def start_model(
     elif not located and len(trials.kinds) > 1:
         model = _best_trial(problem, n_components, trials, random_state)
     else:
-        model = _assigned_start(problem, n_components, init_params, located, random_state)
+        model = assigned_start(problem, n_components, init_params, located, random_state)
     return problem.with_groups(model, given)
+
+
+def candidates(
+    problem: GridProblem,
+    n_components: int,
+    kinds: Sequence[str],
+    random_state: np.random.RandomState,
+) -> list[Model]:
+    """A model of assigned rows for each of the `kinds` of starts; nothing is given."""
+    return [assigned_start(problem, n_components, kind, {}, random_state) for kind in kinds]
 
 
 def is_scarce(problem: GridProblem, n_components: int) -> bool:
@@ -151,7 +162,7 @@ def _best_short_run(
     best, found = None, None
     for init_params in kinds:
         try:
-            start = _assigned_start(problem, n_components, init_params, {}, random_state)
+            start = assigned_start(problem, n_components, init_params, {}, random_state)
             trace = em.maximize(problem, start, tol=SHORT_RUN_TOL, max_iter=max_iter)
         except SingularComponentError as error:
             failure = error
@@ -177,10 +188,10 @@ def _start_by_simpler(
     """
     trial = replace(problem, emission=simpler)
     best = _best_trial(trial, n_components, trials, random_state)
-    return _model_from(problem, n_components, trial.assignments(best), random_state)
+    return model_from(problem, n_components, trial.assignments(best), random_state)
 
 
-def _assigned_start(
+def assigned_start(
     problem: GridProblem,
     n_components: int,
     init_params: str,
@@ -189,7 +200,7 @@ def _assigned_start(
 ) -> Model:
     """The model of rows that are assigned to components."""
     assignment = _assign(problem, n_components, init_params, located, random_state)
-    model = _model_from(problem, n_components, assignment, random_state)
+    model = model_from(problem, n_components, assignment, random_state)
     labels, n_rows = problem.source.batch.labels, problem.source.n_rows
     if located or not problem.latent.ordered or labels.restricts(n_rows).any():
         return model
@@ -210,10 +221,10 @@ def _numbered_start(
     free = replace(problem, latent=problem.latent.unordered())
     trace = em.maximize(free, model, tol=SHORT_RUN_TOL, max_iter=SHORT_RUN_ITER)
     assignment = problem.latent.numbered(free.assignments(trace.model), problem.source.batch)
-    return _model_from(problem, n_components, assignment, random_state)
+    return model_from(problem, n_components, assignment, random_state)
 
 
-def _model_from(
+def model_from(
     problem: GridProblem,
     n_components: int,
     assignment: np.ndarray,

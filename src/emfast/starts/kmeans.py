@@ -92,13 +92,11 @@ def spread(
         X, weights = X[random_state.choice(len(X), enough, p=odds)], None
     centres, placed = centres.copy(), components_given(centres)
     weights = np.ones(len(X)) if weights is None else weights
-    if allowed is None:
-        allowed = np.ones((len(X), len(centres)), bool)
-    gain = Gain(X, weights, allowed)
+    gain = (FreeGain if allowed is None else Gain)(X, weights, allowed)
     if placed.any():
         gain.begin(centres, placed)
     n_draws = 2 + int(math.log(len(centres)))
-    for unserved_only in (True, False):
+    for unserved_only in (True, False)[allowed is None :]:
         for k in np.flatnonzero(~placed):
             odds = gain.odds_of_unserved(k) if unserved_only else gain.odds(k)
             if not odds.any():
@@ -109,8 +107,46 @@ def spread(
     return centres
 
 
+class FreeGain:
+    """What is left to gain from points, which may go to any centre, by placing more centres.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_points, n_features), about the origin
+    weights : ndarray of shape (n_points,)
+
+    Attributes
+    ----------
+    left : ndarray of shape (n_points,)
+        Weight times squared distance from the nearest centre that is placed; infinite if there is
+        none.
+    """
+
+    def __init__(self, X: np.ndarray, weights: np.ndarray, _: None = None):
+        self.X, self.weights = X, weights
+        self.squares = np.einsum("nd,nd->n", X, X)
+        self.left = np.full(len(X), np.inf)
+
+    def begin(self, centres: np.ndarray, placed: np.ndarray) -> None:
+        """Begin with some centres that are placed."""
+        distances = squared_distances(self.X, centres[placed], self.squares)
+        self.left = self.weights * distances.min(axis=0)
+
+    def odds(self, k: int) -> np.ndarray:
+        """Of points to be where centre k is."""
+        return self.left if 0 < self.left.sum() < np.inf else self.weights
+
+    def take_best(self, k: int, drawn: np.ndarray) -> int:
+        """Put centre k on the one of some points that leaves least."""
+        distances = self.weights * squared_distances(self.X, self.X[drawn], self.squares)
+        left = np.minimum(distances, self.left)
+        best = left.sum(axis=1).argmin()
+        self.left = left[best]
+        return drawn[best]
+
+
 class Gain:
-    """What is left to gain from points by placing more centres.
+    """The same of points that labels let go to some centres only.
 
     Parameters
     ----------
@@ -167,7 +203,14 @@ class Gain:
         return drawn[best]
 
 
-def squared_distances(X: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Squared distances of all points from every centre, (n_centres, n_points)."""
-    squares = np.einsum("nd,nd->n", X, X) - 2 * centres @ X.T
+def squared_distances(
+    X: np.ndarray, centres: np.ndarray, squares: np.ndarray | None = None
+) -> np.ndarray:
+    """Squared distances of all points from every centre, (n_centres, n_points).
+
+    `squares` are those of the points from the origin, where they are known.
+    """
+    if squares is None:
+        squares = np.einsum("nd,nd->n", X, X)
+    squares = squares - 2 * centres @ X.T
     return np.maximum(squares + np.einsum("kd,kd->k", centres, centres)[:, None], 0)

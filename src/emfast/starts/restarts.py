@@ -1,16 +1,18 @@
 """Many starts, the best one kept.
 
 A start is a model made on a subsample, improved on larger ones, and run on all rows. Either every
-start goes all the way, or they race: after each subsample the better half goes on to one twice as
-large. Of those on the last, the best and the next, if it is not significantly worse (by two
-standard errors of the paired difference of their log-likelihoods), are measured on all rows; the
-better alone runs on them.
+start goes all the way, or they race: after each subsample the better third goes on to one twice as
+large, two at least. On the second these two leave local maxima, if splitting one component and
+removing another leads higher. Of those on the last, the best and the next, if it is not
+significantly worse (by two standard errors of the paired difference of their log-likelihoods), are
+measured on all rows; the better alone runs on them.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,19 @@ from emfast import em
 from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
-from emfast.starts.subsamples import BEGINNING, LAST, SHORT, THOROUGH, Effort, improve
+from emfast.problems.together import maximize_each
+from emfast.starts.initialize import TRIAL_ITER, TRIAL_TOL
+from emfast.starts.splits import moved
+from emfast.starts.subsamples import (
+    BEGINNING,
+    LAST,
+    SHORT,
+    THOROUGH,
+    Effort,
+    carried_over,
+    improve,
+    thinned,
+)
 from emfast.statistics import Statistics
 from emfast.storage.checkpoint import kind_of_state
 from emfast.storage.stored import Kept, ListOf, OrNone, Record, Whole
@@ -28,8 +42,13 @@ from emfast.watch import Watch
 
 # Of the starts on a subsample, one in so many goes on to the next, but at least so many; at most as
 # many are measured on all rows, which costs each a pass.
-SURVIVORS = 2
+SURVIVORS = 3
 FINALISTS = 2
+
+# So many of the best leave local maxima, on the subsample of this number: larger ones cost more,
+# and smaller ones have maxima of their own.
+MOVED = 2
+MOVES_AT = 1
 
 # A start is worse than another if it is by so many standard errors of the difference.
 SIGNIFICANT = 2.0
@@ -206,8 +225,8 @@ class Starter:
     subsamples : callable, the nested subsamples that improve a start with a seed, smallest first
     evaluation : callable, rows on which the starts of a race with a seed are compared for the
         record, drawn for nothing else
-    begin : callable, the model that a start begins with, made on the first subsample if there is
-        one
+    begin : callable, the models that a start may begin with, made on the first subsample if there
+        is one; of a race, where several are tried, on the part of it on which they are
     maximize : callable, EM on all rows from the model of the start of a number
     refine : callable, the trace of the winner of a number, gone on until less is left to gain
     """
@@ -215,7 +234,7 @@ class Starter:
     watch: Watch
     subsamples: Callable[[int], list[GridProblem]]
     evaluation: Callable[[int], GridProblem]
-    begin: Callable[[Restart, list[GridProblem]], Model]
+    begin: Callable[[Restart, list[GridProblem], GridProblem | None], list[Model]]
     maximize: Callable[[Model, int], em.Trace[Model]]
     refine: Callable[[em.Trace[Model], int], em.Trace[Model]]
 
@@ -308,17 +327,16 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
     if not subsamples and len(group) > 1:
         # Too few rows to draw from: short runs on all of them.
         subsamples = [problem.on(problem.source.batch)]
-    for run in group:
-        with _failure_recorded(run.restart):
-            run.model = starter.begin(run.restart, subsamples)
-        run.begun = True
-    runs = [run for run in group if run.restart.error is None]
+    runs = _begun(group, subsamples, problem.source.n_rows, starter)
     for i, subsample in enumerate(subsamples):
         starter.watch.tell(f"{len(runs)} start(s) on {subsample.source.n_rows:,} rows")
         contested = len(runs) > FINALISTS
         effort = _effort(i, len(subsamples), contested) if len(group) > 1 else THOROUGH
         _improve(subsample, runs, problem.source.n_rows, effort)
         runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
+        if len(group) > 1 and i == min(MOVES_AT, len(subsamples) - 1):
+            _move(subsample, runs[:MOVED])
+            runs = _best(runs)
     if len(runs) > 1:
         rivals = _not_worse(subsamples[-1], runs)[:FINALISTS]
         numbers = {run.number for run in rivals}
@@ -327,6 +345,51 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
         # The others run if these cannot.
         runs = rivals + [run for run in runs if run.number not in numbers]
     return runs
+
+
+def _begun(
+    group: list[Run], subsamples: list[GridProblem], n_rows: int, starter: Starter
+) -> list[Run]:
+    """The runs that have begun, each with the better of the models that it may begin with."""
+    options = []
+    trial = thinned(subsamples[0], n_rows) if len(group) > 1 else None
+    for run in group:
+        with _failure_recorded(run.restart):
+            models = starter.begin(run.restart, subsamples, trial)
+            options.append((run, models))
+            run.model = models[0]
+        run.begun = True
+    if any(len(models) > 1 for _, models in options):
+        _choose(trial, options)
+    return [run for run in group if run.restart.error is None]
+
+
+def _choose(trial: GridProblem, options: list[tuple[Run, list[Model]]]) -> None:
+    """Give every run the best of its models after some iterations."""
+    each = [model for _, models in options for model in models]
+    traces = iter(maximize_each(trial, each, tol=TRIAL_TOL, max_iter=TRIAL_ITER))
+    for run, models in options:
+        with _failure_recorded(run.restart):
+            run.model = _best_model(trial, list(islice(traces, len(models))))
+
+
+def _best_model(
+    trial: GridProblem, traces: list[em.Trace[Model] | SingularComponentError]
+) -> Model:
+    """Where the best of some runs has ended, if any could."""
+    ended = [trace for trace in traces if isinstance(trace, em.Trace)]
+    if not ended:
+        raise traces[0]
+    return max(ended, key=lambda trace: trial.merit(trace.statistics, trace.model)).model
+
+
+def _move(subsample: GridProblem, runs: list[Run]) -> None:
+    """Lead runs out of local maxima."""
+    for run in runs:
+        trace = moved(subsample, run.model, np.random.RandomState([run.restart.seed, 2]))
+        if trace is not None:
+            run.model = carried_over(subsample, run.model, trace)[0]
+            run.restart.take(subsample, trace)
 
 
 def _best_on_all(problem: GridProblem, runs: list[Run]) -> list[Run]:
@@ -410,12 +473,13 @@ def _statistics(problem: GridProblem, run: Run) -> Statistics | None:
 
 def _improve(subsample: GridProblem, runs: list[Run], n_rows: int, effort: Effort) -> None:
     """Let every run go on, on a subsample."""
-    for run in runs:
-        run.model, trace = improve(subsample, run.model, n_rows, effort)
+    models = [run.model for run in runs]
+    for run, (model, trace) in zip(runs, improve(subsample, models, n_rows, effort), strict=True):
+        run.model = model
         if trace is not None:
             run.restart.take(subsample, trace)
         elif len(runs) > 1:
-            run.restart.judge(subsample, subsample.estep(run.model), run.model)
+            run.restart.judge(subsample, subsample.estep(model), model)
 
 
 def _best(runs: list[Run]) -> list[Run]:

@@ -5,6 +5,7 @@ Each subsample holds the next smaller one, and is several times as large.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from emfast import em
 from emfast.exceptions import SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
+from emfast.problems.together import maximize_each, runs_together
 from emfast.starts.initialize import is_scarce, start_size
 
 # The largest subsample is this fraction of the rows, and the next smaller ones about a quarter of
@@ -20,7 +22,7 @@ from emfast.starts.initialize import is_scarce, start_size
 LARGEST = 1 / 8
 RATIO = 4
 
-# In a race half of the starts go on from each, so that every subsample costs as much.
+# In a race some of the starts go on from each.
 RACE_RATIO = 2
 
 # A subsample saves nothing where it is more than this fraction of the rows.
@@ -44,12 +46,16 @@ class Effort(NamedTuple):
     passes : float, what all iterations together may cost, in passes over all rows
     n_iter : int, as many are allowed whatever they cost
     n_scarce : int, most iterations where rows are few for all parameters
+    n_together : int
+        Iterations of several models of plain components, which cost little more than one does; 0
+        where each is to run alone, which can be accelerated.
     """
 
     tol: float
     passes: float
     n_iter: int
     n_scarce: int = MAX_ITER
+    n_together: int = 0
 
 
 # What is left to gain on a subsample is soon less than what its rows differ from all rows. Plateaus
@@ -61,7 +67,7 @@ THOROUGH = Effort(1e-4, 1.0, 15, n_scarce=2)
 # subsample, and where nothing is contested until the last one; else enough to leave plateaus, on
 # which starts that end far apart look alike. Those of the last subsample come near to its maximum,
 # from which that of all rows is as near as sampling makes it; so few runs may cost two passes each.
-BEGINNING = Effort(1e-4, 0.0, 10, n_scarce=3)
+BEGINNING = Effort(1e-4, 0.0, 10, n_scarce=3, n_together=20)
 SHORT = Effort(1e-4, 0.0, 30, n_scarce=3)
 LAST = Effort(1e-5, 2.0, 15, n_scarce=3)
 
@@ -95,32 +101,63 @@ def nested(
     return problems[::-1]
 
 
+def thinned(problem: GridProblem, all_rows: int) -> GridProblem:
+    """The problem on part of the rows of a subsample, where many models are tried."""
+    most = max(RACE_ROWS // 2, int(RACE_SHARE * all_rows))
+    step = max(2, math.ceil(problem.source.n_rows / most))
+    rows = np.arange(0, problem.source.n_rows, step)
+    return problem.on(problem.source.batch.take(rows))
+
+
+Improved = tuple[Model, em.Trace[Model] | None]
+
+
 def improve(
-    problem: GridProblem, model: Model, all_rows: int, effort: Effort
-) -> tuple[Model, em.Trace | None]:
-    """Run EM on a subsample.
+    problem: GridProblem, models: Sequence[Model], all_rows: int, effort: Effort
+) -> Iterator[Improved]:
+    """Run EM from each of several models on a subsample.
 
     Parameters
     ----------
     problem : GridProblem, on the subsample
-    model : where to start
+    models : where to start
     all_rows : int, how many rows there are in all
     effort : Effort
 
-    Returns
-    -------
+    Yields
+    ------
     model : Model
         Where to go on with more rows; the one that was given, if the subsample lost a component or
         cannot carry it.
     trace : Trace or None, where the model is the one that was given
     """
+    scarce = is_scarce(problem, problem.emission.shape(models[0].emission)[0])
+    if effort.n_together and not scarce and runs_together(problem, models):
+        traces = maximize_each(problem, models, tol=effort.tol, max_iter=effort.n_together)
+        for model, trace in zip(models, traces, strict=True):
+            yield carried_over(problem, model, trace)
+        return
     affordable = int(effort.passes * all_rows / problem.source.n_rows)
     max_iter = min(MAX_ITER, max(effort.n_iter, affordable))
-    if is_scarce(problem, problem.emission.shape(model.emission)[0]):
+    if scarce:
         max_iter = min(max_iter, effort.n_scarce)
+    for model in models:
+        yield _improve_one(problem, model, effort.tol, max_iter)
+
+
+def _improve_one(problem: GridProblem, model: Model, tol: float, max_iter: int) -> Improved:
     try:
-        trace = em.maximize(problem, model, tol=effort.tol, max_iter=max_iter, accelerate=True)
+        trace = em.maximize(problem, model, tol=tol, max_iter=max_iter, accelerate=True)
     except SingularComponentError:
+        return model, None
+    return carried_over(problem, model, trace)
+
+
+def carried_over(
+    problem: GridProblem, model: Model, trace: em.Trace[Model] | SingularComponentError
+) -> Improved:
+    """Where EM goes on with more rows after a run on a subsample from a model: see `improve`."""
+    if not isinstance(trace, em.Trace):
         return model, None
     statistics = trace.statistics
     if problem.starved(statistics, trace.model) or problem.degenerate(statistics, trace.model):

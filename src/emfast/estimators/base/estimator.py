@@ -36,10 +36,12 @@ from emfast.parts.known import Known, check_known_values, given_as_a_whole
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.problems.incremental import IncrementalProblem, check_incremental
+from emfast.problems.together import has_plain_components
 from emfast.starts.initialize import (
     INIT_PARAMS,
     NO_TRIALS,
     Trials,
+    candidates,
     is_scarce,
     start_model,
     start_size,
@@ -282,8 +284,10 @@ class EMEstimator(FittedModel):
             watch,
             lambda seed: nested(problem, rows, K, np.random.RandomState(seed)) if rows else [],
             lambda seed: self._evaluation(problem, rows, seed),
-            lambda restart, subsamples: (
-                self._start(problem, given, restart, subsamples, race) if model is None else model
+            lambda restart, subsamples, trial: (
+                self._start(problem, given, restart, subsamples, trial)
+                if model is None
+                else [model]
             ),
             lambda model, number: watch.maximize(
                 self._driven(problem.with_draws(starts.restarts[number].seed)),
@@ -360,17 +364,21 @@ class EMEstimator(FittedModel):
         given: dict,
         restart: Restart,
         subsamples: list[GridProblem],
-        race: bool,
-    ) -> Model:
+        trial: GridProblem | None,
+    ) -> list[Model]:
+        """The models that a start may begin with; of a race, where they are tried."""
         random_state, n_components = check_random_state(restart.seed), int(self.n_components)
         trials = NO_TRIALS
         if subsamples:
-            trials = self._trials(subsamples[0], restart.init_params, race)
             problem = subsamples[0]
+            trials = self._trials(problem, restart.init_params, trial is not None)
+            several = trial is not None and len(trials.kinds) > 1
+            if several and not given and has_plain_components(problem):
+                return candidates(trial, n_components, trials.kinds, random_state)
         else:
             size = start_size(n_components, problem.source.n_features)
             problem = problem.on(problem.source.sample(size, n_components, random_state))
-        return start_model(
+        model = start_model(
             problem,
             n_components,
             restart.init_params,
@@ -379,6 +387,7 @@ class EMEstimator(FittedModel):
             trials,
             self._simpler_emission(),
         )
+        return [model]
 
     def _trials(self, first: GridProblem, init_params: str, race: bool) -> Trials:
         """What is tried for each start, on the first subsample."""

@@ -1,0 +1,150 @@
+"""Local maxima that EM cannot leave, and where splits and removals lead from them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from emfast import em
+from emfast.data import ArraySource, Batch
+from emfast.emissions import Bernoulli, Gaussian, Poisson
+from emfast.inputs.labels import Labels
+from emfast.latent import MixtureWeights
+from emfast.passes import Model
+from emfast.problems.grid import GridProblem
+from emfast.starts import splits
+
+CENTRES = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0], [6.0, 6.0]])
+
+
+def clusters(n_rows, dtype="float64"):
+    """Rows of four clusters, and the cluster of each."""
+    rng = np.random.default_rng(0)
+    members = rng.integers(4, size=n_rows)
+    return (CENTRES[members] + rng.normal(size=(n_rows, 2))).astype(dtype), members
+
+
+def gaussians(covariance_type, X, weights=None):
+    emission = Gaussian(covariance_type)
+    return GridProblem(MixtureWeights(), emission, ArraySource(Batch(X, weights)), 1)
+
+
+def at(problem, means):
+    """Where EM ends from Gaussians of variance 1 with these means."""
+    covariances = problem.emission.structure.of_variances(np.ones(2), len(means))
+    parameters = problem.emission.parameters(np.array(means, float), covariances)
+    model = Model(np.full(len(means), 1 / len(means)), parameters)
+    return em.maximize(problem, model, tol=1e-7, max_iter=200)
+
+
+# One component has two clusters, and two components share one.
+STUCK = ((-0.5, 0.0), (0.5, 0.0), (0.0, 6.0), (6.0, 3.0))
+
+
+def moved(problem, model, seed=0):
+    return splits.moved(problem, model, np.random.RandomState(seed))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_a_local_maximum_is_left(covariance_type, seed):
+    problem = gaussians(covariance_type, clusters(4000)[0])
+    stuck, best = at(problem, STUCK), at(problem, CENTRES)
+    assert stuck.objective < best.objective - 0.1
+    found = moved(problem, stuck.model, seed)
+    assert found.objective == pytest.approx(best.objective, abs=1e-4)
+
+
+def test_it_is_left_in_single_precision():
+    problem = gaussians("diag", clusters(4000, "float32")[0])
+    found = moved(problem, at(problem, STUCK).model)
+    assert found.objective == pytest.approx(at(problem, CENTRES).objective, abs=1e-3)
+
+
+def test_the_best_maximum_is_not_left():
+    problem = gaussians("diag", clusters(4000)[0])
+    best = at(problem, CENTRES)
+    found = moved(problem, best.model)
+    assert found.objective == pytest.approx(best.objective, abs=1e-6)
+    distances = np.abs(found.model.emission.means - best.model.emission.means)
+    assert distances.max() < 1e-2
+
+
+def test_two_moves_follow_each_other():
+    rng = np.random.default_rng(1)
+    centres = 8.0 * np.array([[x, y] for x in range(3) for y in range(2)])
+    X = centres[rng.integers(6, size=6000)] + rng.normal(size=(6000, 2))
+    problem = gaussians("full", X)
+    # Two clusters have two components each, and two components two clusters each.
+    means = [[-0.5, 0], [0.5, 0], [-0.5, 8], [0.5, 8], [8, 4], [16, 4]]
+    stuck, best = at(problem, means), at(problem, centres)
+    assert stuck.objective < best.objective - 0.1
+    assert moved(problem, stuck.model).objective == pytest.approx(best.objective, abs=1e-4)
+
+
+def test_rows_of_no_weight_may_hold_anything():
+    X, _ = clusters(4000)
+    weights = np.ones(5000)
+    weights[4000:] = 0
+    far = np.full((1000, 2), 1e200)
+    problem = gaussians("diag", np.vstack([X, far]), weights)
+    alone = gaussians("diag", X)
+    found = moved(problem, at(alone, STUCK).model)
+    expected = moved(alone, at(alone, STUCK).model).objective
+    assert found.objective == pytest.approx(expected, abs=1e-12)
+
+
+def test_weights_count_as_repeated_rows_do():
+    X, members = clusters(4000)
+    # The cluster that two components share is hardly there: one of them is worth more elsewhere.
+    weights = np.where(members == 0, 0.01, 1.0)
+    problem = gaussians("diag", X, weights)
+    best = at(problem, CENTRES)
+    found = moved(problem, at(problem, STUCK).model)
+    assert found.objective > best.objective - 1e-4
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "poisson"])
+def test_other_families_move_too(family):
+    rng = np.random.default_rng(0)
+    members = rng.integers(4, size=6000)
+    # Every cluster has features of its own.
+    high = np.kron(np.eye(4), np.ones((1, 6)))
+    if family == "bernoulli":
+        emission, truth = Bernoulli(), 0.1 + 0.8 * high
+        X = (rng.random((6000, 24)) < truth[members]).astype(np.uint8)
+    else:
+        emission, truth = Poisson(), 0.5 + 4 * high
+        X = rng.poisson(truth[members]).astype(float)
+    problem = GridProblem(MixtureWeights(), emission, ArraySource(Batch(X)), 1)
+
+    def run(values):
+        model = Model(np.full(4, 0.25), emission.made(values))
+        return em.maximize(problem, model, tol=1e-7, max_iter=200)
+
+    shared = truth[[0, 0, 1, 2]].copy()
+    shared[0, 0] += 0.05
+    shared[3] = 0.5 * (truth[2] + truth[3])
+    stuck, best = run(shared), run(truth)
+    assert stuck.objective < best.objective - 0.1
+    found = moved(problem, stuck.model)
+    assert found.objective == pytest.approx(best.objective, abs=1e-4)
+
+
+def test_what_is_known_of_components_forbids_moves():
+    X, members = clusters(4000)
+    problem = gaussians("diag", X)
+    model = at(problem, STUCK).model
+    labels = Labels(component=np.where(members == 0, 0, -1).astype(np.int32))
+    labelled = problem.source.of(Batch(X, labels=labels))
+    assert moved(replace(problem, source=labelled), model) is None
+    fixed = replace(problem, emission=Gaussian("diag", fixed=("means",)))
+    assert moved(fixed, model) is None
+
+
+def test_two_components_and_few_rows_do_not_move():
+    problem = gaussians("full", clusters(4000)[0])
+    two = at(problem, CENTRES[:2])
+    assert moved(problem, two.model) is None
+    few = gaussians("full", clusters(100)[0])
+    assert moved(few, at(few, STUCK).model) is None
