@@ -48,7 +48,7 @@ FINALISTS = 2
 # So many of the best leave local maxima, on the subsample of this number: larger ones cost more,
 # and smaller ones have maxima of their own.
 MOVED = 2
-MOVES_AT = 1
+MOVES_SHARE = 1 / 16
 
 # A start is worse than another if it is by so many standard errors of the difference.
 SIGNIFICANT = 2.0
@@ -334,7 +334,7 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
         effort = _effort(i, len(subsamples), contested) if len(group) > 1 else THOROUGH
         _improve(subsample, runs, problem.source.n_rows, effort)
         runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
-        if len(group) > 1 and i == min(MOVES_AT, len(subsamples) - 1):
+        if len(group) > 1 and i == _moves_at(subsamples, problem.source.n_rows):
             _move(subsample, runs[:MOVED])
             runs = _best(runs)
     if len(runs) > 1:
@@ -345,6 +345,12 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
         # The others run if these cannot.
         runs = rivals + [run for run in runs if run.number not in numbers]
     return runs
+
+
+def _moves_at(subsamples: list[GridProblem], n_rows: int) -> int:
+    """The number of the subsample on which runs leave local maxima: the second, if it is small."""
+    small = [problem.source.n_rows <= MOVES_SHARE * n_rows for problem in subsamples[:2]]
+    return 1 if small == [True, True] else 0
 
 
 def _begun(
