@@ -1,5 +1,6 @@
 """Where fits of many rows start, races between starts, and the optima of small data."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from emfast import BernoulliMixture, GaussianMixture
 from emfast.data import ArraySource, Batch
 from emfast.datasets import load_faithful, make_gaussian_mixture
 from emfast.emissions import Gaussian
+from emfast.exceptions import SingularComponentError
 from emfast.inputs.labels import Labels
 from emfast.latent import MarkovChain, MixtureWeights
 from emfast.latent.markov import ChainParameters
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
-from emfast.starts import restarts
+from emfast.starts import initialize, restarts
 from emfast.starts.initialize import START_ROWS
 from emfast.starts.kmeans import spread
 from emfast.starts.subsamples import LARGEST, RACE_RATIO, RATIO, sizes
@@ -525,3 +527,53 @@ def test_starts_of_small_data_can_be_repeated():
     for restart in mixture.restarts_:
         again = GaussianMixture(3, random_state=restart.seed, init_params=restart.init_params)
         assert_repeats(again.fit(X), restart)
+
+
+@pytest.mark.filterwarnings("ignore::emfast.exceptions.DegenerateComponentWarning")
+def test_singular_starts_do_not_end_a_race_of_others():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(5, 2)) * 6
+    X = centres[rng.integers(5, size=4000)] + rng.normal(size=(4000, 2))
+    X[rng.random(4000) < 0.2] = 0
+    settings = {"n_init": 5, "restarts": "race", "reg_covar": 0, "random_state": 0}
+    for covariance_type in ("diag", "spherical"):
+        mixture = GaussianMixture(6, covariance_type=covariance_type, **settings).fit(X)
+        assert np.isfinite(mixture.score(X))
+
+
+def test_a_race_in_which_no_start_can_begin_says_so():
+    X = np.random.default_rng(0).normal(size=(3000, 3))
+    X = np.hstack([X, X[:, :1]])
+    mixture = GaussianMixture(4, n_init=4, restarts="race", reg_covar=0, random_state=0)
+    with pytest.raises(SingularComponentError, match=r"all 4 start\(s\) failed"):
+        mixture.fit(X)
+
+
+@pytest.mark.parametrize("n_counted", [3, 1500])
+def test_rows_of_no_weight_do_not_count_in_a_race(n_counted):
+    X = np.random.default_rng(0).normal(size=(3000, 3))
+    weights = np.zeros(3000)
+    weights[:: 3000 // n_counted] = 1
+    mixture = GaussianMixture(3, n_init=4, restarts="race", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.isfinite(mixture.fit(X, sample_weight=weights).lower_bound_)
+
+
+def test_short_runs_of_em_begin_a_race_that_asks_for_them(monkeypatch):
+    calls, best_short_run = [], initialize._best_short_run
+    monkeypatch.setattr(
+        initialize, "_best_short_run", lambda *a: calls.append(a) or best_short_run(*a)
+    )
+    X, _ = make_gaussian_mixture(3000, 2, 4, random_state=0)
+    settings = {"n_init": 3, "restarts": "race", "random_state": 0}
+    GaussianMixture(4, init_params="short_em", **settings).fit(X)
+    assert len(calls) == 3
+
+
+def test_more_components_than_distinct_rows_begin_at_random_rows():
+    X = np.zeros((60_000, 8), np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mixture = BernoulliMixture(3, init_params="random_from_data", random_state=0).fit(X)
+    assert mixture.score(X) > -1e-3

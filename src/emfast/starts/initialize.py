@@ -323,7 +323,7 @@ def _centres(
     restricted = labels.restricts(len(X))
     if not restricted.any():
         if init_params == "random_from_data" and not components_given(centres).any():
-            return X[random_state.choice(len(X), len(centres), replace=False)]
+            return X[random_state.choice(len(X), len(centres), replace=len(X) < len(centres))]
         return spread(X, weights, centres, random_state)
     weights, known = np.ones(len(X)) if weights is None else weights, labels.known(len(X))
     totals = np.bincount(known[known >= 0], weights[known >= 0], len(centres))

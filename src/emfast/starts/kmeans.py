@@ -92,11 +92,13 @@ def spread(
         X, weights = X[random_state.choice(len(X), enough, p=odds)], None
     centres, placed = centres.copy(), components_given(centres)
     weights = np.ones(len(X)) if weights is None else weights
-    gain = (FreeGain if allowed is None else Gain)(X, weights, allowed)
+    # Where nothing is labelled, no point is left without a centre by its label.
+    passes = (False,) if allowed is None else (True, False)
+    gain = FreeGain(X, weights) if allowed is None else Gain(X, weights, allowed)
     if placed.any():
         gain.begin(centres, placed)
     n_draws = 2 + int(math.log(len(centres)))
-    for unserved_only in (True, False)[allowed is None :]:
+    for unserved_only in passes:
         for k in np.flatnonzero(~placed):
             odds = gain.odds_of_unserved(k) if unserved_only else gain.odds(k)
             if not odds.any():
@@ -122,7 +124,7 @@ class FreeGain:
         none.
     """
 
-    def __init__(self, X: np.ndarray, weights: np.ndarray, _: None = None):
+    def __init__(self, X: np.ndarray, weights: np.ndarray):
         self.X, self.weights = X, weights
         self.squares = np.einsum("nd,nd->n", X, X)
         self.left = np.full(len(X), np.inf)

@@ -342,9 +342,11 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
         numbers = {run.number for run in rivals}
         if len(rivals) > 1:
             rivals = _best_on_all(problem, rivals)
-        # The others run if these cannot.
         runs = rivals + [run for run in runs if run.number not in numbers]
-    return runs
+    # The others run if these cannot.
+    numbers = {run.number for run in runs}
+    others = [run for run in group if run.restart.error is None and run.number not in numbers]
+    return runs + _best(others)
 
 
 def _moves_at(subsamples: list[GridProblem], n_rows: int) -> int:
@@ -394,8 +396,10 @@ def _move(subsample: GridProblem, runs: list[Run]) -> None:
     for run in runs:
         trace = moved(subsample, run.model, np.random.RandomState([run.restart.seed, 2]))
         if trace is not None:
-            run.model = carried_over(subsample, run.model, trace)[0]
-            run.restart.take(subsample, trace)
+            model, sound = carried_over(subsample, run.model, trace)
+            if sound is not None:
+                run.model = model
+                run.restart.take(subsample, trace)
 
 
 def _best_on_all(problem: GridProblem, runs: list[Run]) -> list[Run]:

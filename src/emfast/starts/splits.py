@@ -16,13 +16,18 @@ References
    models. Neural Computation 12, 2109-2128.
 """
 
+import warnings
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from emfast import em
-from emfast.exceptions import ImpossibleRowError, SingularComponentError
+from emfast.exceptions import (
+    ImpossibleRowError,
+    ObjectiveDecreaseWarning,
+    SingularComponentError,
+)
 from emfast.inputs.labels import Labels
 from emfast.passes import Model, posterior
 from emfast.problems.grid import GridProblem
@@ -30,12 +35,12 @@ from emfast.problems.together import has_plain_components, maximize_each
 from emfast.starts.initialize import is_scarce, model_from
 
 # A model is better than another if it is by so many standard errors of the difference.
-SIGNIFICANT = 1.0
+BETTER = 1.0
 
 # Pairs of a split and a removal that are run, and how long: enough to rank them.
 TRIED = 4
-TRIAL_TOL = 1e-4
-TRIAL_ITER = 8
+MOVE_TOL = 1e-4
+MOVE_ITER = 8
 
 # Iterations that tell splits apart.
 SPLIT_ITER = 3
@@ -47,9 +52,6 @@ HALVING_STEPS = 2
 MOST_MOVES = 4
 SETTLE_TOL = 1e-4
 SETTLE_ITER = 20
-
-# What a component loses by its removal where it alone explains a row.
-MOST_LOSS = 700.0
 
 
 class Splits(NamedTuple):
@@ -79,18 +81,25 @@ def moved(
     Returns
     -------
     Trace or None
-        None where components are not plain, or rows are few for all parameters.
+        None where components are not plain, or rows are few for all parameters, or where the model
+        that was given fails.
     """
     n_components = problem.latent.n_components(model.latent)
     if n_components < 3 or not has_plain_components(problem) or is_scarce(problem, n_components):
         return None
     problem = _of_counted_rows(problem)
-    best = _settled(problem, model)
-    for _ in range(MOST_MOVES):
-        better = _better(problem, best, random_state)
-        if better is None:
-            break
-        best = better
+    with warnings.catch_warnings():
+        # Trials, which are compared by where they end.
+        warnings.simplefilter("ignore", ObjectiveDecreaseWarning)
+        try:
+            best = _settled(problem, model)
+        except (ImpossibleRowError, SingularComponentError):
+            return None
+        for _ in range(MOST_MOVES):
+            better = _better(problem, best, random_state)
+            if better is None:
+                break
+            best = better
     return best
 
 
@@ -112,7 +121,7 @@ def _better(
     """Where the best of some moves leads; None if that is not significantly better."""
     try:
         moves = _moves(problem, best.model, random_state)
-        traces = maximize_each(problem, moves, tol=TRIAL_TOL, max_iter=TRIAL_ITER)
+        traces = maximize_each(problem, moves, tol=MOVE_TOL, max_iter=MOVE_ITER)
         sound = [trace for trace in traces if _is_sound(problem, trace)]
         found = max(sound, key=lambda trace: trace.objective, default=None)
         if found is None or not _is_better(problem, found, best):
@@ -133,7 +142,7 @@ def _is_sound(problem: GridProblem, trace: em.Trace[Model] | SingularComponentEr
 
 def _is_better(problem: GridProblem, found: em.Trace[Model], best: em.Trace[Model]) -> bool:
     gain = found.objective - best.objective
-    return gain > 0 and gain > SIGNIFICANT * problem.standard_error(found.model, best.model)
+    return gain > 0 and gain > BETTER * problem.standard_error(found.model, best.model)
 
 
 def _moves(problem: GridProblem, model: Model, random_state: np.random.RandomState) -> list[Model]:
@@ -146,7 +155,8 @@ def _moves(problem: GridProblem, model: Model, random_state: np.random.RandomSta
         responsibilities=responsibilities, log_likelihoods=log_likelihoods,
     )  # fmt: skip
     splits = _splits(problem, responsibilities.astype(float), log_likelihoods, random_state)
-    others = np.maximum(1 - responsibilities, np.exp(-MOST_LOSS))
+    # Where one component explains a row alone, rounding hides how much worse the others do.
+    others = np.maximum(1 - responsibilities, np.finfo(batch.dtype).eps)
     losses = -np.average(np.log(others), axis=0, weights=batch.weights)
     promises = splits.gains[:, None] - losses
     np.fill_diagonal(promises, -np.inf)
@@ -185,11 +195,11 @@ def _splits(
     allowed[rows, 2 * drawn] = allowed[rows, 2 * drawn + 1] = 1
     halves = problem.on(replace(batch, labels=Labels(allowed=allowed)))
     X, _ = problem.emission.embedded(batch.X, {})
-    second = _halved(X, drawn, n_components, random_state)
+    second = _halved(X - X.mean(axis=0), drawn, n_components, random_state)
     start = model_from(
         halves, 2 * n_components, (2 * drawn + second).astype(np.int32), random_state
     )
-    run = em.maximize(halves, start, tol=TRIAL_TOL, max_iter=SPLIT_ITER)
+    run = em.maximize(halves, start, tol=MOVE_TOL, max_iter=SPLIT_ITER)
     after = np.empty(n_rows)
     posterior(
         halves.latent, halves.emission, run.model, halves.source.batch, problem.n_threads,
@@ -217,7 +227,7 @@ def _drawn(responsibilities: np.ndarray, random_state: np.random.RandomState) ->
 def _halved(
     X: np.ndarray, groups: np.ndarray, n_groups: int, random_state: np.random.RandomState
 ) -> np.ndarray:
-    """Which points belong to the second of two halves of their group, (n_rows,), bool.
+    """Which points, about their middle, belong to the second of two halves of their group, bool.
 
     Two of its points are drawn, and some Lloyd steps taken.
     """

@@ -102,11 +102,14 @@ def nested(
 
 
 def thinned(problem: GridProblem, all_rows: int) -> GridProblem:
-    """The problem on part of the rows of a subsample, where many models are tried."""
-    most = max(RACE_ROWS // 2, int(RACE_SHARE * all_rows))
-    step = max(2, math.ceil(problem.source.n_rows / most))
-    rows = np.arange(0, problem.source.n_rows, step)
-    return problem.on(problem.source.batch.take(rows))
+    """The problem on part of the rows of a subsample that count, where many models are tried."""
+    weights, n_rows = problem.source.batch.row_weights, problem.source.n_rows
+    counted = np.arange(n_rows) if weights is None else np.flatnonzero(weights > 0)
+    least = RACE_ROWS // 2
+    if len(counted) <= least:
+        return problem
+    step = max(2, math.ceil(len(counted) / max(least, int(RACE_SHARE * all_rows))))
+    return problem.on(problem.source.batch.take(counted[::step]))
 
 
 Improved = tuple[Model, em.Trace[Model] | None]
@@ -131,6 +134,8 @@ def improve(
         cannot carry it.
     trace : Trace or None, where the model is the one that was given
     """
+    if not models:
+        return
     scarce = is_scarce(problem, problem.emission.shape(models[0].emission)[0])
     if effort.n_together and not scarce and runs_together(problem, models):
         traces = maximize_each(problem, models, tol=effort.tol, max_iter=effort.n_together)

@@ -372,7 +372,9 @@ class EMEstimator(FittedModel):
         if subsamples:
             problem = subsamples[0]
             trials = self._trials(problem, restart.init_params, trial is not None)
+            # "short_em" has trials of its own.
             several = trial is not None and len(trials.kinds) > 1
+            several = several and "short_em" not in trials.kinds
             if several and not given and has_plain_components(problem):
                 return candidates(trial, n_components, trials.kinds, random_state)
         else:
