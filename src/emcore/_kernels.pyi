@@ -183,7 +183,8 @@ class Gate(MixtureWeights):
     ) -> None: ...
 
 class SideBySide(MixtureWeights):
-    n_mixtures: int
+    @property
+    def n_mixtures(self) -> int: ...
     def __init__(
         self,
         log_weights: Doubles,

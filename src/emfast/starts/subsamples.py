@@ -102,7 +102,12 @@ def nested(
 
 
 def thinned(problem: GridProblem, all_rows: int) -> GridProblem:
-    """The problem on part of the rows of a subsample that count, where many models are tried."""
+    """The problem on part of the rows of a subsample that count, where many models are tried.
+
+    Sequences stay whole.
+    """
+    if problem.source.batch.sequences is not None:
+        return problem
     weights, n_rows = problem.source.batch.row_weights, problem.source.n_rows
     counted = np.arange(n_rows) if weights is None else np.flatnonzero(weights > 0)
     least = RACE_ROWS // 2
