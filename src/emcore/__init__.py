@@ -3,9 +3,10 @@
 `kernels(dtype)` is the module whose `expectation` runs the pass. Its emissions (`LinearForms`,
 `SphericalGaussian`, `DiagGaussian`, `TiedGaussian`, `FullGaussian`, `Bernoulli`,
 `LinearRegression`, and for rows with missing entries `IncompleteDiagGaussian`,
-`IncompleteTiedGaussian`, `IncompleteFullGaussian`) and latent structures (`MixtureWeights`, `Gate`,
-and `MarkovChain`, whose pass is `expectation_of_sequences`) carry the parameters. There is no
-policy here: arguments are arrays that fit together, and the caller says how many threads to use.
+`IncompleteTiedGaussian`, `IncompleteFullGaussian`) and latent structures (`MixtureWeights`,
+`SideBySide`, `Gate`, and `MarkovChain`, whose pass is `expectation_of_sequences`) carry the
+parameters. There is no policy here: arguments are arrays that fit together, and the caller says how
+many threads to use.
 
 The instruction set is the best that this processor runs. The environment variable
 ``EMFAST_INSTRUCTION_SET`` overrides the choice, for tests and bug reports.

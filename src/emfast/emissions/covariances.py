@@ -422,8 +422,8 @@ class _Matrices(CovarianceStructure):
         return covariances
 
     def regular(self, covariances, means, epsilon, reg_covar):
-        noise = self.largest(rounding_variances(means, epsilon))
         stack = self.stack(covariances)
+        noise = self.largest(rounding_variances(means, epsilon))
         factors, singular = _inverse_choleskys(stack, noise)
         if reg_covar > 0 and np.count_nonzero(singular):
             found = np.flatnonzero(singular)

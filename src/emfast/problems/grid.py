@@ -192,6 +192,10 @@ class GridProblem:
         """Components that owe their likelihood to a density without bound."""
         return self.emission.degenerate(statistics.emission, model.emission, self.source.n_used)
 
+    def is_sound(self, statistics: Statistics, model: Model) -> bool:
+        """Whether no component has lost all its rows, or is degenerate."""
+        return not self.starved(statistics, model) and not self.degenerate(statistics, model)
+
     def merit(self, statistics: Statistics, model: Model) -> tuple[bool, float]:
         """What the best of several models has most of: no degenerate component, the objective."""
         return not self.degenerate(statistics, model), self.objective(statistics, model)

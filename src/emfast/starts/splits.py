@@ -122,22 +122,15 @@ def _better(
     try:
         moves = _moves(problem, best.model, random_state)
         traces = maximize_each(problem, moves, tol=MOVE_TOL, max_iter=MOVE_ITER)
-        sound = [trace for trace in traces if _is_sound(problem, trace)]
+        ended = [trace for trace in traces if isinstance(trace, em.Trace)]
+        sound = [trace for trace in ended if problem.is_sound(trace.statistics, trace.model)]
         found = max(sound, key=lambda trace: trace.objective, default=None)
         if found is None or not _is_better(problem, found, best):
             return None
         found = _settled(problem, found.model)
     except (ImpossibleRowError, SingularComponentError):
         return None
-    return found if _is_sound(problem, found) else None
-
-
-def _is_sound(problem: GridProblem, trace: em.Trace[Model] | SingularComponentError) -> bool:
-    """Whether no component is singular, degenerate, or without rows."""
-    if not isinstance(trace, em.Trace):
-        return False
-    run = trace.statistics, trace.model
-    return not problem.starved(*run) and not problem.degenerate(*run)
+    return found if problem.is_sound(found.statistics, found.model) else None
 
 
 def _is_better(problem: GridProblem, found: em.Trace[Model], best: em.Trace[Model]) -> bool:
