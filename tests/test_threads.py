@@ -11,6 +11,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import emcore
 from emfast import (
@@ -67,6 +68,26 @@ def fitted(name):
     model = MODELS[name]()
     model.fit(X, component if name == "classes" else None)
     return model.predict_proba(X), model.score_samples(X)
+
+
+def test_a_look_at_all_rows_takes_one_thread_of_blas(monkeypatch):
+    """Others stay awake for a while, on the CPUs that the threads of a kernel need."""
+    of_blas, dot = [], np.dot
+
+    def seen(*arguments):
+        of_blas.extend(
+            info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"
+        )
+        return dot(*arguments)
+
+    X, _ = rows_of("gaussian")
+    mixture = GaussianMixture(2, **GIVEN)
+    with threadpool_limits(2, user_api="blas"):
+        monkeypatch.setattr(np, "dot", seen)
+        mixture.fit(X).score_samples(X)
+        monkeypatch.undo()
+    assert of_blas
+    assert set(of_blas) == {1}
 
 
 @pytest.mark.parametrize("name", MODELS)

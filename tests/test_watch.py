@@ -135,7 +135,13 @@ def test_the_best_so_far_is_kept(X):
     def second_start(iteration):
         return iteration.start == 1 and iteration.number == 1
 
-    options = {"n_init": 4, "random_state": 0, "tol": 1e-6, "max_iter": 500}
+    options = {
+        "n_init": 4,
+        "init_params": "random",
+        "random_state": 0,
+        "tol": 1e-6,
+        "max_iter": 500,
+    }
     mixture = GaussianMixture(3, callback=second_start, **options).fit(X)
     alone = GaussianMixture(3, **{**options, "n_init": 1}).fit(X)
     assert_array_equal(mixture.means_, alone.means_)

@@ -38,6 +38,9 @@ def _usable_cpus(affinity: int, wanted: str | None) -> int:
 class SingleThreadedBlas:
     """Keep BLAS to one thread: M-steps are small, and its threads would fight with the kernels'.
 
+    For a tenth of a second after a product they wait awake, and two threads of a kernel share what
+    CPU they leave, which makes a pass over few rows take several times as long as one thread would.
+
     The limit holds for the whole process. Fits that overlap in time share one, which the last to
     leave takes back.
     """

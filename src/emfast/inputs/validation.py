@@ -16,6 +16,7 @@ from emfast.inputs.columnar import table_rows
 from emfast.inputs.dictionaries import without_dictionaries
 from emfast.inputs.optional import instance_of
 from emfast.inputs.rows import ColumnRows, SparseRows
+from emfast.threads import SingleThreadedBlas
 
 # Rows of which copies are made at a time.
 CHUNK_ROWS = 65_536
@@ -183,7 +184,8 @@ def _squares_are_finite(X: np.ndarray) -> bool:
     if not X.flags.forc:
         return False
     flat = X.ravel("K")
-    with np.errstate(over="ignore", invalid="ignore"):
+    # One thread of BLAS reads nearly as fast as the memory, and others would stay awake.
+    with np.errstate(over="ignore", invalid="ignore"), SingleThreadedBlas():
         return bool(np.isfinite(np.dot(flat, flat)))
 
 

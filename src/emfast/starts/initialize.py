@@ -19,6 +19,7 @@ from emfast.inputs.rows import as_numbers, take
 from emfast.parts.known import components_given
 from emfast.passes import Model, expectation
 from emfast.problems.grid import GridProblem
+from emfast.problems.together import maximize_each
 from emfast.starts.kmeans import KMeans, spread, squared_distances
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")
@@ -159,20 +160,25 @@ def _best_short_run(
     for getting the highest likelihood in multivariate Gaussian mixture models. Computational
     Statistics & Data Analysis 41, 561-575.
     """
-    best, found = None, None
+    starts, failure = [], None
     for init_params in kinds:
         try:
-            start = assigned_start(problem, n_components, init_params, {}, random_state)
-            trace = em.maximize(problem, start, tol=SHORT_RUN_TOL, max_iter=max_iter)
+            starts.append(assigned_start(problem, n_components, init_params, {}, random_state))
         except SingularComponentError as error:
             failure = error
-            continue
-        merit = problem.merit(trace.statistics, trace.model)
-        if best is None or merit > best:
-            best, found = merit, trace.model
-    if found is None:
+    if not starts:
         raise failure
-    return found
+    return best_model(problem, maximize_each(problem, starts, tol=SHORT_RUN_TOL, max_iter=max_iter))
+
+
+def best_model(
+    problem: GridProblem, traces: Sequence[em.Trace[Model] | SingularComponentError]
+) -> Model:
+    """Where the best of some runs has ended, if any could."""
+    ended = [trace for trace in traces if isinstance(trace, em.Trace)]
+    if not ended:
+        raise traces[-1]
+    return max(ended, key=lambda trace: problem.merit(trace.statistics, trace.model)).model
 
 
 def _start_by_simpler(

@@ -22,7 +22,7 @@ from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.problems.together import maximize_each
-from emfast.starts.initialize import TRIAL_ITER, TRIAL_TOL
+from emfast.starts.initialize import TRIAL_ITER, TRIAL_TOL, best_model
 from emfast.starts.splits import moved
 from emfast.starts.subsamples import (
     BEGINNING,
@@ -37,7 +37,6 @@ from emfast.starts.subsamples import (
 from emfast.statistics import Statistics
 from emfast.storage.checkpoint import kind_of_state
 from emfast.storage.stored import Kept, ListOf, OrNone, Record, Whole
-from emfast.threads import SingleThreadedBlas
 from emfast.watch import Watch
 
 # Of the starts on a subsample, one in so many goes on to the next, but at least so many; at most as
@@ -257,33 +256,32 @@ def best_of(problem: GridProblem, starts: Starts, starter: Starter) -> em.Trace[
         Ctrl-C before there was any model.
     """
     runs = starts.runs
-    with SingleThreadedBlas():
-        try:
-            for group in starts.groups[starts.n_done :]:
-                if starts.finalists is None:
-                    starts.finalists = _finalists(problem, group, starter)
-                _run_one(problem, starts.finalists, starter)
-                starts.winner = _better(starts.winner, group)
-                starts.finalists, starts.n_done = None, starts.n_done + 1
-                if starter.watch.stopped:
-                    break
-        except KeyboardInterrupt:
-            # Of iterations on all rows the watch takes care.
-            starter.watch.interrupt()
-            starts.winner = starts.winner or _measured(problem, runs)
-            if starts.winner is None:
-                raise
-        winner = starts.winner
-        if winner is None:
-            last = runs[-1].restart
-            raise SingularComponentError(
-                f"all {len(runs)} start(s) failed; in the last one {last.error}",
-                tuple(last.singular),
-            )
-        if len(runs) > 1 and not starter.watch.stopped:
-            winner.trace = _refined(problem, winner.trace, winner, starter)
-        if starts.race and not starter.watch.stopped:
-            _score(starter.evaluation(runs[0].restart.seed), runs)
+    try:
+        for group in starts.groups[starts.n_done :]:
+            if starts.finalists is None:
+                starts.finalists = _finalists(problem, group, starter)
+            _run_one(problem, starts.finalists, starter)
+            starts.winner = _better(starts.winner, group)
+            starts.finalists, starts.n_done = None, starts.n_done + 1
+            if starter.watch.stopped:
+                break
+    except KeyboardInterrupt:
+        # Of iterations on all rows the watch takes care.
+        starter.watch.interrupt()
+        starts.winner = starts.winner or _measured(problem, runs)
+        if starts.winner is None:
+            raise
+    winner = starts.winner
+    if winner is None:
+        last = runs[-1].restart
+        raise SingularComponentError(
+            f"all {len(runs)} start(s) failed; in the last one {last.error}",
+            tuple(last.singular),
+        )
+    if len(runs) > 1 and not starter.watch.stopped:
+        winner.trace = _refined(problem, winner.trace, winner, starter)
+    if starts.race and not starter.watch.stopped:
+        _score(starter.evaluation(runs[0].restart.seed), runs)
     if starter.watch.stopped:
         winner.trace = replace(winner.trace, stopped=True)
         for run in runs:
@@ -378,17 +376,7 @@ def _choose(trial: GridProblem, options: list[tuple[Run, list[Model]]]) -> None:
     traces = iter(maximize_each(trial, each, tol=TRIAL_TOL, max_iter=TRIAL_ITER))
     for run, models in options:
         with _failure_recorded(run.restart):
-            run.model = _best_model(trial, list(islice(traces, len(models))))
-
-
-def _best_model(
-    trial: GridProblem, traces: list[em.Trace[Model] | SingularComponentError]
-) -> Model:
-    """Where the best of some runs has ended, if any could."""
-    ended = [trace for trace in traces if isinstance(trace, em.Trace)]
-    if not ended:
-        raise traces[0]
-    return max(ended, key=lambda trace: trial.merit(trace.statistics, trace.model)).model
+            run.model = best_model(trial, list(islice(traces, len(models))))
 
 
 def _move(subsample: GridProblem, runs: list[Run]) -> None:

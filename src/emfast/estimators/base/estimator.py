@@ -141,7 +141,7 @@ class EMEstimator(FittedModel):
 
         Ctrl-C leaves the best model so far, once there is one, and is raised then.
         """
-        with unchanged_by_failure(self):
+        with unchanged_by_failure(self), SingleThreadedBlas():
             self._validate_params()
             problem, given = self._problem(self._observed(*data))
             self._check_possible(problem, given)
@@ -321,11 +321,10 @@ class EMEstimator(FittedModel):
         checkpoint = Checkpoint(self, rows, model, starts.kinds(model))
         best = checkpoint.read(starts.restore)
         if best is not None:
-            with SingleThreadedBlas():
-                winner = starts.winner
-                driven = self._driven(problem.with_draws(winner.restart.seed))
-                winner.trace = checkpoint.trace(driven, best)
-                winner.model = winner.trace.model
+            winner = starts.winner
+            driven = self._driven(problem.with_draws(winner.restart.seed))
+            winner.trace = checkpoint.trace(driven, best)
+            winner.model = winner.trace.model
         checkpoint.begin(starts.kept)
         return checkpoint
 
