@@ -55,8 +55,10 @@ class GaussianMixture(BaseMixture):
     init_params : {"kmeans", "k-means++", "random", "random_from_data", "neighbourhood", \
 "short_em"}, default="kmeans"
         How rows are assigned to components at the start; for many rows, a subsample of them.
-        On a subsample the best of eight starts after a few iterations of EM goes on, of this kind,
-        or for "kmeans" half of them "random_from_data"; in a race there are two.
+        On a subsample the best of several after a few iterations of EM goes on, of this kind, or
+        for "kmeans" half of them "random_from_data". There it leaves local maxima where splitting
+        one component and removing another leads higher, if nothing is known of any component,
+        there are three at least, and rows are not few for all parameters.
         "neighbourhood" gives one component the rows nearest to one drawn at random, and the others
         those nearest to k-means++ centres; "short_em" is the best of four short runs of EM, from
         the other kinds but "kmeans". Of several "kmeans" starts, all but the first are "short_em",
@@ -65,10 +67,10 @@ class GaussianMixture(BaseMixture):
         which takes outliers for clusters, but "short_em", or with many rows "neighbourhood".
     restarts : {"auto", "full", "race"}, default="auto"
         How starts share the work. "full" runs each on all rows. In a "race" all run on a subsample,
-        the better third goes on to one twice as large, and so on; the best two leave local maxima
-        where splitting one component and removing another leads higher; the best of the last, and
-        the next unless it is significantly worse there, are measured on all rows, and the winner
-        alone runs on them, so that ten starts cost about three times one. "auto" is "full" up to
+        the better quarter goes on to one twice as large, and so on; only the best two leave local
+        maxima; the best of the last, and the next unless it is significantly worse there, are
+        measured on all rows, and the winner alone runs on them, so that ten starts cost about three
+        times one. "auto" is "full" up to
         50,000 rows and "race" above. Starts with given values that EM may change do not race.
     random_state : int, RandomState instance or None, default=None
     n_threads : int or None, default=None

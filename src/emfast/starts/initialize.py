@@ -127,10 +127,15 @@ def candidates(
     return [assigned_start(problem, n_components, kind, {}, random_state) for kind in kinds]
 
 
+def enough_rows(problem: GridProblem, n_components: int) -> int:
+    """How many rows are not few for all parameters."""
+    n_parameters = problem.emission.n_parameters(n_components, problem.source.n_features)
+    return ROWS_PER_PARAMETER * n_parameters
+
+
 def is_scarce(problem: GridProblem, n_components: int) -> bool:
     """Whether rows are few for all parameters."""
-    n_parameters = problem.emission.n_parameters(n_components, problem.source.n_features)
-    return problem.source.n_rows < ROWS_PER_PARAMETER * n_parameters
+    return problem.source.n_rows < enough_rows(problem, n_components)
 
 
 def _best_trial(

@@ -1,11 +1,11 @@
 """Many starts, the best one kept.
 
-A start is a model made on a subsample, improved on larger ones, and run on all rows. Either every
-start goes all the way, or they race: after each subsample the better third goes on to one twice as
-large, two at least. On the second these two leave local maxima, if splitting one component and
-removing another leads higher. Of those on the last, the best and the next, if it is not
-significantly worse (by two standard errors of the paired difference of their log-likelihoods), are
-measured on all rows; the better alone runs on them.
+A start is a model made on a subsample, led out of local maxima where splitting one component and
+removing another leads higher, improved on larger subsamples, and run on all rows. Either every
+start goes all the way, or they race: after each subsample the better quarter goes on to one twice
+as large, two at least, and after the second these two leave local maxima. Of those on the last, the
+best and the next, if it is not significantly worse (by two standard errors of the paired difference
+of their log-likelihoods), are measured on all rows; the better alone runs on them.
 """
 
 import math
@@ -27,12 +27,11 @@ from emfast.starts.splits import moved
 from emfast.starts.subsamples import (
     BEGINNING,
     LAST,
-    SHORT,
     THOROUGH,
     Effort,
     carried_over,
+    for_trials,
     improve,
-    thinned,
 )
 from emfast.statistics import Statistics
 from emfast.storage.checkpoint import kind_of_state
@@ -41,13 +40,12 @@ from emfast.watch import Watch
 
 # Of the starts on a subsample, one in so many goes on to the next, but at least so many; at most as
 # many are measured on all rows, which costs each a pass.
-SURVIVORS = 3
+SURVIVORS = 4
 FINALISTS = 2
 
-# So many of the best leave local maxima, on the subsample of this number: larger ones cost more,
-# and smaller ones have maxima of their own.
+# So many of the best leave local maxima, once two subsamples have told them from the others.
 MOVED = 2
-MOVES_SHARE = 1 / 16
+MOVED_AFTER = 2
 
 # A start is worse than another if it is by so many standard errors of the difference.
 SIGNIFICANT = 2.0
@@ -321,20 +319,22 @@ def _how_far(run: Run) -> tuple[bool, int, tuple[bool, float]]:
 
 def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list[Run]:
     """The starts that are to run on all rows until one can, the best first."""
-    subsamples = starter.subsamples(group[0].restart.seed)
-    if not subsamples and len(group) > 1:
+    race, subsamples = len(group) > 1, starter.subsamples(group[0].restart.seed)
+    if race and not subsamples:
         # Too few rows to draw from: short runs on all of them.
         subsamples = [problem.on(problem.source.batch)]
     runs = _begun(group, subsamples, problem.source.n_rows, starter)
+    if race and len(subsamples) == 1:
+        # Only the best are to move.
+        subsamples = subsamples * 2
+    moved_at = min(MOVED_AFTER, len(subsamples) - 1) if race else 0
     for i, subsample in enumerate(subsamples):
         starter.watch.tell(f"{len(runs)} start(s) on {subsample.source.n_rows:,} rows")
-        contested = len(runs) > FINALISTS
-        effort = _effort(i, len(subsamples), contested) if len(group) > 1 else THOROUGH
+        if i == moved_at:
+            _move(subsample, runs[:MOVED])
+        effort = _effort(i, len(subsamples)) if race else THOROUGH
         _improve(subsample, runs, problem.source.n_rows, effort)
         runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
-        if len(group) > 1 and i == _moves_at(subsamples, problem.source.n_rows):
-            _move(subsample, runs[:MOVED])
-            runs = _best(runs)
     if len(runs) > 1:
         rivals = _not_worse(subsamples[-1], runs)[:FINALISTS]
         numbers = {run.number for run in rivals}
@@ -347,18 +347,12 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
     return runs + _best(others)
 
 
-def _moves_at(subsamples: list[GridProblem], n_rows: int) -> int:
-    """The number of the subsample on which runs leave local maxima: the second, if it is small."""
-    small = [problem.source.n_rows <= MOVES_SHARE * n_rows for problem in subsamples[:2]]
-    return 1 if small == [True, True] else 0
-
-
 def _begun(
     group: list[Run], subsamples: list[GridProblem], n_rows: int, starter: Starter
 ) -> list[Run]:
     """The runs that have begun, each with the better of the models that it may begin with."""
     options = []
-    trial = thinned(subsamples[0], n_rows) if len(group) > 1 else None
+    trial = for_trials(subsamples[0], n_rows) if len(group) > 1 else None
     for run in group:
         with _failure_recorded(run.restart):
             models = starter.begin(run.restart, subsamples, trial)
@@ -384,10 +378,7 @@ def _move(subsample: GridProblem, runs: list[Run]) -> None:
     for run in runs:
         trace = moved(subsample, run.model, np.random.RandomState([run.restart.seed, 2]))
         if trace is not None:
-            model, sound = carried_over(subsample, run.model, trace)
-            if sound is not None:
-                run.model = model
-                run.restart.take(subsample, trace)
+            run.model, _ = carried_over(subsample, run.model, trace)
 
 
 def _best_on_all(problem: GridProblem, runs: list[Run]) -> list[Run]:
@@ -399,13 +390,9 @@ def _best_on_all(problem: GridProblem, runs: list[Run]) -> list[Run]:
     return _best(runs)
 
 
-def _effort(number: int, n_subsamples: int, contested: bool) -> Effort:
+def _effort(number: int, n_subsamples: int) -> Effort:
     """How long starts that race run on the subsample of a number."""
-    if number == 0:
-        return BEGINNING
-    if number == n_subsamples - 1:
-        return LAST
-    return SHORT if contested else BEGINNING
+    return LAST if 0 < number == n_subsamples - 1 else BEGINNING
 
 
 def _not_worse(subsample: GridProblem, runs: list[Run]) -> list[Run]:

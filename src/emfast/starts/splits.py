@@ -7,8 +7,8 @@ What the log-likelihood loses if component k is removed, and the others share it
 from responsibilities: :math:`-\log(1 - r_{nk})` of every row, on average. What a split gains is
 measured. Every row is given to a component, which is drawn with its responsibilities, and a mixture
 of twice as many components, of which each row may only have the two that replace its own, is fitted
-to them: one short run tries all splits. The pairs that promise most run for some iterations, and
-the best is kept if it is significantly better.
+to them: one short run tries all splits. The pairs that promise most run for some iterations, the
+best of them for some more, and the very best is kept if it is better by the error of sampling.
 
 References
 ----------
@@ -32,15 +32,20 @@ from emfast.inputs.labels import Labels
 from emfast.passes import Model, posterior
 from emfast.problems.grid import GridProblem
 from emfast.problems.together import has_plain_components, maximize_each
-from emfast.starts.initialize import is_scarce, model_from
+from emfast.starts.initialize import enough_rows, is_scarce, model_from
+from emfast.starts.subsamples import thinned
 
-# A model is better than another if it is by so many standard errors of the difference.
-BETTER = 1.0
+# Rows that are enough to find better maxima, if they are for all parameters.
+MOVE_ROWS = 4_000
 
-# Pairs of a split and a removal that are run, and how long: enough to rank them.
-TRIED = 4
+# A model is better than another if it is by so many standard errors of the difference. Few, for
+# what looks better is so more often than not, and more rows have the last word.
+BETTER = 0.25
+
+# How many pairs of a split and a removal are run, and for how many iterations; the best go on. A
+# removal is made up for slowly.
+STAGES = ((6, 4), (2, 12))
 MOVE_TOL = 1e-4
-MOVE_ITER = 8
 
 # Iterations that tell splits apart.
 SPLIT_ITER = 3
@@ -67,10 +72,17 @@ class Splits(NamedTuple):
     gains: np.ndarray
 
 
+def can_be_moved(problem: GridProblem, n_components: int) -> bool:
+    """Whether components are plain, and rows not few for all parameters."""
+    return (
+        n_components >= 3 and has_plain_components(problem) and not is_scarce(problem, n_components)
+    )
+
+
 def moved(
     problem: GridProblem, model: Model, random_state: np.random.RandomState
 ) -> em.Trace[Model] | None:
-    """A model, from a maximum to better ones for as long as they are significantly better.
+    """A model, from a maximum to better ones for as long as they are better.
 
     Parameters
     ----------
@@ -81,13 +93,13 @@ def moved(
     Returns
     -------
     Trace or None
-        None where components are not plain, or rows are few for all parameters, or where the model
-        that was given fails.
+        On part of the rows, if that is enough. None where components cannot be moved, or where the
+        model that was given fails.
     """
     n_components = problem.latent.n_components(model.latent)
-    if n_components < 3 or not has_plain_components(problem) or is_scarce(problem, n_components):
+    problem = thinned(problem, max(MOVE_ROWS, enough_rows(problem, n_components)))
+    if not can_be_moved(problem, n_components):
         return None
-    problem = _of_counted_rows(problem)
     with warnings.catch_warnings():
         # Trials, which are compared by where they end.
         warnings.simplefilter("ignore", ObjectiveDecreaseWarning)
@@ -103,14 +115,6 @@ def moved(
     return best
 
 
-def _of_counted_rows(problem: GridProblem) -> GridProblem:
-    """The problem on the rows of positive weight; others may hold anything."""
-    weights = problem.source.batch.weights
-    if weights is None or (weights > 0).all():
-        return problem
-    return problem.on(problem.source.batch.take(np.flatnonzero(weights > 0)))
-
-
 def _settled(problem: GridProblem, model: Model) -> em.Trace[Model]:
     return em.maximize(problem, model, tol=SETTLE_TOL, max_iter=SETTLE_ITER, accelerate=True)
 
@@ -118,19 +122,27 @@ def _settled(problem: GridProblem, model: Model) -> em.Trace[Model]:
 def _better(
     problem: GridProblem, best: em.Trace[Model], random_state: np.random.RandomState
 ) -> em.Trace[Model] | None:
-    """Where the best of some moves leads; None if that is not significantly better."""
+    """Where the best of some moves leads; None if that is not better."""
     try:
-        moves = _moves(problem, best.model, random_state)
-        traces = maximize_each(problem, moves, tol=MOVE_TOL, max_iter=MOVE_ITER)
-        ended = [trace for trace in traces if isinstance(trace, em.Trace)]
-        sound = [trace for trace in ended if problem.is_sound(trace.statistics, trace.model)]
-        found = max(sound, key=lambda trace: trace.objective, default=None)
+        found = _best_run(problem, _moves(problem, best.model, random_state))
         if found is None or not _is_better(problem, found, best):
             return None
         found = _settled(problem, found.model)
     except (ImpossibleRowError, SingularComponentError):
         return None
     return found if problem.is_sound(found.statistics, found.model) else None
+
+
+def _best_run(problem: GridProblem, models: list[Model]) -> em.Trace[Model] | None:
+    """The best of some runs, of which only the best go on after some iterations."""
+    best: list[em.Trace[Model]] = []
+    for n_runs, n_iter in STAGES:
+        traces = maximize_each(problem, models[:n_runs], tol=MOVE_TOL, max_iter=n_iter)
+        ended = [trace for trace in traces if isinstance(trace, em.Trace)]
+        sound = [trace for trace in ended if problem.is_sound(trace.statistics, trace.model)]
+        best = sorted(sound, key=lambda trace: trace.objective, reverse=True)
+        models = [trace.model for trace in best]
+    return best[0] if best else None
 
 
 def _is_better(problem: GridProblem, found: em.Trace[Model], best: em.Trace[Model]) -> bool:
@@ -153,7 +165,7 @@ def _moves(problem: GridProblem, model: Model, random_state: np.random.RandomSta
     losses = -np.average(np.log(others), axis=0, weights=batch.weights)
     promises = splits.gains[:, None] - losses
     np.fill_diagonal(promises, -np.inf)
-    order = promises.ravel().argsort()[: -TRIED - 1 : -1]
+    order = promises.ravel().argsort()[: -STAGES[0][0] - 1 : -1]
     return [
         _move(problem, model, splits.model, pair // n_components, pair % n_components)
         for pair in order[np.isfinite(promises.ravel()[order])].tolist()
@@ -224,16 +236,16 @@ def _halved(
 
     Two of its points are drawn, and some Lloyd steps taken.
     """
-    order = np.lexsort((random_state.random_sample(len(X)), groups))
-    firsts = np.searchsorted(groups[order], np.arange(n_groups))
-    lasts = np.searchsorted(groups[order], np.arange(n_groups), side="right") - 1
-    pairs = order[np.minimum([firsts, lasts], len(X) - 1)]
-    centres, rows = X[pairs], np.arange(len(X))
+    order = random_state.permutation(len(X))
+    pairs = np.zeros((2, n_groups), np.intp)
+    # Of a group, the last point that is written stays.
+    pairs[0, groups[order]], pairs[1, groups[order[::-1]]] = order, order[::-1]
+    centres = X[pairs]
     for step in range(HALVING_STEPS + 1):
         # Nearer to the second: (x - (a + b) / 2)' (b - a) > 0.
         across = centres[1] - centres[0]
         middles = 0.5 * ((centres[0] + centres[1]) * across).sum(axis=1)
-        second = (X @ across.T)[rows, groups] > middles[groups]
+        second = np.einsum("nd,nd->n", X, across[groups]) > middles[groups]
         if step == HALVING_STEPS:
             return second
         labels = groups + n_groups * second

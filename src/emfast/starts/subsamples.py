@@ -63,12 +63,9 @@ class Effort(NamedTuple):
 # Where rows are few for all parameters, a start only takes shape.
 THOROUGH = Effort(1e-4, 1.0, 15, n_scarce=2)
 
-# The starts of a race. Iterations are few as long as all run, even where there is no other
-# subsample, and where nothing is contested until the last one; else enough to leave plateaus, on
-# which starts that end far apart look alike. Those of the last subsample come near to its maximum,
+# The starts of a race. Iterations are few until the last subsample. Those come near to its maximum,
 # from which that of all rows is as near as sampling makes it; so few runs may cost two passes each.
 BEGINNING = Effort(1e-4, 0.0, 10, n_scarce=3, n_together=20)
-SHORT = Effort(1e-4, 0.0, 30, n_scarce=3)
 LAST = Effort(1e-5, 2.0, 15, n_scarce=3)
 
 
@@ -101,20 +98,26 @@ def nested(
     return problems[::-1]
 
 
-def thinned(problem: GridProblem, all_rows: int) -> GridProblem:
-    """The problem on part of the rows of a subsample that count, where many models are tried.
+def thinned(problem: GridProblem, least: int) -> GridProblem:
+    """The problem on every second row that counts, or third, ..., but at least so many.
 
-    Sequences stay whole.
+    Others may hold anything. Sequences stay whole.
     """
-    if problem.source.batch.sequences is not None:
+    batch = problem.source.batch
+    if batch.sequences is not None:
         return problem
-    weights, n_rows = problem.source.batch.row_weights, problem.source.n_rows
+    weights, n_rows = batch.row_weights, problem.source.n_rows
     counted = np.arange(n_rows) if weights is None else np.flatnonzero(weights > 0)
-    least = RACE_ROWS // 2
-    if len(counted) <= least:
+    step = max(1, len(counted) // least)
+    if step == 1 and len(counted) == n_rows:
         return problem
-    step = max(2, math.ceil(len(counted) / max(least, int(RACE_SHARE * all_rows))))
-    return problem.on(problem.source.batch.take(counted[::step]))
+    return problem.on(batch.take(counted[::step]))
+
+
+def for_trials(problem: GridProblem, all_rows: int) -> GridProblem:
+    """The problem on part of the rows of a subsample, where the starts of a race are tried."""
+    half = problem.source.n_rows // 2
+    return thinned(problem, max(RACE_ROWS // 2, min(half, int(RACE_SHARE * all_rows))))
 
 
 Improved = tuple[Model, em.Trace[Model] | None]

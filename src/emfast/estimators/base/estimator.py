@@ -47,6 +47,7 @@ from emfast.starts.initialize import (
     start_size,
 )
 from emfast.starts.restarts import Restart, Run, Starter, Starts, best_of
+from emfast.starts.splits import can_be_moved
 from emfast.starts.subsamples import nested, sizes
 from emfast.storage.checkpoint import Checkpoint, digest, of_source
 from emfast.storage.stored import Maybe, Names, Numbers, Record, Whole
@@ -63,10 +64,11 @@ REFINEMENT_OF_MANY = 0.05
 REFINEMENT_ITER = 10
 
 # What is tried on part of the first subsample besides the way a start is to begin: k-means finds
-# clusters, and rows drawn at random the components of one cluster. In a race the starts differ
-# anyway, and each iteration of each costs what Python does: one other is tried, or none where rows
-# are few for all parameters, and a start only takes shape.
+# clusters, and rows drawn at random the components of one cluster. Few where components are to be
+# moved, which finds more. In a race the starts differ anyway: one other is tried, or none where
+# rows are few for all parameters, and a start only takes shape.
 TRIALS = Trials(("random_from_data", "kmeans") * 3 + ("random_from_data",), 1 / 3)
+FEW_TRIALS = Trials(("random_from_data", "kmeans"), 1 / 3)
 RACE_TRIALS = Trials(("random_from_data",), 1 / 2)
 
 # How starts begin on subsamples of many rows, in turn.
@@ -392,9 +394,12 @@ class EMEstimator(FittedModel):
 
     def _trials(self, first: GridProblem, init_params: str, race: bool) -> Trials:
         """What is tried for each start, on the first subsample."""
-        others, share = RACE_TRIALS if race else TRIALS
-        if race and is_scarce(first, int(self.n_components)):
-            others = ()
+        K = int(self.n_components)
+        others, share = FEW_TRIALS if can_be_moved(first, K) else TRIALS
+        if race:
+            others, share = RACE_TRIALS
+            if is_scarce(first, K):
+                others = ()
         if (self.init_params if race else init_params) != "kmeans":
             others = [init_params] * len(others)
         return Trials((init_params, *others), share)
