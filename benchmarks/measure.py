@@ -19,6 +19,8 @@ CLEAR_REFS = Path("/proc/self/clear_refs")
 CPU_TIMES = Path("/proc/stat")
 # Of the CPUs, what housekeeping of the system may keep busy.
 QUIET = 0.1
+# Longer than threads without work stay awake.
+SPIN_SECONDS = 0.2
 PACKAGES = ("emfast", "numpy", "scipy", "scikit-learn", "scikit-learn-intelex")
 
 
@@ -75,6 +77,14 @@ def pin(n_threads: int | None) -> int:
         cpus = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cpus[:threads])
     return threads
+
+
+def settle() -> None:
+    """Wait until the threads that other libraries keep awake after their work have gone to sleep.
+
+    OpenBLAS's spin for a tenth of a second, on CPUs that whatever is measured next needs.
+    """
+    time.sleep(SPIN_SECONDS)
 
 
 def busy_cpus(seconds: float = 0.3) -> float | None:

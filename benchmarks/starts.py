@@ -38,7 +38,7 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 import emcore
 from emfast import BernoulliMixture, GaussianMixture
 from emfast.datasets import load_faithful
-from measure import machine, write_json
+from measure import machine, settle, write_json
 from progress import progress
 from workloads import Workload
 
@@ -135,6 +135,7 @@ def rows_counted() -> Iterator[list[int]]:
 
 def timed(mixture, X) -> dict[str, float]:
     """Seconds of a fit, passes over all rows, and the log-likelihood per row that it ends at."""
+    settle()
     with rows_counted() as count:
         began = time.perf_counter()
         mixture.fit(X)

@@ -54,7 +54,7 @@ SPLIT_ITER = 3
 HALVING_STEPS = 2
 
 # How often at most, and the iterations between.
-MOST_MOVES = 4
+MOST_MOVES = 10
 SETTLE_TOL = 1e-4
 SETTLE_ITER = 20
 
@@ -130,7 +130,7 @@ def _better(
         found = _settled(problem, found.model)
     except (ImpossibleRowError, SingularComponentError):
         return None
-    return found if problem.is_sound(found.statistics, found.model) else None
+    return found if _faults(problem, found) <= _faults(problem, best) else None
 
 
 def _best_run(problem: GridProblem, models: list[Model]) -> em.Trace[Model] | None:
@@ -139,15 +139,23 @@ def _best_run(problem: GridProblem, models: list[Model]) -> em.Trace[Model] | No
     for n_runs, n_iter in STAGES:
         traces = maximize_each(problem, models[:n_runs], tol=MOVE_TOL, max_iter=n_iter)
         ended = [trace for trace in traces if isinstance(trace, em.Trace)]
-        sound = [trace for trace in ended if problem.is_sound(trace.statistics, trace.model)]
-        best = sorted(sound, key=lambda trace: trace.objective, reverse=True)
+        best = sorted(ended, key=lambda trace: (_faults(problem, trace), -trace.objective))
         models = [trace.model for trace in best]
     return best[0] if best else None
 
 
 def _is_better(problem: GridProblem, found: em.Trace[Model], best: em.Trace[Model]) -> bool:
+    faults = [_faults(problem, trace) for trace in (found, best)]
+    if faults[0] != faults[1]:
+        return faults[0] < faults[1]
     gain = found.objective - best.objective
     return gain > 0 and gain > BETTER * problem.standard_error(found.model, best.model)
+
+
+def _faults(problem: GridProblem, trace: em.Trace[Model]) -> int:
+    """How many components have lost all their rows, or are degenerate."""
+    starved = problem.starved(trace.statistics, trace.model)
+    return len({*starved, *problem.degenerate(trace.statistics, trace.model)})
 
 
 def _moves(problem: GridProblem, model: Model, random_state: np.random.RandomState) -> list[Model]:
