@@ -1,13 +1,16 @@
 """Local maxima that EM cannot leave, and where splits and removals lead from them."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from emfast import em
+from emfast import GaussianMixture, em
 from emfast.data import ArraySource, Batch
 from emfast.emissions import Bernoulli, Gaussian, Poisson
+from emfast.exceptions import SingularComponentError
 from emfast.inputs.labels import Labels
 from emfast.latent import MixtureWeights
 from emfast.passes import Model
@@ -45,6 +48,11 @@ def moved(problem, model, seed=0):
     return splits.moved(problem, model, np.random.RandomState(seed))
 
 
+def reached(problem, model):
+    """What EM reaches on all rows from a model; moves have seen some of them."""
+    return em.maximize(problem, model, tol=1e-7, max_iter=200).objective
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
 def test_a_local_maximum_is_left(covariance_type, seed):
@@ -52,21 +60,22 @@ def test_a_local_maximum_is_left(covariance_type, seed):
     stuck, best = at(problem, STUCK), at(problem, CENTRES)
     assert stuck.objective < best.objective - 0.1
     found = moved(problem, stuck.model, seed)
-    assert found.objective == pytest.approx(best.objective, abs=1e-4)
+    assert reached(problem, found) == pytest.approx(best.objective, abs=1e-4)
 
 
 def test_it_is_left_in_single_precision():
     problem = gaussians("diag", clusters(4000, "float32")[0])
     found = moved(problem, at(problem, STUCK).model)
-    assert found.objective == pytest.approx(at(problem, CENTRES).objective, abs=1e-3)
+    best = at(problem, CENTRES)
+    assert reached(problem, found) == pytest.approx(best.objective, abs=1e-3)
 
 
 def test_the_best_maximum_is_not_left():
     problem = gaussians("diag", clusters(4000)[0])
     best = at(problem, CENTRES)
     found = moved(problem, best.model)
-    assert found.objective == pytest.approx(best.objective, abs=1e-6)
-    distances = np.abs(found.model.emission.means - best.model.emission.means)
+    assert reached(problem, found) == pytest.approx(best.objective, abs=1e-6)
+    distances = np.abs(found.emission.means - best.model.emission.means)
     assert distances.max() < 1e-2
 
 
@@ -79,7 +88,8 @@ def test_two_moves_follow_each_other():
     means = [[-0.5, 0], [0.5, 0], [-0.5, 8], [0.5, 8], [8, 4], [16, 4]]
     stuck, best = at(problem, means), at(problem, centres)
     assert stuck.objective < best.objective - 0.1
-    assert moved(problem, stuck.model).objective == pytest.approx(best.objective, abs=1e-4)
+    found = moved(problem, stuck.model)
+    assert reached(problem, found) == pytest.approx(best.objective, abs=1e-4)
 
 
 def test_rows_of_no_weight_may_hold_anything():
@@ -90,8 +100,7 @@ def test_rows_of_no_weight_may_hold_anything():
     problem = gaussians("diag", np.vstack([X, far]), weights)
     alone = gaussians("diag", X)
     found = moved(problem, at(alone, STUCK).model)
-    expected = moved(alone, at(alone, STUCK).model).objective
-    assert found.objective == pytest.approx(expected, abs=1e-12)
+    assert reached(alone, found) == pytest.approx(at(alone, CENTRES).objective, abs=1e-4)
 
 
 def test_weights_count_as_repeated_rows_do():
@@ -101,7 +110,7 @@ def test_weights_count_as_repeated_rows_do():
     problem = gaussians("diag", X, weights)
     best = at(problem, CENTRES)
     found = moved(problem, at(problem, STUCK).model)
-    assert found.objective > best.objective - 1e-4
+    assert reached(problem, found) > best.objective - 1e-4
 
 
 @pytest.mark.parametrize("family", ["bernoulli", "poisson"])
@@ -128,7 +137,7 @@ def test_other_families_move_too(family):
     stuck, best = run(shared), run(truth)
     assert stuck.objective < best.objective - 0.1
     found = moved(problem, stuck.model)
-    assert found.objective == pytest.approx(best.objective, abs=1e-4)
+    assert reached(problem, found) == pytest.approx(best.objective, abs=1e-4)
 
 
 def test_what_is_known_of_components_forbids_moves():
@@ -137,14 +146,66 @@ def test_what_is_known_of_components_forbids_moves():
     model = at(problem, STUCK).model
     labels = Labels(component=np.where(members == 0, 0, -1).astype(np.int32))
     labelled = problem.source.of(Batch(X, labels=labels))
-    assert moved(replace(problem, source=labelled), model) is None
+    assert moved(replace(problem, source=labelled), model) is model
     fixed = replace(problem, emission=Gaussian("diag", fixed=("means",)))
-    assert moved(fixed, model) is None
+    assert moved(fixed, model) is model
 
 
 def test_two_components_and_few_rows_do_not_move():
     problem = gaussians("full", clusters(4000)[0])
     two = at(problem, CENTRES[:2])
-    assert moved(problem, two.model) is None
+    assert moved(problem, two.model) is two.model
     few = gaussians("full", clusters(100)[0])
-    assert moved(few, at(few, STUCK).model) is None
+    model = at(few, STUCK).model
+    assert moved(few, model) is model
+
+
+def test_rows_in_a_pattern_do_not_mislead():
+    """Every second row of these is of two clusters only."""
+    X = CENTRES[np.arange(20_000) % 4] + np.random.default_rng(0).normal(size=(20_000, 2))
+    problem = gaussians("diag", X)
+    found = moved(problem, at(problem, STUCK).model)
+    assert reached(problem, found) == pytest.approx(at(problem, CENTRES).objective, abs=1e-3)
+
+
+def test_all_rows_have_the_last_word(monkeypatch):
+    """What is better on those that are drawn may be worse."""
+    problem = gaussians("diag", clusters(20_000)[0])
+    best, stuck = at(problem, CENTRES).model, at(problem, STUCK)
+    monkeypatch.setattr(splits, "_better", lambda *_: stuck)
+    assert moved(problem, best) is best
+
+
+@pytest.mark.parametrize("where", ["_settled", "_better", "carried_over"])
+def test_what_fails_leaves_the_model_as_it_is(where, monkeypatch):
+    problem = gaussians("diag", clusters(4000)[0])
+    model = at(problem, STUCK).model
+
+    def fail(*_):
+        raise SingularComponentError("singular", (0,))
+
+    monkeypatch.setattr(splits, where, fail)
+    assert moved(problem, model) is model
+
+
+def test_components_on_few_rows_are_moved_where_they_explain_more():
+    X, _ = clusters(4000)
+    problem = gaussians("spherical", X)
+    # Two components have two rows each, and two have two clusters each.
+    means = np.array([X[0], X[1], [0.0, 3.0], [6.0, 3.0]])
+    covariances = problem.emission.structure.of_variances(np.full(2, 4.0), 4)
+    covariances[:2] = 1e-4
+    model = Model(
+        np.array([5e-4, 5e-4, 0.4995, 0.4995]), problem.emission.parameters(means, covariances)
+    )
+    assert problem.degenerate(problem.estep(model), model) == [0, 1]
+    found = moved(problem, model)
+    assert reached(problem, found) == pytest.approx(at(problem, CENTRES).objective, abs=1e-3)
+
+
+def test_fits_at_once_leave_the_filters_of_warnings_alone():
+    X = np.vstack([clusters(4000)[0] for _ in range(12)])
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda seed: GaussianMixture(4, random_state=seed).fit(X), range(8)))
+    assert warnings.filters == before

@@ -127,6 +127,13 @@ def candidates(
     return [assigned_start(problem, n_components, kind, {}, random_state) for kind in kinds]
 
 
+def sampled(
+    problem: GridProblem, n_rows: int, n_components: int, random_state: np.random.RandomState
+) -> GridProblem:
+    """The problem on about so many of its rows, of those that count."""
+    return problem.on(problem.source.sample(n_rows, n_components, random_state))
+
+
 def enough_rows(problem: GridProblem, n_components: int) -> int:
     """How many rows are not few for all parameters."""
     n_parameters = problem.emission.n_parameters(n_components, problem.source.n_features)
@@ -146,7 +153,7 @@ def _best_trial(
 ) -> Model:
     """The best of short runs on some of the rows."""
     n_rows = int(trials.share * problem.source.n_rows)
-    trial = problem.on(problem.source.sample(n_rows, n_components, random_state))
+    trial = sampled(problem, n_rows, n_components, random_state)
     return _best_short_run(trial, n_components, trials.kinds, TRIAL_ITER, random_state)
 
 

@@ -29,8 +29,6 @@ from emfast.starts.subsamples import (
     LAST,
     THOROUGH,
     Effort,
-    carried_over,
-    for_trials,
     improve,
 )
 from emfast.statistics import Statistics
@@ -222,6 +220,7 @@ class Starter:
     subsamples : callable, the nested subsamples that improve a start with a seed, smallest first
     evaluation : callable, rows on which the starts of a race with a seed are compared for the
         record, drawn for nothing else
+    trial : callable, part of a subsample, where the starts of a race with a seed are tried
     begin : callable, the models that a start may begin with, made on the first subsample if there
         is one; of a race, where several are tried, on the part of it on which they are
     maximize : callable, EM on all rows from the model of the start of a number
@@ -231,6 +230,7 @@ class Starter:
     watch: Watch
     subsamples: Callable[[int], list[GridProblem]]
     evaluation: Callable[[int], GridProblem]
+    trial: Callable[[GridProblem, int], GridProblem]
     begin: Callable[[Restart, list[GridProblem], GridProblem | None], list[Model]]
     maximize: Callable[[Model, int], em.Trace[Model]]
     refine: Callable[[em.Trace[Model], int], em.Trace[Model]]
@@ -323,15 +323,17 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
     if race and not subsamples:
         # Too few rows to draw from: short runs on all of them.
         subsamples = [problem.on(problem.source.batch)]
-    runs = _begun(group, subsamples, problem.source.n_rows, starter)
+    runs = _begun(group, subsamples, starter)
     if race and len(subsamples) == 1:
-        # Only the best are to move.
-        subsamples = subsamples * 2
+        # Once to tell the best, which are to move.
+        subsamples = [*subsamples, *subsamples]
     moved_at = min(MOVED_AFTER, len(subsamples) - 1) if race else 0
     for i, subsample in enumerate(subsamples):
         starter.watch.tell(f"{len(runs)} start(s) on {subsample.source.n_rows:,} rows")
         if i == moved_at:
-            _move(subsample, runs[:MOVED])
+            for run in runs[:MOVED]:
+                random_state = np.random.RandomState([run.restart.seed, 2])
+                run.model = moved(subsample, run.model, random_state)
         effort = _effort(i, len(subsamples)) if race else THOROUGH
         _improve(subsample, runs, problem.source.n_rows, effort)
         runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
@@ -347,12 +349,11 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
     return runs + _best(others)
 
 
-def _begun(
-    group: list[Run], subsamples: list[GridProblem], n_rows: int, starter: Starter
-) -> list[Run]:
+def _begun(group: list[Run], subsamples: list[GridProblem], starter: Starter) -> list[Run]:
     """The runs that have begun, each with the better of the models that it may begin with."""
-    options = []
-    trial = for_trials(subsamples[0], n_rows) if len(group) > 1 else None
+    options, trial = [], None
+    if len(group) > 1:
+        trial = starter.trial(subsamples[0], group[0].restart.seed)
     for run in group:
         with _failure_recorded(run.restart):
             models = starter.begin(run.restart, subsamples, trial)
@@ -371,14 +372,6 @@ def _choose(trial: GridProblem, options: list[tuple[Run, list[Model]]]) -> None:
     for run, models in options:
         with _failure_recorded(run.restart):
             run.model = best_model(trial, list(islice(traces, len(models))))
-
-
-def _move(subsample: GridProblem, runs: list[Run]) -> None:
-    """Lead runs out of local maxima."""
-    for run in runs:
-        trace = moved(subsample, run.model, np.random.RandomState([run.restart.seed, 2]))
-        if trace is not None:
-            run.model, _ = carried_over(subsample, run.model, trace)
 
 
 def _best_on_all(problem: GridProblem, runs: list[Run]) -> list[Run]:

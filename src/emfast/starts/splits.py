@@ -8,7 +8,8 @@ from responsibilities: :math:`-\log(1 - r_{nk})` of every row, on average. What 
 measured. Every row is given to a component, which is drawn with its responsibilities, and a mixture
 of twice as many components, of which each row may only have the two that replace its own, is fitted
 to them: one short run tries all splits. The pairs that promise most run for some iterations, the
-best of them for some more, and the very best is kept if it is better by the error of sampling.
+best of them for some more, and the very best is kept if it is better, or if fewer of its components
+have lost their rows.
 
 References
 ----------
@@ -16,30 +17,25 @@ References
    models. Neural Computation 12, 2109-2128.
 """
 
-import warnings
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from emfast import em
-from emfast.exceptions import (
-    ImpossibleRowError,
-    ObjectiveDecreaseWarning,
-    SingularComponentError,
-)
+from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.inputs.labels import Labels
 from emfast.passes import Model, posterior
 from emfast.problems.grid import GridProblem
 from emfast.problems.together import has_plain_components, maximize_each
-from emfast.starts.initialize import enough_rows, is_scarce, model_from
-from emfast.starts.subsamples import thinned
+from emfast.starts.initialize import enough_rows, is_scarce, model_from, sampled
+from emfast.starts.subsamples import carried_over
 
 # Rows that are enough to find better maxima, if they are for all parameters.
-MOVE_ROWS = 4_000
+MOVE_ROWS = 5_000
 
 # A model is better than another if it is by so many standard errors of the difference. Few, for
-# what looks better is so more often than not, and more rows have the last word.
+# what looks better is so more often than not, and all rows of the problem have the last word.
 BETTER = 0.25
 
 # How many pairs of a split and a removal are run, and for how many iterations; the best go on. A
@@ -73,15 +69,13 @@ class Splits(NamedTuple):
 
 
 def can_be_moved(problem: GridProblem, n_components: int) -> bool:
-    """Whether components are plain, and rows not few for all parameters."""
+    """Whether there are three plain components at least, and rows not few for all parameters."""
     return (
         n_components >= 3 and has_plain_components(problem) and not is_scarce(problem, n_components)
     )
 
 
-def moved(
-    problem: GridProblem, model: Model, random_state: np.random.RandomState
-) -> em.Trace[Model] | None:
+def moved(problem: GridProblem, model: Model, random_state: np.random.RandomState) -> Model:
     """A model, from a maximum to better ones for as long as they are better.
 
     Parameters
@@ -92,27 +86,38 @@ def moved(
 
     Returns
     -------
-    Trace or None
-        On part of the rows, if that is enough. None where components cannot be moved, or where the
-        model that was given fails.
+    Model
+        That of more likelihood on the rows of the problem: the one that was given, or where moves
+        on some of these rows lead. They lead nowhere if components cannot be moved, or the model
+        fails.
     """
     n_components = problem.latent.n_components(model.latent)
-    problem = thinned(problem, max(MOVE_ROWS, enough_rows(problem, n_components)))
     if not can_be_moved(problem, n_components):
-        return None
-    with warnings.catch_warnings():
-        # Trials, which are compared by where they end.
-        warnings.simplefilter("ignore", ObjectiveDecreaseWarning)
-        try:
-            best = _settled(problem, model)
-        except (ImpossibleRowError, SingularComponentError):
-            return None
+        return model
+    size = max(MOVE_ROWS, enough_rows(problem, n_components))
+    part = sampled(problem, size, n_components, random_state)
+    # Rows of no weight are gone.
+    if is_scarce(part, n_components):
+        return model
+    try:
+        best = _settled(part, model)
         for _ in range(MOST_MOVES):
-            better = _better(problem, best, random_state)
+            better = _better(part, best, random_state)
             if better is None:
                 break
             best = better
-    return best
+        found, _ = carried_over(part, model, best)
+        return max(model, found, key=lambda each: _merit(problem, each))
+    except (ImpossibleRowError, SingularComponentError):
+        return model
+
+
+def _merit(problem: GridProblem, model: Model) -> tuple[bool, float]:
+    """See `GridProblem.merit`; that of a model that rules rows out is the least."""
+    try:
+        return problem.merit(problem.estep(model), model)
+    except ImpossibleRowError:
+        return False, -np.inf
 
 
 def _settled(problem: GridProblem, model: Model) -> em.Trace[Model]:

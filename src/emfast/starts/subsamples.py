@@ -98,26 +98,9 @@ def nested(
     return problems[::-1]
 
 
-def thinned(problem: GridProblem, least: int) -> GridProblem:
-    """The problem on every second row that counts, or third, ..., but at least so many.
-
-    Others may hold anything. Sequences stay whole.
-    """
-    batch = problem.source.batch
-    if batch.sequences is not None:
-        return problem
-    weights, n_rows = batch.row_weights, problem.source.n_rows
-    counted = np.arange(n_rows) if weights is None else np.flatnonzero(weights > 0)
-    step = max(1, len(counted) // least)
-    if step == 1 and len(counted) == n_rows:
-        return problem
-    return problem.on(batch.take(counted[::step]))
-
-
-def for_trials(problem: GridProblem, all_rows: int) -> GridProblem:
-    """The problem on part of the rows of a subsample, where the starts of a race are tried."""
-    half = problem.source.n_rows // 2
-    return thinned(problem, max(RACE_ROWS // 2, min(half, int(RACE_SHARE * all_rows))))
+def trial_size(n_rows: int, all_rows: int) -> int:
+    """On how many of the rows of a subsample the starts of a race are tried."""
+    return max(RACE_ROWS // 2, min(n_rows // 2, int(RACE_SHARE * all_rows)))
 
 
 Improved = tuple[Model, em.Trace[Model] | None]

@@ -43,12 +43,13 @@ from emfast.starts.initialize import (
     Trials,
     candidates,
     is_scarce,
+    sampled,
     start_model,
     start_size,
 )
 from emfast.starts.restarts import Restart, Run, Starter, Starts, best_of
 from emfast.starts.splits import can_be_moved
-from emfast.starts.subsamples import nested, sizes
+from emfast.starts.subsamples import nested, sizes, trial_size
 from emfast.storage.checkpoint import Checkpoint, digest, of_source
 from emfast.storage.stored import Maybe, Names, Numbers, Record, Whole
 from emfast.threads import SingleThreadedBlas, resolve_threads
@@ -286,6 +287,12 @@ class EMEstimator(FittedModel):
             watch,
             lambda seed: nested(problem, rows, K, np.random.RandomState(seed)) if rows else [],
             lambda seed: self._evaluation(problem, rows, seed),
+            lambda first, seed: sampled(
+                first,
+                trial_size(first.source.n_rows, problem.source.n_rows),
+                K,
+                np.random.RandomState([seed, 3]),
+            ),
             lambda restart, subsamples, trial: (
                 self._start(problem, given, restart, subsamples, trial)
                 if model is None
@@ -380,7 +387,7 @@ class EMEstimator(FittedModel):
                 return candidates(trial, n_components, trials.kinds, random_state)
         else:
             size = start_size(n_components, problem.source.n_features)
-            problem = problem.on(problem.source.sample(size, n_components, random_state))
+            problem = sampled(problem, size, n_components, random_state)
         model = start_model(
             problem,
             n_components,
@@ -395,11 +402,10 @@ class EMEstimator(FittedModel):
     def _trials(self, first: GridProblem, init_params: str, race: bool) -> Trials:
         """What is tried for each start, on the first subsample."""
         K = int(self.n_components)
-        others, share = FEW_TRIALS if can_be_moved(first, K) else TRIALS
         if race:
-            others, share = RACE_TRIALS
-            if is_scarce(first, K):
-                others = ()
+            others, share = NO_TRIALS if is_scarce(first, K) else RACE_TRIALS
+        else:
+            others, share = FEW_TRIALS if can_be_moved(first, K) else TRIALS
         if (self.init_params if race else init_params) != "kmeans":
             others = [init_params] * len(others)
         return Trials((init_params, *others), share)
@@ -430,8 +436,7 @@ class EMEstimator(FittedModel):
         if not rows:
             return problem
         random_state = np.random.RandomState([seed, 1])
-        sample = problem.source.sample(rows[0], int(self.n_components), random_state)
-        return problem.on(sample)
+        return sampled(problem, rows[0], int(self.n_components), random_state)
 
     def _previous(
         self, problem: GridProblem, given: dict
