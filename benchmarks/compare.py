@@ -17,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from dependent import DEPENDENT
-from measure import PeakMemory, environment, pin, print_environment, settle, write_json
+from measure import PeakMemory, environment, pin, print_environment, write_json
 from peers import PEERS, Outcome, PeerFailure
 from progress import progress
 from workloads import WORKLOADS, Workload, add_options, chosen
@@ -50,7 +50,6 @@ def measure(
             result = results.setdefault(peer, {"ms": []})
             if "failure" in result:
                 continue
-            settle()
             try:
                 with PeakMemory() as memory:
                     outcome = PEERS[peer].run(workload, X, start, n_iter, threads)

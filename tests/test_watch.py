@@ -135,6 +135,7 @@ def test_the_best_so_far_is_kept(X):
     def second_start(iteration):
         return iteration.start == 1 and iteration.number == 1
 
+    # A second start by short runs of EM would begin above where the first has ended.
     options = {
         "n_init": 4,
         "init_params": "random",
