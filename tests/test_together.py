@@ -54,7 +54,7 @@ def test_a_pass_of_several_models_is_a_pass_of_each(family, precision, instructi
         precision = family.precisions[0]
     own, models = several(family, precision, K)
     with instruction_set(instructions):
-        together = Together(own, 3)
+        together = Together(own)
         statistics = together.estep(together.joined(models))
         each = [own.estep(model) for model in models]
         next_models = together.apart(together.mstep(statistics, together.joined(models)))
@@ -134,7 +134,7 @@ def test_components_that_something_is_known_of_are_not_plain():
 def test_a_row_that_is_impossible_in_any_model(impossible):
     own, models = several(GaussianFamily("diag"), "float64", 1, n_models=2)
     models[impossible] = models[impossible]._replace(latent=np.zeros(1))
-    together = Together(own, 2)
+    together = Together(own)
     with pytest.raises(ValueError, match="row 0 has zero likelihood"):
         together.estep(together.joined(models))
 

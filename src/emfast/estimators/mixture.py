@@ -70,8 +70,8 @@ class GaussianMixture(BaseMixture):
         the better quarter goes on to one twice as large, and so on; only the best two leave local
         maxima; the best of the last, and the next unless it is significantly worse there, are
         measured on all rows, and the winner alone runs on them, so that ten starts cost about three
-        times one. "auto" is "full" up to
-        50,000 rows and "race" above. Starts with given values that EM may change do not race.
+        times one. "auto" is "full" up to 50,000 rows and "race" above. Starts with given values
+        that EM may change do not race.
     random_state : int, RandomState instance or None, default=None
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend

@@ -26,17 +26,8 @@ class OfMixtures(NamedTuple):
 class SideBySide(MixtureWeights):
     """p(z = k) = weights[m, k] in mixture m, whose components follow those of the one before.
 
-    Nothing is known of the weights, the prior is flat, and there is no noise.
-
-    Parameters
-    ----------
-    n_mixtures : int
-    assignment : {"soft", "hard"}, default="soft"
+    Nothing is known of the weights, the prior is flat, and there is no noise; nothing is drawn.
     """
-
-    def __init__(self, n_mixtures: int, *, assignment: str = "soft"):
-        super().__init__(assignment=assignment)
-        self.n_mixtures = n_mixtures
 
     def kernel(
         self,
@@ -48,10 +39,10 @@ class SideBySide(MixtureWeights):
     ) -> Any:
         with np.errstate(divide="ignore"):
             log_weights = np.log(weights.ravel())
-        return kernels.SideBySide(log_weights, self.n_mixtures, assignment=self.assignment)
+        return kernels.SideBySide(log_weights, len(weights), assignment=self.assignment)
 
     def statistics(self, counts: np.ndarray, flat: np.ndarray) -> OfMixtures:
-        return OfMixtures(counts.reshape(self.n_mixtures, -1), flat)
+        return OfMixtures(counts.reshape(len(flat), -1), flat)
 
     def n_components(self, weights: np.ndarray) -> int:
         return weights.size

@@ -192,9 +192,9 @@ class GridProblem:
         """Components that owe their likelihood to a density without bound."""
         return self.emission.degenerate(statistics.emission, model.emission, self.source.n_used)
 
-    def is_sound(self, statistics: Statistics, model: Model) -> bool:
-        """Whether no component has lost all its rows, or is degenerate."""
-        return not self.starved(statistics, model) and not self.degenerate(statistics, model)
+    def faulty(self, statistics: Statistics, model: Model) -> list[int]:
+        """Components that have lost all their rows, or are degenerate."""
+        return sorted({*self.starved(statistics, model), *self.degenerate(statistics, model)})
 
     def merit(self, statistics: Statistics, model: Model) -> tuple[bool, float]:
         """What the best of several models has most of: no degenerate component, the objective."""

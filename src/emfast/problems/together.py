@@ -47,15 +47,11 @@ class Together:
     Parameters
     ----------
     problem : GridProblem, of one of them; it has plain components, and rows in memory
-    n_models : int
     """
 
-    def __init__(self, problem: GridProblem, n_models: int) -> None:
-        self._own, self._n_models = problem, n_models
-        self._all = replace(
-            problem,
-            latent=SideBySide(n_models, assignment=problem.latent.assignment),
-        )
+    def __init__(self, problem: GridProblem) -> None:
+        self._own = problem
+        self._all = replace(problem, latent=SideBySide(assignment=problem.latent.assignment))
         self.mstep = self._all.mstep
         self.slack, self.rounding = self._all.slack, self._all.rounding
         # Of every model after every iteration.
@@ -104,7 +100,7 @@ def maximize_each(
 def _together(
     problem: GridProblem, models: Sequence[Model], tol: float, max_iter: int
 ) -> list[em.Trace[Model]]:
-    together = Together(problem, len(models))
+    together = Together(problem)
     run = em.maximize(together, together.joined(models), tol=tol, max_iter=max_iter)
     objectives = np.array(together.objectives).T
     return [

@@ -34,7 +34,6 @@ SHORT_RUN_TOL = 1e-4
 
 # Iterations that tell starts apart on a subsample, where the best goes on.
 TRIAL_ITER = 10
-TRIAL_TOL = 1e-4
 
 # With fewer rows for each parameter, EM of a simpler emission finds components more often, and EM
 # soon fits what only these rows have.

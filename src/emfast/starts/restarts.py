@@ -22,7 +22,7 @@ from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.problems.together import maximize_each
-from emfast.starts.initialize import TRIAL_ITER, TRIAL_TOL, best_model
+from emfast.starts.initialize import SHORT_RUN_TOL, TRIAL_ITER, best_model
 from emfast.starts.splits import moved
 from emfast.starts.subsamples import (
     BEGINNING,
@@ -339,14 +339,18 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
         runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
     if len(runs) > 1:
         rivals = _not_worse(subsamples[-1], runs)[:FINALISTS]
-        numbers = {run.number for run in rivals}
         if len(rivals) > 1:
             rivals = _best_on_all(problem, rivals)
-        runs = rivals + [run for run in runs if run.number not in numbers]
+        runs = rivals + _others(runs, rivals)
     # The others run if these cannot.
-    numbers = {run.number for run in runs}
-    others = [run for run in group if run.restart.error is None and run.number not in numbers]
-    return runs + _best(others)
+    able = [run for run in group if run.restart.error is None]
+    return runs + _best(_others(able, runs))
+
+
+def _others(runs: list[Run], chosen: list[Run]) -> list[Run]:
+    """Those that are not chosen, in their order."""
+    numbers = {run.number for run in chosen}
+    return [run for run in runs if run.number not in numbers]
 
 
 def _begun(group: list[Run], subsamples: list[GridProblem], starter: Starter) -> list[Run]:
@@ -368,7 +372,7 @@ def _begun(group: list[Run], subsamples: list[GridProblem], starter: Starter) ->
 def _choose(trial: GridProblem, options: list[tuple[Run, list[Model]]]) -> None:
     """Give every run the best of its models after some iterations."""
     each = [model for _, models in options for model in models]
-    traces = iter(maximize_each(trial, each, tol=TRIAL_TOL, max_iter=TRIAL_ITER))
+    traces = iter(maximize_each(trial, each, tol=SHORT_RUN_TOL, max_iter=TRIAL_ITER))
     for run, models in options:
         with _failure_recorded(run.restart):
             run.model = best_model(trial, list(islice(traces, len(models))))

@@ -159,8 +159,7 @@ def _is_better(problem: GridProblem, found: em.Trace[Model], best: em.Trace[Mode
 
 def _faults(problem: GridProblem, trace: em.Trace[Model]) -> int:
     """How many components have lost all their rows, or are degenerate."""
-    starved = problem.starved(trace.statistics, trace.model)
-    return len({*starved, *problem.degenerate(trace.statistics, trace.model)})
+    return len(problem.faulty(trace.statistics, trace.model))
 
 
 def _moves(problem: GridProblem, model: Model, random_state: np.random.RandomState) -> list[Model]:
@@ -227,9 +226,7 @@ def _splits(
         before = log_likelihoods + np.log(responsibilities[rows, drawn])
     weights = np.ones(n_rows) if batch.weights is None else batch.weights
     gains = np.bincount(drawn, weights * (after - before), n_components) / weights.sum()
-    failed = halves.starved(run.statistics, run.model) + halves.degenerate(
-        run.statistics, run.model
-    )
+    failed = halves.faulty(run.statistics, run.model)
     gains[[k // 2 for k in failed]] = -np.inf
     gains[~np.isfinite(gains)] = -np.inf
     return Splits(run.model, gains)

@@ -156,7 +156,7 @@ def carried_over(
     if not isinstance(trace, em.Trace):
         return model, None
     statistics = trace.statistics
-    if not problem.is_sound(statistics, trace.model):
+    if problem.faulty(statistics, trace.model):
         return model, None
     # More rows have values that these lack.
     parameters = problem.emission.start(statistics.emission, trace.model.emission)
