@@ -7,6 +7,8 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import signal
 
+import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Where tests run in the background of a shell, Ctrl-C would be ignored, which some of them test.
@@ -24,3 +26,9 @@ settings.register_profile(
 )
 settings.register_profile("explore", deadline=None, max_examples=100)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+@pytest.fixture(autouse=True)
+def repeatable_draws():
+    """Draws of `random_state=None` are the same in every run, so that a failure is one for all."""
+    np.random.seed(0)  # noqa: NPY002 - the generator that scikit-learn takes for None
