@@ -43,6 +43,9 @@ def cluster():
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
     ) as cluster:
         yield cluster
+        # A worker that begins as the cluster closes may end in an error of the last test.
+        with distributed.Client(cluster) as client:
+            wait_for_two(cluster, client)
 
 
 @pytest.fixture
