@@ -196,7 +196,7 @@ def test_subsamples_of_many_rows_are_not_looked_at_again(path, every_iteration, 
     X = blobs(41_000)
     model = GaussianMixture(3, covariance_type="diag", n_init=2, random_state=0, tol=1e-7)
     whole = fit(clone(model), X)
-    killed_file(model, path, X, number=2)
+    killed_file(model, path, X, number=1)
 
     def never(*arguments):
         raise AssertionError("the start under way began anew")

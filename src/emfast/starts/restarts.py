@@ -1,11 +1,12 @@
 """Many starts, the best one kept.
 
 A start is a model made on a subsample, led out of local maxima where splitting one component and
-removing another leads higher, improved on larger subsamples, and run on all rows. Either every
-start goes all the way, or they race: after each subsample the better quarter goes on to one twice
-as large, two at least, and after the second these two leave local maxima. Of those on the last, the
-best and the next, if it is not significantly worse (by two standard errors of the paired difference
-of their log-likelihoods), are measured on all rows; the better alone runs on them.
+removing another leads higher, improved on larger subsamples, led up to the maximum of all rows, and
+run on these. Either every start goes all the way, or they race: after each subsample the better
+half goes on to one twice as large, two at least, and after the first the best four leave local
+maxima. Of those on the last, the best and the next, if it is not significantly worse (by two
+standard errors of the paired difference of their log-likelihoods), are measured on all rows; the
+better alone goes up to their maximum, and runs on them.
 """
 
 import math
@@ -22,6 +23,7 @@ from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.problems.together import maximize_each
+from emfast.starts.climb import climbed, parts_for
 from emfast.starts.initialize import SHORT_RUN_TOL, TRIAL_ITER, best_model
 from emfast.starts.splits import moved
 from emfast.starts.subsamples import (
@@ -38,12 +40,12 @@ from emfast.watch import Watch
 
 # Of the starts on a subsample, one in so many goes on to the next, but at least so many; at most as
 # many are measured on all rows, which costs each a pass.
-SURVIVORS = 4
+SURVIVORS = 2
 FINALISTS = 2
 
-# So many of the best leave local maxima, once two subsamples have told them from the others.
-MOVED = 2
-MOVED_AFTER = 2
+# So many of the best leave local maxima, once so many subsamples have told them from the others.
+MOVED = 4
+MOVED_AFTER = 1
 
 # A start is worse than another if it is by so many standard errors of the difference.
 SIGNIFICANT = 2.0
@@ -342,6 +344,12 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
         if len(rivals) > 1:
             rivals = _best_on_all(problem, rivals)
         runs = rivals + _others(runs, rivals)
+    if runs:
+        n_components = problem.latent.n_components(runs[0].model.latent)
+        parts = parts_for(subsamples, n_components)
+        if parts:
+            starter.watch.tell(f"Newton's steps on {problem.source.n_rows:,} rows")
+        runs[0].model = climbed(problem, parts, runs[0].model)
     # The others run if these cannot.
     able = [run for run in group if run.restart.error is None]
     return runs + _best(_others(able, runs))

@@ -67,7 +67,7 @@ REFINEMENT_ITER = 10
 # What is tried on part of the first subsample besides the way a start is to begin: k-means finds
 # clusters, and rows drawn at random the components of one cluster. Few where components are to be
 # moved, which finds more. In a race the starts differ anyway: one other is tried, or none where
-# rows are few for all parameters, and a start only takes shape.
+# that costs much, or where rows are few for all parameters, and a start only takes shape.
 TRIALS = Trials(("random_from_data", "kmeans") * 3 + ("random_from_data",), 1 / 3)
 FEW_TRIALS = Trials(("random_from_data", "kmeans"), 1 / 3)
 RACE_TRIALS = Trials(("random_from_data",), 1 / 2)
@@ -403,7 +403,9 @@ class EMEstimator(FittedModel):
         """What is tried for each start, on the first subsample."""
         K = int(self.n_components)
         if race:
-            others, share = NO_TRIALS if is_scarce(first, K) else RACE_TRIALS
+            # Components that share parameters do not run side by side.
+            few = is_scarce(first, K) or first.emission.shared
+            others, share = NO_TRIALS if few else RACE_TRIALS
         else:
             others, share = FEW_TRIALS if can_be_moved(first, K) else TRIALS
         if (self.init_params if race else init_params) != "kmeans":

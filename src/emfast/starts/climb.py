@@ -1,0 +1,207 @@
+r"""Up a ridge by Newton's steps, where EM takes hundreds of iterations.
+
+Near a maximum each iteration :math:`M` of EM multiplies what is left of the way by its Jacobian J,
+and crawls where that has an eigenvalue near 1. Newton's step to :math:`M(\theta) = \theta` is
+
+.. math:: (I - J)^{-1} (M(\theta) - \theta).
+
+What stands on the right comes from all rows, J from part of them: it only says how far each
+direction is to be stretched, and the fewer its rows, the more steps are needed [1]_. It is never
+formed. Arnoldi's iteration asks for its product with some directions, each the difference of two
+iterations of EM on that part, and finds the eigenvalues of :math:`I - J` that matter. Where one is
+negative, the objective curves upwards, and Newton's step leads back; its modulus leads on [2]_. A
+limit of the stretch is lowered after steps that lead down, until they are those of EM.
+
+References
+----------
+.. [1] Jordan, M. I., Lee, J. D. and Yang, Y. (2019). Communication-efficient distributed
+   statistical inference. Journal of the American Statistical Association 114, 668-681.
+.. [2] Dauphin, Y. N., Pascanu, R., Gulcehre, C., Cho, K., Ganguli, S. and Bengio, Y. (2014).
+   Identifying and attacking the saddle point problem in high-dimensional non-convex optimization.
+   Advances in Neural Information Processing Systems 27, 2933-2941.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from emfast.exceptions import ImpossibleRowError, SingularComponentError
+from emfast.passes import Model
+from emfast.problems.grid import GridProblem
+from emfast.starts.initialize import is_scarce
+from emfast.statistics import Statistics
+
+# Steps at most. One that gains less, in nats per unit of weight, is the last.
+MOST_STEPS = 30
+WORTHWHILE = 1e-5
+
+# By how much a direction is stretched at most: in the first step, and in any. The limit is lowered
+# by one factor until a step leads up, and raised by the other after it.
+LIMIT = 100.0
+FURTHEST_LIMIT = 1000.0
+LOWERED, RAISED = 0.3, 2.0
+
+# Rows that say how far directions are to be stretched; more do after a step that has led down.
+PART_ROWS = 10_000
+
+# Directions at most; fewer are enough if no more than this fraction of the step is left to others.
+MOST_DIRECTIONS = 20
+UNEXPLAINED = 0.1
+
+# The length of a change of coordinates that shows what an iteration makes of its direction.
+CHANGES = {"float32": 1e-2, "float64": 1e-4}
+
+# An image that is shorter once known directions are taken out is but rounding.
+NO_DIRECTION = 1e-9
+
+
+class Place(NamedTuple):
+    """A model, and what all rows say of it."""
+
+    model: Model
+    statistics: Statistics
+    objective: float
+
+
+class Directions(NamedTuple):
+    """The directions that a step consists of, eigenvectors of I - J where J is known.
+
+    Attributes
+    ----------
+    eigenvalues : ndarray of shape (n_directions,), complex
+    vectors : ndarray of shape (n_coordinates, n_directions), complex
+    shares : ndarray of shape (n_directions,), complex
+        ``vectors @ shares`` is the step of EM.
+    """
+
+    eigenvalues: np.ndarray
+    vectors: np.ndarray
+    shares: np.ndarray
+
+    def stretched(self, limit: float) -> np.ndarray:
+        """The step with every direction stretched, at most to `limit` times its length."""
+        stretch = 1 / np.maximum(np.abs(self.eigenvalues), 1 / limit)
+        return (self.vectors @ (self.shares * stretch)).real
+
+
+def parts_for(subsamples: Sequence[GridProblem], n_components: int) -> list[GridProblem]:
+    """The subsamples whose rows say how far a step leads, smallest first; none if they are few."""
+    large = [part for part in subsamples if part.source.n_rows >= PART_ROWS]
+    parts = large or subsamples[-1:]
+    return [part for part in parts if not is_scarce(part, n_components)]
+
+
+def climbed(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -> Model:
+    """Where some of Newton's steps lead from a model, each to a higher objective of all rows.
+
+    Parameters
+    ----------
+    problem : GridProblem, on all rows
+    parts : sequence of GridProblem, on subsamples, smallest first
+        Without any the model stays.
+    model : Model, what EM on a subsample has led to
+
+    Returns
+    -------
+    Model
+        The one that was given where no step leads higher, or where components are degenerate, have
+        lost their rows, or take each row by chance or as a whole.
+    """
+    parts, limit = list(parts), LIMIT
+    place = _place(problem, model) if parts and problem.latent.assignment == "soft" else None
+    if place is None:
+        return model
+    for _ in range(MOST_STEPS):
+        directions = _directions(problem, parts[0], place)
+        if directions is None:
+            break
+        needed, found = _step(problem, place, directions, limit)
+        gain = 0.0 if found is None else found.objective - place.objective
+        place = found or place
+        if needed < limit and len(parts) > 1:
+            del parts[0]
+        elif found is None or (needed == limit and gain < WORTHWHILE):
+            break
+        limit = LIMIT if found is None else min(RAISED * needed, FURTHEST_LIMIT)
+    return place.model
+
+
+def _place(problem: GridProblem, model: Model | None) -> Place | None:
+    """What all rows say of a model; None if it is none, or one to keep away from."""
+    if model is None:
+        return None
+    try:
+        statistics = problem.estep(model)
+    except (ImpossibleRowError, SingularComponentError):
+        return None
+    objective = problem.objective(statistics, model)
+    if not math.isfinite(objective) or problem.faulty(statistics, model):
+        return None
+    return Place(model, statistics, objective)
+
+
+def _step(
+    problem: GridProblem, place: Place, directions: Directions, limit: float
+) -> tuple[float, Place | None]:
+    """The limit at which a step leads higher, and where to; None where none does."""
+    while limit >= 1:
+        step = directions.stretched(limit)
+        step *= min(1.0, problem.furthest / np.abs(step).max())
+        found = _place(problem, problem.displaced(step, place.model))
+        if found is not None and found.objective > place.objective:
+            return limit, found
+        limit *= LOWERED
+    return limit, None
+
+
+def _directions(problem: GridProblem, part: GridProblem, place: Place) -> Directions | None:
+    """Those of the step from a place, as part of the rows says; None if EM leads nowhere."""
+    model, change = place.model, CHANGES[part.source.dtype]
+
+    def after(displacement: np.ndarray) -> np.ndarray:
+        """Where an iteration on the part leads from there."""
+        there = part.displaced(displacement, model)
+        return part.displacement(part.mstep(part.estep(there), there), model)
+
+    try:
+        ahead = problem.displacement(problem.mstep(place.statistics, model), model)
+        if not np.isfinite(ahead).all() or not ahead.any():
+            return None
+        here = after(np.zeros_like(ahead))
+        return _arnoldi(lambda v: v - (after(change * v) - here) / change, ahead)
+    except (ImpossibleRowError, SingularComponentError, np.linalg.LinAlgError):
+        return None
+
+
+def _arnoldi(product: Callable[[np.ndarray], np.ndarray], step: np.ndarray) -> Directions:
+    r"""Eigenvectors of a matrix in the Krylov space of a step, enough to divide the step by it.
+
+    With an orthonormal basis Q of that space, and the images :math:`A Q_n = Q_{n+1} H`, what is
+    left is :math:`\min_y |H y - e_1|` [1]_.
+
+    References
+    ----------
+    .. [1] Saad, Y. (2003). Iterative Methods for Sparse Linear Systems, 2nd ed., section 6.5. SIAM.
+    """
+    length = np.linalg.norm(step)
+    most = min(MOST_DIRECTIONS, step.size)
+    basis, H = np.zeros((most + 1, step.size)), np.zeros((most + 1, most))
+    basis[0] = step / length
+    for n in range(1, most + 1):
+        image = product(basis[n - 1])
+        # Twice, for what is left after once may be rounding of what was taken.
+        for _ in range(2):
+            shares = basis[:n] @ image
+            image = image - shares @ basis[:n]
+            H[:n, n - 1] += shares
+        H[n, n - 1] = np.linalg.norm(image)
+        first = np.eye(n + 1)[0]
+        left = H[: n + 1, :n] @ np.linalg.lstsq(H[: n + 1, :n], first, rcond=None)[0] - first
+        if np.linalg.norm(left) < UNEXPLAINED or H[n, n - 1] < NO_DIRECTION:
+            break
+        basis[n] = image / H[n, n - 1]
+    eigenvalues, vectors = np.linalg.eig(H[:n, :n])
+    shares = np.linalg.solve(vectors, length * np.eye(n)[0])
+    return Directions(eigenvalues, basis[:n].T @ vectors, shares)

@@ -1,0 +1,254 @@
+"""Ridges that EM crawls along, and Newton's steps up them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from emfast import GaussianMixture, em
+from emfast.data import ArraySource, Batch
+from emfast.emissions import Bernoulli, Gaussian, Poisson
+from emfast.exceptions import ImpossibleRowError, SingularComponentError
+from emfast.inputs.labels import Labels
+from emfast.latent import MixtureWeights
+from emfast.passes import Model
+from emfast.problems.grid import GridProblem
+from emfast.starts import climb
+
+
+def overlapping(n_rows=40_000, distance=1.6, dtype="float64", seed=0):
+    """Rows of two clusters, whose means are so many standard deviations apart."""
+    rng = np.random.default_rng(seed)
+    members = rng.random(n_rows) < 0.4
+    X = rng.normal(size=(n_rows, 2))
+    X[members, 0] += distance
+    return X.astype(dtype), members
+
+
+def gaussians(X, covariance_type="diag", latent=None, **known):
+    latent = MixtureWeights() if latent is None else latent
+    return GridProblem(latent, Gaussian(covariance_type), ArraySource(Batch(X, **known)), 1)
+
+
+def of_means(problem, means, weights=None):
+    """A model of unit variances."""
+    K = len(means)
+    covariances = problem.emission.structure.of_variances(np.ones(2), K)
+    weights = np.full(K, 1 / K) if weights is None else np.array(weights)
+    return Model(weights, problem.emission.parameters(np.array(means, float), covariances))
+
+
+def part_of(problem, n_rows=10_000):
+    return problem.on(problem.source.batch.take(np.arange(n_rows)))
+
+
+def objective(problem, model):
+    return problem.objective(problem.estep(model), model)
+
+
+def maximum(problem, model):
+    """What EM reaches if it has all the time it needs."""
+    run = em.maximize(problem, model, tol=1e-11, max_iter=20_000, accelerate=True)
+    assert run.converged
+    return run.objective
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """The rows of each pass."""
+    seen, estep = [], GridProblem.estep
+
+    def counted(self, model):
+        seen.append(self.source.n_rows)
+        return estep(self, model)
+
+    monkeypatch.setattr(GridProblem, "estep", counted)
+    return seen
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_few_passes_lead_up_a_ridge(covariance_type, passes):
+    problem = gaussians(overlapping()[0], covariance_type)
+    begin = em.maximize(problem, of_means(problem, [[0, 0], [1, 0]]), tol=0, max_iter=10).model
+    best = maximum(problem, begin)
+    crawled = em.maximize(problem, begin, tol=0, max_iter=30).objective
+    passes.clear()
+    found = climb.climbed(problem, [part_of(problem)], begin)
+    assert passes.count(40_000) <= 30
+    reached = objective(problem, found)
+    assert reached > best - 3e-5
+    assert best - crawled > 5 * (best - reached)
+
+
+def test_it_leads_up_in_single_precision():
+    problem = gaussians(overlapping(dtype="float32")[0])
+    begin = em.maximize(problem, of_means(problem, [[0, 0], [1, 0]]), tol=0, max_iter=10).model
+    found = climb.climbed(problem, [part_of(problem)], begin)
+    assert objective(problem, found) > maximum(problem, begin) - 2e-5
+
+
+def test_a_saddle_is_left_upwards():
+    """Newton's step would lead back to two components that are the same."""
+    problem = gaussians(overlapping(distance=4.0)[0])
+    middle, spread = problem.source.batch.X.mean(axis=0), np.array([0.02, 0.0])
+    near = of_means(problem, [middle - spread, middle + spread])
+    saddle = em.maximize(problem, near, tol=0, max_iter=3).model
+    best = maximum(problem, of_means(problem, [[0, 0], [4, 0]]))
+    assert objective(problem, saddle) < best - 0.05
+    found = climb.climbed(problem, [part_of(problem)], saddle)
+    assert objective(problem, found) == pytest.approx(best, abs=1e-5)
+
+
+def test_at_a_maximum_it_ends_after_one_step(passes):
+    problem = gaussians(overlapping()[0])
+    begin = of_means(problem, [[0, 0], [1.6, 0]], [0.6, 0.4])
+    best = em.maximize(problem, begin, tol=1e-12, max_iter=20_000, accelerate=True)
+    passes.clear()
+    found = climb.climbed(problem, [part_of(problem)], best.model)
+    assert passes.count(40_000) <= 8
+    assert objective(problem, found) == pytest.approx(best.objective, abs=1e-10)
+
+
+@pytest.mark.parametrize("emission", [Bernoulli(), Poisson()], ids=["bernoulli", "poisson"])
+def test_other_families_climb_too(emission):
+    rng = np.random.default_rng(0)
+    truth = np.array([np.linspace(0.2, 0.6, 6), np.linspace(0.6, 0.2, 6)])
+    shape = 20_000, 6
+    members = rng.integers(2, size=shape[0])
+    if isinstance(emission, Bernoulli):
+        X = (rng.random(shape) < truth[members]).astype(np.uint8)
+    else:
+        X = rng.poisson(truth[members]).astype(float)
+    problem = GridProblem(MixtureWeights(), emission, ArraySource(Batch(X)), 1)
+    begin = Model(np.full(2, 0.5), emission.made(0.4 + 0.3 * (truth - 0.4)))
+    crawled = em.maximize(problem, begin, tol=0, max_iter=5).objective
+    found = climb.climbed(problem, [part_of(problem)], begin)
+    best = maximum(problem, Model(np.full(2, 0.5), emission.made(truth)))
+    assert objective(problem, found) > best - 1e-5 > crawled
+
+
+def test_weights_labels_and_missing_values_count():
+    X, members = overlapping()
+    rng = np.random.default_rng(1)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    labels = np.where(rng.random(len(X)) < 0.02, members, -1).astype(np.int32)
+    known = {"weights": rng.uniform(0.5, 2, len(X)), "labels": Labels(component=labels)}
+    problem = gaussians(X, "full", missing=True, **known)
+    begin = em.maximize(problem, of_means(problem, [[0, 0], [1, 0]]), tol=0, max_iter=5).model
+    found = climb.climbed(problem, [part_of(problem)], begin)
+    assert objective(problem, found) > maximum(problem, begin) - 3e-5
+
+
+def test_what_is_known_stays():
+    X, _ = overlapping()
+    problem = gaussians(X, latent=MixtureWeights(fixed=("weights",)))
+    begin = of_means(problem, [[0, 0], [1, 0]], [0.7, 0.3])
+    found = climb.climbed(problem, [part_of(problem)], begin)
+    assert_allclose(found.latent, [0.7, 0.3], rtol=1e-12)
+    assert objective(problem, found) > objective(problem, begin)
+
+
+def test_it_stays_without_parts_or_where_rows_are_taken_as_a_whole():
+    problem = gaussians(overlapping()[0])
+    model = of_means(problem, [[0, 0], [1, 0]])
+    assert climb.climbed(problem, [], model) is model
+    hard = replace(problem, latent=MixtureWeights(assignment="hard"))
+    assert climb.climbed(hard, [part_of(hard)], model) is model
+
+
+def test_it_keeps_away_from_degenerate_components():
+    problem = gaussians(overlapping()[0], "spherical")
+    X = problem.source.batch.X
+    covariances = problem.emission.structure.of_variances(np.ones(2), 2)
+    covariances[1] = 1e-8
+    parameters = problem.emission.parameters(np.array([[0.5, 0.0], X[0]]), covariances)
+    model = Model(np.array([1 - 1e-4, 1e-4]), parameters)
+    assert problem.degenerate(problem.estep(model), model) == [1]
+    assert climb.climbed(problem, [part_of(problem)], model) is model
+
+
+@pytest.mark.parametrize("error", [SingularComponentError("singular", (0,)), ImpossibleRowError()])
+@pytest.mark.parametrize("method", ["estep", "mstep"])
+def test_where_it_fails_the_model_stays(method, error, monkeypatch):
+    problem = gaussians(overlapping()[0])
+    model = of_means(problem, [[0, 0], [1, 0]])
+
+    def fail(*_):
+        raise error
+
+    part = part_of(problem)
+    monkeypatch.setattr(GridProblem, method, fail)
+    assert climb.climbed(problem, [part], model) is model
+
+
+def test_coordinates_out_of_range_are_no_step(monkeypatch):
+    problem = gaussians(overlapping()[0])
+    model, displaced = of_means(problem, [[0, 0], [1, 0]]), GridProblem.displaced
+
+    def out_of_range(self, displacement, reference):
+        """Only changes as small as those that show directions are in range."""
+        far = np.abs(displacement).max() > 1e-3
+        return None if far else displaced(self, displacement, reference)
+
+    monkeypatch.setattr(GridProblem, "displaced", out_of_range)
+    assert climb.climbed(problem, [part_of(problem)], model) is model
+
+
+def test_a_part_of_more_rows_follows_a_step_that_has_led_down(monkeypatch):
+    problem = gaussians(overlapping()[0])
+    asked, directions = [], climb._directions
+
+    def of_part(problem, part, place):
+        asked.append(part.source.n_rows)
+        found = directions(problem, part, place)
+        # The first leads far beyond the maximum.
+        return found._replace(eigenvalues=0.1 * found.eigenvalues) if len(asked) == 1 else found
+
+    monkeypatch.setattr(climb, "_directions", of_part)
+    parts = [part_of(problem, n) for n in (10_000, 20_000)]
+    climb.climbed(problem, parts, of_means(problem, [[0, 0], [1.5, 0]], [0.6, 0.4]))
+    assert asked[0] == 10_000
+    assert set(asked[1:]) == {20_000}
+
+
+def test_directions_divide_a_step_by_a_symmetric_matrix():
+    rng = np.random.default_rng(0)
+    axes, _ = np.linalg.qr(rng.normal(size=(8, 8)))
+    eigenvalues = np.array([1.0, 0.5, 0.2, 0.1, 0.02, 0.01, -0.05, -0.3])
+    A, step = axes * eigenvalues @ axes.T, axes @ np.ones(8)
+    directions = climb._arnoldi(lambda v: A @ v, step)
+    assert_allclose(directions.vectors @ directions.shares, step, rtol=1e-8)
+    # All but what the tolerance leaves; the modulus of negative eigenvalues.
+    found = np.sort(directions.eigenvalues.real)
+    assert_allclose(found, np.sort(eigenvalues), atol=1e-6)
+    expected = axes / np.maximum(np.abs(eigenvalues), 1 / 50) @ np.ones(8)
+    assert_allclose(directions.stretched(50.0), expected, rtol=1e-5)
+    # EM's step, not stretched.
+    assert_allclose(directions.stretched(1.0), step, rtol=1e-8)
+
+
+def test_directions_end_where_a_step_is_explained():
+    step = np.array([1.0, 2.0, 0.0, 0.0])
+    calls = []
+    directions = climb._arnoldi(lambda v: calls.append(v) or 0.25 * v, step)
+    assert len(calls) == 1
+    assert_allclose(directions.stretched(100.0), 4 * step)
+
+
+def test_parts_are_large_and_not_scarce():
+    problem = gaussians(overlapping()[0])
+    parts = [part_of(problem, n) for n in (500, 10_000, 20_000)]
+    assert climb.parts_for(parts, 2) == parts[1:]
+    assert climb.parts_for(parts[:1], 2) == parts[:1]
+    assert climb.parts_for([part_of(problem, 50)], 2) == []
+    assert climb.parts_for([], 2) == []
+
+
+@pytest.mark.parametrize("settings", [{}, {"n_init": 4}, {"n_init": 2, "restarts": "full"}])
+def test_default_fits_end_at_a_maximum(settings):
+    X, _ = overlapping(60_000)
+    mixture = GaussianMixture(2, random_state=0, **settings).fit(X)
+    score = mixture.score(X)
+    mixture.set_params(warm_start=True, n_init=1, tol=1e-11, max_iter=20_000, accelerate=True)
+    assert score > mixture.fit(X).score(X) - 3e-5
