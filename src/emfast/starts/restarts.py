@@ -3,10 +3,10 @@
 A start is a model made on a subsample, led out of local maxima where splitting one component and
 removing another leads higher, improved on larger subsamples, led up to the maximum of all rows, and
 run on these. Either every start goes all the way, or they race: after each subsample the better
-half goes on to one twice as large, two at least, and after the first the best four leave local
-maxima. Of those on the last, the best and the next, if it is not significantly worse (by two
-standard errors of the paired difference of their log-likelihoods), are measured on all rows; the
-better alone goes up to their maximum, and runs on them.
+half goes on to one twice as large, two at least; after the first and before the last the best two
+leave local maxima. Of those on the last, the best and the next, if it is not significantly worse
+(by two standard errors of the paired difference of their log-likelihoods), are measured on all
+rows; the better alone goes up to their maximum, and runs on them.
 """
 
 import math
@@ -43,8 +43,9 @@ from emfast.watch import Watch
 SURVIVORS = 2
 FINALISTS = 2
 
-# So many of the best leave local maxima, once so many subsamples have told them from the others.
-MOVED = 4
+# So many of the best leave local maxima, once so many subsamples have told them from the others,
+# and again on the last.
+MOVED = 2
 MOVED_AFTER = 1
 
 # A start is worse than another if it is by so many standard errors of the difference.
@@ -329,10 +330,11 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
     if race and len(subsamples) == 1:
         # Once to tell the best, which are to move.
         subsamples = [*subsamples, *subsamples]
-    moved_at = min(MOVED_AFTER, len(subsamples) - 1) if race else 0
+    last = len(subsamples) - 1
+    moving = {min(MOVED_AFTER, last), last} if race else {0}
     for i, subsample in enumerate(subsamples):
         starter.watch.tell(f"{len(runs)} start(s) on {subsample.source.n_rows:,} rows")
-        if i == moved_at:
+        if i in moving:
             for run in runs[:MOVED]:
                 random_state = np.random.RandomState([run.restart.seed, 2])
                 run.model = moved(subsample, run.model, random_state)
