@@ -5,16 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 
 from emfast import GaussianMixture, em
 from emfast.data import ArraySource, Batch
 from emfast.emissions import Bernoulli, Gaussian, Poisson
-from emfast.exceptions import ImpossibleRowError, SingularComponentError
+from emfast.exceptions import (
+    DegenerateComponentWarning,
+    ImpossibleRowError,
+    SingularComponentError,
+)
 from emfast.inputs.labels import Labels
 from emfast.latent import MixtureWeights
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
-from emfast.starts import climb
+from emfast.starts import climb, restarts
 
 
 def overlapping(n_rows=40_000, distance=1.6, dtype="float64", seed=0):
@@ -54,6 +59,11 @@ def maximum(problem, model):
     return run.objective
 
 
+def climbed(problem, parts, model):
+    """Where the steps end."""
+    return [model, *climb.climbing(problem, parts, model)][-1]
+
+
 @pytest.fixture
 def passes(monkeypatch):
     """The rows of each pass."""
@@ -74,7 +84,7 @@ def test_few_passes_lead_up_a_ridge(covariance_type, passes):
     best = maximum(problem, begin)
     crawled = em.maximize(problem, begin, tol=0, max_iter=30).objective
     passes.clear()
-    found = climb.climbed(problem, [part_of(problem)], begin)
+    found = climbed(problem, [part_of(problem)], begin)
     assert passes.count(40_000) <= 30
     reached = objective(problem, found)
     assert reached > best - 3e-5
@@ -84,7 +94,7 @@ def test_few_passes_lead_up_a_ridge(covariance_type, passes):
 def test_it_leads_up_in_single_precision():
     problem = gaussians(overlapping(dtype="float32")[0])
     begin = em.maximize(problem, of_means(problem, [[0, 0], [1, 0]]), tol=0, max_iter=10).model
-    found = climb.climbed(problem, [part_of(problem)], begin)
+    found = climbed(problem, [part_of(problem)], begin)
     assert objective(problem, found) > maximum(problem, begin) - 2e-5
 
 
@@ -96,7 +106,7 @@ def test_a_saddle_is_left_upwards():
     saddle = em.maximize(problem, near, tol=0, max_iter=3).model
     best = maximum(problem, of_means(problem, [[0, 0], [4, 0]]))
     assert objective(problem, saddle) < best - 0.05
-    found = climb.climbed(problem, [part_of(problem)], saddle)
+    found = climbed(problem, [part_of(problem)], saddle)
     assert objective(problem, found) == pytest.approx(best, abs=1e-5)
 
 
@@ -105,7 +115,7 @@ def test_at_a_maximum_it_ends_after_one_step(passes):
     begin = of_means(problem, [[0, 0], [1.6, 0]], [0.6, 0.4])
     best = em.maximize(problem, begin, tol=1e-12, max_iter=20_000, accelerate=True)
     passes.clear()
-    found = climb.climbed(problem, [part_of(problem)], best.model)
+    found = climbed(problem, [part_of(problem)], best.model)
     assert passes.count(40_000) <= 8
     assert objective(problem, found) == pytest.approx(best.objective, abs=1e-10)
 
@@ -123,7 +133,7 @@ def test_other_families_climb_too(emission):
     problem = GridProblem(MixtureWeights(), emission, ArraySource(Batch(X)), 1)
     begin = Model(np.full(2, 0.5), emission.made(0.4 + 0.3 * (truth - 0.4)))
     crawled = em.maximize(problem, begin, tol=0, max_iter=5).objective
-    found = climb.climbed(problem, [part_of(problem)], begin)
+    found = climbed(problem, [part_of(problem)], begin)
     best = maximum(problem, Model(np.full(2, 0.5), emission.made(truth)))
     assert objective(problem, found) > best - 1e-5 > crawled
 
@@ -136,7 +146,7 @@ def test_weights_labels_and_missing_values_count():
     known = {"weights": rng.uniform(0.5, 2, len(X)), "labels": Labels(component=labels)}
     problem = gaussians(X, "full", missing=True, **known)
     begin = em.maximize(problem, of_means(problem, [[0, 0], [1, 0]]), tol=0, max_iter=5).model
-    found = climb.climbed(problem, [part_of(problem)], begin)
+    found = climbed(problem, [part_of(problem)], begin)
     assert objective(problem, found) > maximum(problem, begin) - 3e-5
 
 
@@ -144,17 +154,15 @@ def test_what_is_known_stays():
     X, _ = overlapping()
     problem = gaussians(X, latent=MixtureWeights(fixed=("weights",)))
     begin = of_means(problem, [[0, 0], [1, 0]], [0.7, 0.3])
-    found = climb.climbed(problem, [part_of(problem)], begin)
+    found = climbed(problem, [part_of(problem)], begin)
     assert_allclose(found.latent, [0.7, 0.3], rtol=1e-12)
     assert objective(problem, found) > objective(problem, begin)
 
 
-def test_it_stays_without_parts_or_where_rows_are_taken_as_a_whole():
+def test_it_stays_without_parts():
     problem = gaussians(overlapping()[0])
     model = of_means(problem, [[0, 0], [1, 0]])
-    assert climb.climbed(problem, [], model) is model
-    hard = replace(problem, latent=MixtureWeights(assignment="hard"))
-    assert climb.climbed(hard, [part_of(hard)], model) is model
+    assert climbed(problem, [], model) is model
 
 
 def test_it_keeps_away_from_degenerate_components():
@@ -165,7 +173,7 @@ def test_it_keeps_away_from_degenerate_components():
     parameters = problem.emission.parameters(np.array([[0.5, 0.0], X[0]]), covariances)
     model = Model(np.array([1 - 1e-4, 1e-4]), parameters)
     assert problem.degenerate(problem.estep(model), model) == [1]
-    assert climb.climbed(problem, [part_of(problem)], model) is model
+    assert climbed(problem, [part_of(problem)], model) is model
 
 
 @pytest.mark.parametrize("error", [SingularComponentError("singular", (0,)), ImpossibleRowError()])
@@ -179,7 +187,7 @@ def test_where_it_fails_the_model_stays(method, error, monkeypatch):
 
     part = part_of(problem)
     monkeypatch.setattr(GridProblem, method, fail)
-    assert climb.climbed(problem, [part], model) is model
+    assert climbed(problem, [part], model) is model
 
 
 def test_coordinates_out_of_range_are_no_step(monkeypatch):
@@ -192,7 +200,7 @@ def test_coordinates_out_of_range_are_no_step(monkeypatch):
         return None if far else displaced(self, displacement, reference)
 
     monkeypatch.setattr(GridProblem, "displaced", out_of_range)
-    assert climb.climbed(problem, [part_of(problem)], model) is model
+    assert climbed(problem, [part_of(problem)], model) is model
 
 
 def test_a_part_of_more_rows_follows_a_step_that_has_led_down(monkeypatch):
@@ -207,7 +215,7 @@ def test_a_part_of_more_rows_follows_a_step_that_has_led_down(monkeypatch):
 
     monkeypatch.setattr(climb, "_directions", of_part)
     parts = [part_of(problem, n) for n in (10_000, 20_000)]
-    climb.climbed(problem, parts, of_means(problem, [[0, 0], [1.5, 0]], [0.6, 0.4]))
+    climbed(problem, parts, of_means(problem, [[0, 0], [1.5, 0]], [0.6, 0.4]))
     assert asked[0] == 10_000
     assert set(asked[1:]) == {20_000}
 
@@ -218,7 +226,7 @@ def test_directions_divide_a_step_by_a_symmetric_matrix():
     eigenvalues = np.array([1.0, 0.5, 0.2, 0.1, 0.02, 0.01, -0.05, -0.3])
     A, step = axes * eigenvalues @ axes.T, axes @ np.ones(8)
     directions = climb._arnoldi(lambda v: A @ v, step)
-    assert_allclose(directions.vectors @ directions.shares, step, rtol=1e-8)
+    assert_allclose(directions.vectors @ directions.shares @ directions.basis, step, rtol=1e-8)
     # All but what the tolerance leaves; the modulus of negative eigenvalues.
     found = np.sort(directions.eigenvalues.real)
     assert_allclose(found, np.sort(eigenvalues), atol=1e-6)
@@ -237,12 +245,54 @@ def test_directions_end_where_a_step_is_explained():
 
 
 def test_parts_are_large_and_not_scarce():
+    problem = gaussians(np.vstack([overlapping()[0]] * 2))
+    parts = [part_of(problem, n) for n in (500, 9_950, 20_000, 30_000)]
+    assert climb.parts_for(problem, parts, 2) == parts[1:3]
+    assert climb.parts_for(problem, parts[:1], 2) == parts[:1]
+    assert climb.parts_for(problem, [part_of(problem, 50)], 2) == []
+    assert climb.parts_for(problem, [], 2) == []
+    hard = replace(problem, latent=MixtureWeights(assignment="hard"))
+    assert climb.parts_for(hard, parts, 2) == []
+
+
+def test_no_step_is_measured_twice(passes):
+    """Of one component EM's step is Newton's, whatever the limit."""
     problem = gaussians(overlapping()[0])
-    parts = [part_of(problem, n) for n in (500, 10_000, 20_000)]
-    assert climb.parts_for(parts, 2) == parts[1:]
-    assert climb.parts_for(parts[:1], 2) == parts[:1]
-    assert climb.parts_for([part_of(problem, 50)], 2) == []
-    assert climb.parts_for([], 2) == []
+    one = em.maximize(problem, of_means(problem, [[0, 0]]), tol=0, max_iter=2).model
+    passes.clear()
+    climbed(problem, [part_of(problem)], one)
+    assert passes.count(40_000) <= 3
+
+
+def test_a_component_that_a_part_lacks_is_left_to_a_larger_one(passes):
+    """Heavy tails: few rows are far out, and of those the part has none."""
+    X, _ = overlapping()
+    X[-400:] += 1000
+    problem = gaussians(X)
+    begin = of_means(problem, [[0, 0], [1, 0], [1000, 1000]])
+    begin = em.maximize(problem, begin, tol=0, max_iter=10).model
+    without, some = part_of(problem), problem.on(problem.source.batch.take(np.arange(0, 40_000, 2)))
+    assert climbed(problem, [without], begin) is begin
+    found = climbed(problem, [without, some], begin)
+    assert objective(problem, found) > maximum(problem, begin) - 3e-5
+
+
+@pytest.mark.parametrize("seed", [10, 18, 24, 57])
+def test_fits_do_not_end_degenerate_for_it(seed, monkeypatch):
+    """Whole numbers: the likelihood of a component on one of them has no bound."""
+    rng = np.random.default_rng(seed)
+    X = rng.poisson(rng.uniform(0.3, 3, 2), (45_000, 2)).astype(float)
+    model = GaussianMixture(4, covariance_type="diag", random_state=0)
+    assert clone(model).fit(X).restarts_[0].degenerate == []
+    # From where the steps lead EM goes on to such components, and is run from before them.
+    sound_run = restarts._sound_run
+    monkeypatch.setattr(
+        restarts,
+        "_sound_run",
+        lambda problem, run, starter: sound_run(problem, replace(run, before=None), starter),
+    )
+    with pytest.warns(DegenerateComponentWarning):
+        model.fit(X)
 
 
 @pytest.mark.parametrize("settings", [{}, {"n_init": 4}, {"n_init": 2, "restarts": "full"}])

@@ -10,7 +10,10 @@ direction is to be stretched, and the fewer its rows, the more steps are needed 
 formed. Arnoldi's iteration asks for its product with some directions, each the difference of two
 iterations of EM on that part, and finds the eigenvalues of :math:`I - J` that matter. Where one is
 negative, the objective curves upwards, and Newton's step leads back; its modulus leads on [2]_. A
-limit of the stretch is lowered after steps that lead down, until they are those of EM.
+limit of the stretch is lowered after steps that lead down, until none is longer than that of EM.
+
+These steps make a start better, as subsamples do; where they end EM on all rows begins, and tells
+whether it has converged.
 
 References
 ----------
@@ -22,7 +25,7 @@ References
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,8 +36,8 @@ from emfast.problems.grid import GridProblem
 from emfast.starts.initialize import is_scarce
 from emfast.statistics import Statistics
 
-# Steps at most. One that gains less, in nats per unit of weight, is the last.
-MOST_STEPS = 30
+# Steps at most, and the gain, in nats per unit of weight, below which a step is the last.
+MOST_STEPS = 15
 WORTHWHILE = 1e-5
 
 # By how much a direction is stretched at most: in the first step, and in any. The limit is lowered
@@ -43,15 +46,18 @@ LIMIT = 100.0
 FURTHEST_LIMIT = 1000.0
 LOWERED, RAISED = 0.3, 2.0
 
-# Rows that say how far directions are to be stretched; more do after a step that has led down.
+# About so many rows, and at most this fraction of all, say how far directions are to be stretched;
+# more do after a step that has led down.
 PART_ROWS = 10_000
+NEARLY = 0.9
+LARGEST_PART = 1 / 4
 
 # Directions at most; fewer are enough if no more than this fraction of the step is left to others.
 MOST_DIRECTIONS = 20
 UNEXPLAINED = 0.1
 
 # The length of a change of coordinates that shows what an iteration makes of its direction.
-CHANGES = {"float32": 1e-2, "float64": 1e-4}
+PROBE = {"float32": 1e-2, "float64": 1e-4}
 
 # An image that is shorter once known directions are taken out is but rounding.
 NO_DIRECTION = 1e-9
@@ -66,66 +72,90 @@ class Place(NamedTuple):
 
 
 class Directions(NamedTuple):
-    """The directions that a step consists of, eigenvectors of I - J where J is known.
+    """The directions that a step consists of: Ritz vectors of I - J in its Krylov space.
 
     Attributes
     ----------
-    eigenvalues : ndarray of shape (n_directions,), complex
-    vectors : ndarray of shape (n_coordinates, n_directions), complex
-    shares : ndarray of shape (n_directions,), complex
-        ``vectors @ shares`` is the step of EM.
+    eigenvalues : ndarray of shape (n_directions,), real or complex, as what follows
+    vectors : ndarray of shape (n_directions, n_directions), in terms of the basis
+    shares : ndarray of shape (n_directions,), what of each is in the step of EM
+    basis : ndarray of shape (n_directions, n_coordinates)
     """
 
     eigenvalues: np.ndarray
     vectors: np.ndarray
     shares: np.ndarray
+    basis: np.ndarray
+
+    @property
+    def reach(self) -> float:
+        """The stretch that no direction exceeds, whatever the limit."""
+        return float(
+            1 / np.abs(self.eigenvalues).min(initial=math.inf, where=self.eigenvalues != 0)
+        )
 
     def stretched(self, limit: float) -> np.ndarray:
         """The step with every direction stretched, at most to `limit` times its length."""
         stretch = 1 / np.maximum(np.abs(self.eigenvalues), 1 / limit)
-        return (self.vectors @ (self.shares * stretch)).real
+        return (self.vectors @ (self.shares * stretch)).real @ self.basis
 
 
-def parts_for(subsamples: Sequence[GridProblem], n_components: int) -> list[GridProblem]:
-    """The subsamples whose rows say how far a step leads, smallest first; none if they are few."""
-    large = [part for part in subsamples if part.source.n_rows >= PART_ROWS]
-    parts = large or subsamples[-1:]
-    return [part for part in parts if not is_scarce(part, n_components)]
+def parts_for(
+    problem: GridProblem, subsamples: Sequence[GridProblem], n_components: int
+) -> list[GridProblem]:
+    """The subsamples whose rows say how far a step leads, smallest first.
+
+    There is none if all are few, or little less than all rows, or if rows are not shared by
+    components, which then change by leaps.
+    """
+    if problem.latent.assignment != "soft":
+        return []
+    large = [part for part in subsamples if part.source.n_rows >= NEARLY * PART_ROWS]
+    most = LARGEST_PART * problem.source.n_rows
+    return [
+        part
+        for part in large or subsamples[-1:]
+        if part.source.n_rows <= most and not is_scarce(part, n_components)
+    ]
 
 
-def climbed(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -> Model:
-    """Where some of Newton's steps lead from a model, each to a higher objective of all rows.
+def climbing(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -> Iterator[Model]:
+    """Where Newton's steps lead from a model, one by one, each to a higher objective of all rows.
 
     Parameters
     ----------
     problem : GridProblem, on all rows
-    parts : sequence of GridProblem, on subsamples, smallest first
-        Without any the model stays.
+    parts : sequence of GridProblem, see `parts_for`
     model : Model, what EM on a subsample has led to
 
-    Returns
-    -------
+    Yields
+    ------
     Model
-        The one that was given where no step leads higher, or where components are degenerate, have
-        lost their rows, or take each row by chance or as a whole.
+        No component of it is degenerate, or has lost its rows.
     """
     parts, limit = list(parts), LIMIT
-    place = _place(problem, model) if parts and problem.latent.assignment == "soft" else None
-    if place is None:
-        return model
-    for _ in range(MOST_STEPS):
+    place = _place(problem, model) if parts else None
+    for _ in range(MOST_STEPS if place else 0):
         directions = _directions(problem, parts[0], place)
-        if directions is None:
-            break
-        needed, found = _step(problem, place, directions, limit)
-        gain = 0.0 if found is None else found.objective - place.objective
-        place = found or place
-        if needed < limit and len(parts) > 1:
+        # No two limits beyond what directions ask for are two steps.
+        first = needed = limit if directions is None else max(1.0, min(limit, directions.reach))
+        found = None
+        if directions is not None:
+            needed, found = _step(problem, place, directions, first)
+        if found is not None:
+            gain, place = found.objective - place.objective, found
+            yield place.model
+            if needed == first and gain < WORTHWHILE:
+                break
+        failed = found is None or needed < first
+        if failed and len(parts) > 1:
+            # The next larger one knows better how far to go.
             del parts[0]
-        elif found is None or (needed == limit and gain < WORTHWHILE):
+        elif found is None:
             break
-        limit = LIMIT if found is None else min(RAISED * needed, FURTHEST_LIMIT)
-    return place.model
+        limit = (
+            LIMIT if found is None else min(RAISED * (needed if failed else limit), FURTHEST_LIMIT)
+        )
 
 
 def _place(problem: GridProblem, model: Model | None) -> Place | None:
@@ -146,31 +176,38 @@ def _step(
     problem: GridProblem, place: Place, directions: Directions, limit: float
 ) -> tuple[float, Place | None]:
     """The limit at which a step leads higher, and where to; None where none does."""
-    while limit >= 1:
+    while True:
         step = directions.stretched(limit)
         step *= min(1.0, problem.furthest / np.abs(step).max())
         found = _place(problem, problem.displaced(step, place.model))
         if found is not None and found.objective > place.objective:
             return limit, found
-        limit *= LOWERED
-    return limit, None
+        if limit <= 1:
+            return limit, None
+        limit = max(1.0, LOWERED * limit)
 
 
 def _directions(problem: GridProblem, part: GridProblem, place: Place) -> Directions | None:
-    """Those of the step from a place, as part of the rows says; None if EM leads nowhere."""
-    model, change = place.model, CHANGES[part.source.dtype]
+    """Those of the step from a place, as part of the rows says; None if it cannot say."""
+    model, probe = place.model, PROBE[part.source.dtype]
 
     def after(displacement: np.ndarray) -> np.ndarray:
         """Where an iteration on the part leads from there."""
         there = part.displaced(displacement, model)
-        return part.displacement(part.mstep(part.estep(there), there), model)
+        if there is None:
+            raise np.linalg.LinAlgError
+        found = part.displacement(part.mstep(part.estep(there), there), model)
+        if not np.isfinite(found).all():
+            # A component has lost the few rows of the part that it had.
+            raise np.linalg.LinAlgError
+        return found
 
     try:
         ahead = problem.displacement(problem.mstep(place.statistics, model), model)
         if not np.isfinite(ahead).all() or not ahead.any():
             return None
         here = after(np.zeros_like(ahead))
-        return _arnoldi(lambda v: v - (after(change * v) - here) / change, ahead)
+        return _arnoldi(lambda v: v - (after(probe * v) - here) / probe, ahead)
     except (ImpossibleRowError, SingularComponentError, np.linalg.LinAlgError):
         return None
 
@@ -204,4 +241,4 @@ def _arnoldi(product: Callable[[np.ndarray], np.ndarray], step: np.ndarray) -> D
         basis[n] = image / H[n, n - 1]
     eigenvalues, vectors = np.linalg.eig(H[:n, :n])
     shares = np.linalg.solve(vectors, length * np.eye(n)[0])
-    return Directions(eigenvalues, basis[:n].T @ vectors, shares)
+    return Directions(eigenvalues, vectors, shares, basis[:n])

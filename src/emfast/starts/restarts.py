@@ -23,7 +23,7 @@ from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.problems.together import maximize_each
-from emfast.starts.climb import climbed, parts_for
+from emfast.starts.climb import climbing, parts_for
 from emfast.starts.initialize import SHORT_RUN_TOL, TRIAL_ITER, best_model
 from emfast.starts.splits import moved
 from emfast.starts.subsamples import (
@@ -127,12 +127,16 @@ class Restart:
 
 @dataclass
 class Run:
-    """A start under way: its record and number, the model it has come to, its run on all rows."""
+    """A start under way: its record and number, the model it has come to, its run on all rows.
+
+    And, if Newton's steps have led to the model, the one `before` them.
+    """
 
     restart: Restart
     number: int
     model: Model | None = None
     begun: bool = False
+    before: Model | None = None
     trace: em.Trace[Model] | None = None
 
 
@@ -176,6 +180,7 @@ class Starts:
                 "number": run.number,
                 "model": run.model if self.race else None,
                 "begun": run.begun,
+                "before": run.before,
             }
             for run in self.runs
         ]
@@ -192,7 +197,9 @@ class Starts:
     @staticmethod
     def kinds(model: Kept) -> dict[str, Any]:
         """What each of the values in `kept` has to be, whose models have to be of a kind."""
-        run = Record(Run, restart=Restart, number=int, model=OrNone(model), begun=bool)
+        run = Record(
+            Run, restart=Restart, number=int, model=OrNone(model), begun=bool, before=OrNone(model)
+        )
         return {
             "runs": ListOf(run),
             "n_done": Whole(),
@@ -322,7 +329,8 @@ def _how_far(run: Run) -> tuple[bool, int, tuple[bool, float]]:
 
 def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list[Run]:
     """The starts that are to run on all rows until one can, the best first."""
-    race, subsamples = len(group) > 1, starter.subsamples(group[0].restart.seed)
+    race, drawn = len(group) > 1, starter.subsamples(group[0].restart.seed)
+    subsamples = drawn
     if race and not subsamples:
         # Too few rows to draw from: short runs on all of them.
         subsamples = [problem.on(problem.source.batch)]
@@ -347,14 +355,23 @@ def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list
             rivals = _best_on_all(problem, rivals)
         runs = rivals + _others(runs, rivals)
     if runs:
-        n_components = problem.latent.n_components(runs[0].model.latent)
-        parts = parts_for(subsamples, n_components)
-        if parts:
-            starter.watch.tell(f"Newton's steps on {problem.source.n_rows:,} rows")
-        runs[0].model = climbed(problem, parts, runs[0].model)
+        _lead_up(problem, drawn, runs[0], starter)
     # The others run if these cannot.
     able = [run for run in group if run.restart.error is None]
     return runs + _best(_others(able, runs))
+
+
+def _lead_up(
+    problem: GridProblem, subsamples: list[GridProblem], run: Run, starter: Starter
+) -> None:
+    """Lead a run up to the maximum of all rows."""
+    n_components = problem.latent.n_components(run.model.latent)
+    parts = parts_for(problem, subsamples, n_components)
+    if parts:
+        starter.watch.tell(f"Newton's steps on {problem.source.n_rows:,} rows")
+        before = run.model
+        for run.model in climbing(problem, parts, before):
+            run.before = before
 
 
 def _others(runs: list[Run], chosen: list[Run]) -> list[Run]:
@@ -420,12 +437,32 @@ def _run_one(problem: GridProblem, finalists: list[Run], starter: Starter) -> No
     while finalists:
         run = finalists[0]
         with _failure_recorded(run.restart):
-            run.trace = starter.maximize(run.model, run.number)
-            run.model = run.trace.model
+            run.trace = _sound_run(problem, run, starter)
+            run.model, run.before = run.trace.model, None
             run.restart.take(problem, run.trace)
             run.restart.converged = run.trace.converged
             return
         del finalists[0]
+
+
+def _sound_run(problem: GridProblem, run: Run, starter: Starter) -> em.Trace[Model]:
+    """EM on all rows; from before Newton's steps if from there it ends better.
+
+    They may have led to where the likelihood has no bound, and components become degenerate.
+    """
+    if run.before is None:
+        return starter.maximize(run.model, run.number)
+    try:
+        trace = starter.maximize(run.model, run.number)
+    except SingularComponentError:
+        return starter.maximize(run.before, run.number)
+    if trace.stopped or not problem.faulty(trace.statistics, trace.model):
+        return trace
+    try:
+        other = starter.maximize(run.before, run.number)
+    except SingularComponentError:
+        return trace
+    return max(trace, other, key=lambda each: problem.merit(each.statistics, each.model))
 
 
 def _refined(

@@ -404,8 +404,8 @@ class EMEstimator(FittedModel):
         K = int(self.n_components)
         if race:
             # Components that share parameters do not run side by side.
-            few = is_scarce(first, K) or first.emission.shared
-            others, share = NO_TRIALS if few else RACE_TRIALS
+            costly = is_scarce(first, K) or first.emission.shared
+            others, share = NO_TRIALS if costly else RACE_TRIALS
         else:
             others, share = FEW_TRIALS if can_be_moved(first, K) else TRIALS
         if (self.init_params if race else init_params) != "kmeans":
