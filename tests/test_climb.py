@@ -135,7 +135,7 @@ def test_other_families_climb_too(emission):
     crawled = em.maximize(problem, begin, tol=0, max_iter=5).objective
     found = climbed(problem, [part_of(problem)], begin)
     best = maximum(problem, Model(np.full(2, 0.5), emission.made(truth)))
-    assert objective(problem, found) > best - 1e-5 > crawled
+    assert objective(problem, found) > best - 3e-5 > crawled
 
 
 def test_weights_labels_and_missing_values_count():

@@ -30,15 +30,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from emfast import em
 from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.starts.initialize import is_scarce
 from emfast.statistics import Statistics
 
-# Steps at most, and the gain, in nats per unit of weight, below which a step is the last.
+# Steps at most. The last is one that gains less, in nats per unit of weight, or leaves less to gain
+# by Aitken's estimate, which on a ridge is often too low.
 MOST_STEPS = 15
-WORTHWHILE = 1e-5
+LEAST_GAIN = 1e-5
+LEAST_LEFT = 1e-6
 
 # By how much a direction is stretched at most: in the first step, and in any. The limit is lowered
 # by one factor until a step leads up, and raised by the other after it.
@@ -135,6 +138,7 @@ def climbing(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -
     """
     parts, limit = list(parts), LIMIT
     place = _place(problem, model) if parts else None
+    history = [place.objective] if place else []
     for _ in range(MOST_STEPS if place else 0):
         directions = _directions(problem, parts[0], place)
         # No two limits beyond what directions ask for are two steps.
@@ -142,20 +146,24 @@ def climbing(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -
         found = None
         if directions is not None:
             needed, found = _step(problem, place, directions, first)
+        at_once = found is not None and needed == first
         if found is not None:
-            gain, place = found.objective - place.objective, found
+            place = found
+            history.append(place.objective)
             yield place.model
-            if needed == first and gain < WORTHWHILE:
+            if at_once and _is_done(history):
                 break
-        failed = found is None or needed < first
-        if failed and len(parts) > 1:
+        if not at_once and len(parts) > 1:
             # The next larger one knows better how far to go.
             del parts[0]
         elif found is None:
             break
-        limit = (
-            LIMIT if found is None else min(RAISED * (needed if failed else limit), FURTHEST_LIMIT)
-        )
+        limit = min(RAISED * (limit if at_once else needed), FURTHEST_LIMIT) if found else LIMIT
+
+
+def _is_done(history: Sequence[float]) -> bool:
+    left = em.remaining_gain(history)
+    return history[-1] - history[-2] < LEAST_GAIN or (left is not None and left < LEAST_LEFT)
 
 
 def _place(problem: GridProblem, model: Model | None) -> Place | None:
