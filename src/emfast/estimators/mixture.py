@@ -48,7 +48,9 @@ class GaussianMixture(BaseMixture):
     reg_covar : float, default=1e-6
         Added to the variances. With 0, a start whose covariances become singular fails.
     max_iter : int, default=100
-        Most iterations, each of which is an M-step or an extrapolation; 0 returns the start.
+        Most iterations, each of which is an M-step or an extrapolation; 0 returns the start. Of
+        many rows that is what subsamples lead to, and some of Newton's steps on all rows, which end
+        near a maximum where EM would crawl.
     n_init : int, default=1
         Starts, of which the best is kept: one without degenerate components (see Notes) before one
         with them, then the one of the highest likelihood. A complete given start is run once.
@@ -67,11 +69,11 @@ class GaussianMixture(BaseMixture):
         which takes outliers for clusters, but "short_em", or with many rows "neighbourhood".
     restarts : {"auto", "full", "race"}, default="auto"
         How starts share the work. "full" runs each on all rows. In a "race" all run on a subsample,
-        the better quarter goes on to one twice as large, and so on; only the best two leave local
-        maxima; the best of the last, and the next unless it is significantly worse there, are
-        measured on all rows, and the winner alone runs on them, so that ten starts cost about three
-        times one. "auto" is "full" up to 50,000 rows and "race" above. Starts with given values
-        that EM may change do not race.
+        the better half goes on to one twice as large, two at least, and so on; the best two leave
+        local maxima on the second and on the last; the best of the last, and the next unless it is
+        significantly worse there, are measured on all rows, and the winner alone runs on them, so
+        that ten starts cost about three times one. "auto" is "full" up to 50,000 rows and "race"
+        above. Starts with given values that EM may change do not race.
     random_state : int, RandomState instance or None, default=None
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend
@@ -183,10 +185,12 @@ class GaussianMixture(BaseMixture):
     Notes
     -----
     With many rows (40,000, or more where there are many components and features) a start is
-    improved on nested subsamples, of 10,000 rows to an eighth of all, before it sees all rows;
-    `max_iter`, `tol` and `lower_bounds_` are about all rows. Where the smallest has fewer than ten
-    rows for each parameter of "full" covariances, starts on it are tried with diagonal ones. EM
-    begins at given values on all rows, unless they are `fixed`.
+    improved on nested subsamples, of 10,000 rows to an eighth of all. From there Newton's steps on
+    all rows, stretched as EM on a subsample says, lead near to a maximum, unless components would
+    become degenerate. `max_iter`, `tol` and `lower_bounds_` are about the iterations after that.
+    Where the smallest subsample has fewer than ten rows for each parameter of "full" covariances,
+    starts on it are tried with diagonal ones. EM begins at given values on all rows, unless they
+    are `fixed`.
 
     An entry that is NaN is missing: the likelihood of its row is that of the entries that are
     known. A feature that no row of a component has keeps the mean and variance it starts with,

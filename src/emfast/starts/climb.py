@@ -74,6 +74,21 @@ class Place(NamedTuple):
     objective: float
 
 
+class Step(NamedTuple):
+    """Where a step has led.
+
+    Attributes
+    ----------
+    place : Place or None, if it leads nowhere higher
+    shortened : bool, whether it led too far at first
+    limit : float, of how far the next step may stretch a direction
+    """
+
+    place: Place | None
+    shortened: bool
+    limit: float
+
+
 class Directions(NamedTuple):
     """The directions that a step consists of: Ritz vectors of I - J in its Krylov space.
 
@@ -93,9 +108,8 @@ class Directions(NamedTuple):
     @property
     def reach(self) -> float:
         """The stretch that no direction exceeds, whatever the limit."""
-        return float(
-            1 / np.abs(self.eigenvalues).min(initial=math.inf, where=self.eigenvalues != 0)
-        )
+        least = float(np.abs(self.eigenvalues).min())
+        return 1 / least if least > 0 else math.inf
 
     def stretched(self, limit: float) -> np.ndarray:
         """The step with every direction stretched, at most to `limit` times its length."""
@@ -138,27 +152,23 @@ def climbing(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -
     """
     parts, limit = list(parts), LIMIT
     place = _place(problem, model) if parts else None
-    history = [place.objective] if place else []
-    for _ in range(MOST_STEPS if place else 0):
-        directions = _directions(problem, parts[0], place)
-        # No two limits beyond what directions ask for are two steps.
-        first = needed = limit if directions is None else max(1.0, min(limit, directions.reach))
-        found = None
-        if directions is not None:
-            needed, found = _step(problem, place, directions, first)
-        at_once = found is not None and needed == first
-        if found is not None:
-            place = found
+    if place is None:
+        return
+    history = [place.objective]
+    for _ in range(MOST_STEPS):
+        step = _step(problem, parts[0], place, limit)
+        if step.place is not None:
+            place = step.place
             history.append(place.objective)
             yield place.model
-            if at_once and _is_done(history):
-                break
-        if not at_once and len(parts) > 1:
+            if not step.shortened and _is_done(history):
+                return
+        if step.shortened and len(parts) > 1:
             # The next larger one knows better how far to go.
             del parts[0]
-        elif found is None:
-            break
-        limit = min(RAISED * (limit if at_once else needed), FURTHEST_LIMIT) if found else LIMIT
+        elif step.place is None:
+            return
+        limit = step.limit
 
 
 def _is_done(history: Sequence[float]) -> bool:
@@ -180,19 +190,23 @@ def _place(problem: GridProblem, model: Model | None) -> Place | None:
     return Place(model, statistics, objective)
 
 
-def _step(
-    problem: GridProblem, place: Place, directions: Directions, limit: float
-) -> tuple[float, Place | None]:
-    """The limit at which a step leads higher, and where to; None where none does."""
+def _step(problem: GridProblem, part: GridProblem, place: Place, limit: float) -> Step:
+    """A step, as far as it leads higher."""
+    directions = _directions(problem, part, place)
+    if directions is None:
+        return Step(None, True, LIMIT)
+    # No two limits beyond what directions ask for are two steps.
+    first = tried = max(1.0, min(limit, directions.reach))
     while True:
-        step = directions.stretched(limit)
+        step = directions.stretched(tried)
         step *= min(1.0, problem.furthest / np.abs(step).max())
         found = _place(problem, problem.displaced(step, place.model))
         if found is not None and found.objective > place.objective:
-            return limit, found
-        if limit <= 1:
-            return limit, None
-        limit = max(1.0, LOWERED * limit)
+            trusted = limit if tried == first else tried
+            return Step(found, tried < first, min(RAISED * trusted, FURTHEST_LIMIT))
+        if tried == 1:
+            return Step(None, True, LIMIT)
+        tried = max(1.0, LOWERED * tried)
 
 
 def _directions(problem: GridProblem, part: GridProblem, place: Place) -> Directions | None:
@@ -224,7 +238,7 @@ def _arnoldi(product: Callable[[np.ndarray], np.ndarray], step: np.ndarray) -> D
     r"""Eigenvectors of a matrix in the Krylov space of a step, enough to divide the step by it.
 
     With an orthonormal basis Q of that space, and the images :math:`A Q_n = Q_{n+1} H`, what is
-    left is :math:`\min_y |H y - e_1|` [1]_.
+    left is :math:`\min_y |H y - e_1|` [1]_. A `LinAlgError` where there are none.
 
     References
     ----------
@@ -249,4 +263,6 @@ def _arnoldi(product: Callable[[np.ndarray], np.ndarray], step: np.ndarray) -> D
         basis[n] = image / H[n, n - 1]
     eigenvalues, vectors = np.linalg.eig(H[:n, :n])
     shares = np.linalg.solve(vectors, length * np.eye(n)[0])
+    if not np.isfinite(shares).all():
+        raise np.linalg.LinAlgError
     return Directions(eigenvalues, vectors, shares, basis[:n])
