@@ -128,7 +128,8 @@ def told(name: str, folder: Path) -> dict:
         resumed += path.exists()
         child = forked(name, path, out)
         if kills < KILLS:
-            until(path.exists, seconds)
+            # Another one may take longer than the first.
+            until(lambda: path.exists() or out.exists(), 10 * seconds)
             time.sleep(chance.uniform(0.0, 0.5) * seconds)
             os.kill(child, signal.SIGKILL)
         if not ended(child):
