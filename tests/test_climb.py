@@ -264,7 +264,7 @@ def test_no_step_is_measured_twice(passes):
     assert passes.count(40_000) <= 3
 
 
-def test_a_component_that_a_part_lacks_is_left_to_a_larger_one(passes):
+def test_a_component_that_a_part_lacks_is_left_to_a_larger_one():
     """Heavy tails: few rows are far out, and of those the part has none."""
     X, _ = overlapping()
     X[-400:] += 1000

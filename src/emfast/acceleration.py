@@ -118,7 +118,7 @@ class Squarem(Generic[Model]):
         """Go where the last two steps lead, or stay."""
         path, self._path, self._gain = self._path, [], 0.0
         model = extrapolation(self._problem, path)
-        statistics, objective = self._measured(model)
+        statistics, objective = measured(self._problem, model)
         if objective > trace.objective:
             self._accept(trace, model, statistics, objective)
         elif math.isfinite(objective):
@@ -129,22 +129,23 @@ class Squarem(Generic[Model]):
         self._ahead = None
         with suppress(SingularComponentError, ImpossibleRowError):
             model = self._problem.mstep(statistics, ahead)
-            statistics, objective = self._measured(model)
+            statistics, objective = measured(self._problem, model)
             if objective > trace.objective:
                 self._accept(trace, model, statistics, objective)
-
-    def _measured(self, model: Model | None) -> tuple[Any, float]:
-        """Statistics and objective of a model; -inf where it is none that rows can come from."""
-        if model is not None:
-            with suppress(SingularComponentError, ImpossibleRowError):
-                statistics = self._problem.estep(model)
-                return statistics, float(self._problem.objective(statistics, model))
-        return None, -math.inf
 
     def _accept(self, trace: Any, model: Model, statistics: Any, objective: float) -> None:
         self._gain = objective - trace.objective
         # What earlier steps have gained says nothing of the steps from here.
         trace.move(model, statistics, objective, ())
+
+
+def measured(problem: Any, model: Model | None) -> tuple[Any, float]:
+    """Statistics and objective of a model; -inf where it is none that rows can come from."""
+    if model is not None:
+        with suppress(SingularComponentError, ImpossibleRowError):
+            statistics = problem.estep(model)
+            return statistics, float(problem.objective(statistics, model))
+    return None, -math.inf
 
 
 def extrapolation(space: Space[Model], models: Sequence[Model]) -> Model | None:

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from emfast.plot.axes import COLOURS, LOST, new_axes, number, plain, whole_numbers
-from emfast.starts.restarts import Restart
+from emfast.starts.records import Restart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -31,6 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from emfast import em
+from emfast.acceleration import measured
 from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
@@ -172,19 +173,14 @@ def climbing(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -
 
 
 def _is_done(history: Sequence[float]) -> bool:
+    """Whether the last of some steps has gained little, or left little to gain."""
     left = em.remaining_gain(history)
     return history[-1] - history[-2] < LEAST_GAIN or (left is not None and left < LEAST_LEFT)
 
 
 def _place(problem: GridProblem, model: Model | None) -> Place | None:
     """What all rows say of a model; None if it is none, or one to keep away from."""
-    if model is None:
-        return None
-    try:
-        statistics = problem.estep(model)
-    except (ImpossibleRowError, SingularComponentError):
-        return None
-    objective = problem.objective(statistics, model)
+    statistics, objective = measured(problem, model)
     if not math.isfinite(objective) or problem.faulty(statistics, model):
         return None
     return Place(model, statistics, objective)

@@ -179,17 +179,18 @@ def _best_short_run(
             failure = error
     if not starts:
         raise failure
-    return best_model(problem, maximize_each(problem, starts, tol=SHORT_RUN_TOL, max_iter=max_iter))
+    traces = maximize_each(problem, starts, tol=SHORT_RUN_TOL, max_iter=max_iter)
+    return best_trace(problem, traces).model
 
 
-def best_model(
+def best_trace(
     problem: GridProblem, traces: Sequence[em.Trace[Model] | SingularComponentError]
-) -> Model:
-    """Where the best of some runs has ended, if any could."""
+) -> em.Trace[Model]:
+    """The best of some runs, if any could end."""
     ended = [trace for trace in traces if isinstance(trace, em.Trace)]
     if not ended:
         raise traces[-1]
-    return max(ended, key=lambda trace: problem.merit(trace.statistics, trace.model)).model
+    return max(ended, key=lambda trace: problem.merit(trace.statistics, trace.model))
 
 
 def _start_by_simpler(

@@ -12,9 +12,8 @@ rows; the better alone goes up to their maximum, and runs on them.
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,8 @@ from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.problems.together import maximize_each
 from emfast.starts.climb import climbing, parts_for
-from emfast.starts.initialize import SHORT_RUN_TOL, TRIAL_ITER, best_model
+from emfast.starts.initialize import SHORT_RUN_TOL, TRIAL_ITER, best_trace
+from emfast.starts.records import Restart, Run, Starts
 from emfast.starts.splits import moved
 from emfast.starts.subsamples import (
     BEGINNING,
@@ -34,8 +34,6 @@ from emfast.starts.subsamples import (
     improve,
 )
 from emfast.statistics import Statistics
-from emfast.storage.checkpoint import kind_of_state
-from emfast.storage.stored import Kept, ListOf, OrNone, Record, Whole
 from emfast.watch import Watch
 
 # Of the starts on a subsample, one in so many goes on to the next, but at least so many; at most as
@@ -54,170 +52,6 @@ SIGNIFICANT = 2.0
 # Runs whose objectives, in nats, and whose weights of components differ by less are at one maximum.
 ALIKE_SCORES = 3e-4
 ALIKE_WEIGHTS = 0.02
-
-
-@dataclass
-class Restart:
-    """How one of the starts went.
-
-    Attributes
-    ----------
-    seed : int
-    init_params : str
-        ``random_state=seed, init_params=init_params, n_init=1`` repeats this start, unless it was
-        in a race, where starts share their subsamples. Only the winner goes on beyond `tol`.
-    n_rows : int
-        Rows of the last run of EM from this start; fewer than all if it lost a race.
-    lower_bounds : list of float
-        The objective after every iteration of that run, in nats per unit of weight.
-    n_iter : int
-    converged : bool
-        Whether it came within `tol`.
-    score : float
-        The objective of the final model on rows that are the same for all starts: all rows, or in
-        a race some that are drawn for this alone, unless the fit was stopped. -inf where the start
-        failed, or has come to a model that cannot have produced these rows.
-    starved : list of int
-        Components that lost all their rows.
-    degenerate : list of int
-        Components that owe their likelihood to few rows, or to rows that do not vary.
-    error : str or None
-        Why the start failed, or never began.
-    singular : list of int
-        Components whose covariances became singular, which is why it failed.
-    won : bool
-        Whether the fitted model is this one.
-    """
-
-    seed: int
-    init_params: str = "kmeans"
-    n_rows: int = 0
-    lower_bounds: list[float] = field(default_factory=list)
-    n_iter: int = 0
-    converged: bool = False
-    score: float = -np.inf
-    starved: list[int] = field(default_factory=list)
-    degenerate: list[int] = field(default_factory=list)
-    error: str | None = None
-    singular: list[int] = field(default_factory=list)
-    won: bool = field(default=False, compare=False)
-
-    def take(self, problem: GridProblem, trace: em.Trace) -> None:
-        """Record a run of EM on the rows of `problem`."""
-        self.lower_bounds = trace.objectives
-        self.n_iter = trace.n_iter
-        self.judge(problem, trace.statistics, trace.model)
-
-    def judge(self, problem: GridProblem, statistics: Statistics, model: Model) -> None:
-        """Record how good a model is, by its statistics of the rows that EM has run on."""
-        self.n_rows = problem.source.n_rows
-        self.weigh(problem, statistics, model)
-
-    def weigh(self, problem: GridProblem, statistics: Statistics, model: Model) -> None:
-        """The same by statistics of other rows."""
-        self.score = problem.objective(statistics, model)
-        self.starved = problem.starved(statistics, model)
-        self.degenerate = problem.degenerate(statistics, model)
-
-    @property
-    def merit(self) -> tuple[bool, float]:
-        """What the best start has most of: no degenerate component, then the score."""
-        return not self.degenerate, self.score
-
-
-@dataclass
-class Run:
-    """A start under way: its record and number, the model it has come to, its run on all rows.
-
-    And, if Newton's steps have led to the model, the one `before` them.
-    """
-
-    restart: Restart
-    number: int
-    model: Model | None = None
-    begun: bool = False
-    before: Model | None = None
-    trace: em.Trace[Model] | None = None
-
-
-@dataclass
-class Starts:
-    """What all starts have come to.
-
-    Attributes
-    ----------
-    runs : list of Run
-    race : bool
-        Whether only the best go on after each subsample, instead of every start.
-    n_done : int, how many of the groups have run on all rows
-    finalists : list of Run, or None
-        Those of the group under way that are to run on all rows, the best first, until one can.
-        None as long as there is none to be chosen.
-    winner : Run or None, the best of those that have run on all rows
-    """
-
-    runs: list[Run]
-    race: bool
-    n_done: int = 0
-    finalists: list[Run] | None = None
-    winner: Run | None = None
-
-    @property
-    def restarts(self) -> list[Restart]:
-        return [run.restart for run in self.runs]
-
-    @property
-    def groups(self) -> list[list[Run]]:
-        """Those starts that race, or each alone."""
-        return [self.runs] if self.race else [[run] for run in self.runs]
-
-    def kept(self) -> dict[str, Any]:
-        """What a checkpoint keeps of them."""
-        runs = [
-            # Without a race nothing is asked of starts that have not won.
-            {
-                "restart": run.restart,
-                "number": run.number,
-                "model": run.model if self.race else None,
-                "begun": run.begun,
-                "before": run.before,
-            }
-            for run in self.runs
-        ]
-        finalists = None if self.finalists is None else [run.number for run in self.finalists]
-        winner = self.winner
-        return {
-            "runs": runs,
-            "n_done": self.n_done,
-            "finalists": finalists,
-            "winner": None if winner is None else winner.number,
-            "best": None if winner is None else em.State.of(winner.trace),
-        }
-
-    @staticmethod
-    def kinds(model: Kept) -> dict[str, Any]:
-        """What each of the values in `kept` has to be, whose models have to be of a kind."""
-        run = Record(
-            Run, restart=Restart, number=int, model=OrNone(model), begun=bool, before=OrNone(model)
-        )
-        return {
-            "runs": ListOf(run),
-            "n_done": Whole(),
-            "finalists": OrNone(list[int]),
-            "winner": int | None,
-            "best": OrNone(kind_of_state(model)),
-        }
-
-    def restore(self, kept: dict[str, Any]) -> em.State[Model] | None:
-        """Go on from what was kept; the state that the winner's run has ended in."""
-        if len(kept["runs"]) != len(self.runs):
-            raise ValueError(f"found {len(kept['runs'])} starts; expected {len(self.runs)}")
-        self.runs, self.n_done = kept["runs"], kept["n_done"]
-        if kept["finalists"] is not None:
-            self.finalists = [self.runs[number] for number in kept["finalists"]]
-        if kept["winner"] is not None:
-            self.winner = self.runs[kept["winner"]]
-        return kept["best"]
 
 
 @dataclass(frozen=True)
@@ -329,36 +163,44 @@ def _how_far(run: Run) -> tuple[bool, int, tuple[bool, float]]:
 
 def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list[Run]:
     """The starts that are to run on all rows until one can, the best first."""
-    race, drawn = len(group) > 1, starter.subsamples(group[0].restart.seed)
-    subsamples = drawn
-    if race and not subsamples:
-        # Too few rows to draw from: short runs on all of them.
-        subsamples = [problem.on(problem.source.batch)]
-    runs = _begun(group, subsamples, starter)
-    if race and len(subsamples) == 1:
-        # Once to tell the best, which are to move.
-        subsamples = [*subsamples, *subsamples]
-    last = len(subsamples) - 1
-    moving = {min(MOVED_AFTER, last), last} if race else {0}
-    for i, subsample in enumerate(subsamples):
-        starter.watch.tell(f"{len(runs)} start(s) on {subsample.source.n_rows:,} rows")
-        if i in moving:
-            for run in runs[:MOVED]:
-                random_state = np.random.RandomState([run.restart.seed, 2])
-                run.model = moved(subsample, run.model, random_state)
-        effort = _effort(i, len(subsamples)) if race else THOROUGH
-        _improve(subsample, runs, problem.source.n_rows, effort)
-        runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
-    if len(runs) > 1:
-        rivals = _not_worse(subsamples[-1], runs)[:FINALISTS]
-        if len(rivals) > 1:
-            rivals = _best_on_all(problem, rivals)
-        runs = rivals + _others(runs, rivals)
+    subsamples = starter.subsamples(group[0].restart.seed)
+    runs = _survivors(problem, group, subsamples, starter)
     if runs:
-        _lead_up(problem, drawn, runs[0], starter)
+        _lead_up(problem, subsamples, runs[0], starter)
     # The others run if these cannot.
     able = [run for run in group if run.restart.error is None]
     return runs + _best(_others(able, runs))
+
+
+def _survivors(
+    problem: GridProblem, group: list[Run], subsamples: list[GridProblem], starter: Starter
+) -> list[Run]:
+    """Those of a group that have come through all subsamples, the best first."""
+    race, stages = len(group) > 1, subsamples
+    if race and not stages:
+        # Too few rows to draw from: short runs on all of them.
+        stages = [problem.on(problem.source.batch)]
+    runs = _begun(group, stages, starter)
+    if race and len(stages) == 1:
+        # Once to tell the best, which are to move.
+        stages = [*stages, *stages]
+    last = len(stages) - 1
+    moving = {min(MOVED_AFTER, last), last} if race else {0}
+    for i, stage in enumerate(stages):
+        starter.watch.tell(f"{len(runs)} start(s) on {stage.source.n_rows:,} rows")
+        if i in moving:
+            for run in runs[:MOVED]:
+                random_state = np.random.RandomState([run.restart.seed, 2])
+                run.model = moved(stage, run.model, random_state)
+        effort = _effort(i, len(stages)) if race else THOROUGH
+        _improve(stage, runs, problem.source.n_rows, effort)
+        runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
+    if len(runs) < 2:
+        return runs
+    rivals = _not_worse(stages[-1], runs)[:FINALISTS]
+    if len(rivals) > 1:
+        rivals = _best_on_all(problem, rivals)
+    return rivals + _others(runs, rivals)
 
 
 def _lead_up(
@@ -402,7 +244,7 @@ def _choose(trial: GridProblem, options: list[tuple[Run, list[Model]]]) -> None:
     traces = iter(maximize_each(trial, each, tol=SHORT_RUN_TOL, max_iter=TRIAL_ITER))
     for run, models in options:
         with _failure_recorded(run.restart):
-            run.model = best_model(trial, list(islice(traces, len(models))))
+            run.model = best_trace(trial, list(islice(traces, len(models)))).model
 
 
 def _best_on_all(problem: GridProblem, runs: list[Run]) -> list[Run]:
@@ -450,19 +292,19 @@ def _sound_run(problem: GridProblem, run: Run, starter: Starter) -> em.Trace[Mod
 
     They may have led to where the likelihood has no bound, and components become degenerate.
     """
-    if run.before is None:
-        return starter.maximize(run.model, run.number)
-    try:
-        trace = starter.maximize(run.model, run.number)
-    except SingularComponentError:
-        return starter.maximize(run.before, run.number)
-    if trace.stopped or not problem.faulty(trace.statistics, trace.model):
-        return trace
-    try:
-        other = starter.maximize(run.before, run.number)
-    except SingularComponentError:
-        return trace
-    return max(trace, other, key=lambda each: problem.merit(each.statistics, each.model))
+    traces: list[em.Trace[Model] | SingularComponentError] = []
+    # A checkpoint knows the first model by the state of its run.
+    models = [run.model] if run.before is None else [run.model, run.before]
+    for model in models:
+        try:
+            trace = starter.maximize(model, run.number)
+        except SingularComponentError as error:
+            traces.append(error)
+            continue
+        traces.append(trace)
+        if trace.stopped or not problem.faulty(trace.statistics, trace.model):
+            break
+    return best_trace(problem, traces)
 
 
 def _refined(

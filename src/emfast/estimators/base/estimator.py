@@ -47,7 +47,8 @@ from emfast.starts.initialize import (
     start_model,
     start_size,
 )
-from emfast.starts.restarts import Restart, Run, Starter, Starts, best_of
+from emfast.starts.records import Restart, Run, Starts
+from emfast.starts.restarts import Starter, best_of
 from emfast.starts.splits import can_be_moved
 from emfast.starts.subsamples import nested, sizes, trial_size
 from emfast.storage.checkpoint import Checkpoint, digest, of_source

@@ -18,7 +18,7 @@ from emfast.inputs.arguments import check_enough_rows, check_mixture_weights, ch
 from emfast.inputs.columns import columns_apart
 from emfast.latent.mixture import noise_bounds
 from emfast.problems.grid import GridProblem
-from emfast.starts.restarts import Restart
+from emfast.starts.records import Restart
 from emfast.statistics import Statistics
 from emfast.storage.stored import RANGES, Maybe, Numbers
 

@@ -35,7 +35,7 @@ from emfast.estimators.base.fitting import unchanged_by_failure
 from emfast.latent import Latent
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
-from emfast.starts.restarts import Restart
+from emfast.starts.records import Restart
 from emfast.statistics import Statistics, Under
 from emfast.storage.stored import NOT_NEGATIVE, Maybe, Number
 from emfast.storage.stored_statistics import StoredStatistics, told_of
