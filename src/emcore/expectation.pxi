@@ -37,7 +37,7 @@ cdef class Workspace:
     """Scratch memory of one thread, for a block of columns; that of other blocks hangs on to it."""
 
     cdef Buffer x, weights, responsibilities, log_likelihoods, scratch, rows_of_x, words, columns
-    cdef Buffer densities
+    cdef Buffer densities, sums
     cdef PatternMemory missing
     cdef object every, listed, n_active, slots
     cdef Workspace next
@@ -59,6 +59,9 @@ cdef class Workspace:
             self.pack_to_lanes(part, rows)
         elif part.reads == CODES:
             self.pack_to_slots(part, rows)
+        if whole is self and emission.in_short_tiles:
+            self.sums = Buffer(emission.statistics_size * sizeof(double) // sizeof(real))
+            self.tile.sums = <double*> self.sums.data
         self.scratch = Buffer(rows * part.scratch_per_row)
         self.tile.scratch = <vreal*> self.scratch.data
         if part.component_vectors > 0:
@@ -222,6 +225,12 @@ cdef Py_ssize_t pass_over_block(
 ) noexcept nogil:
     """Add the statistics of rows start..stop; return the first impossible row, or -1."""
     cdef Py_ssize_t K = latent.n_components, first, row, impossible = -1
+    cdef size_t of_emission = emission.statistics_size * sizeof(double)
+    cdef double* end = &statistics[2 + K + latent.statistics_size]
+    cdef double* sums = end
+    if accumulate and tile.sums != NULL:
+        sums = tile.sums
+        memcpy(sums, end, of_emission)
     tile.each_row = weights != NULL or outputs.log_likelihoods != NULL
     tile.accumulating = accumulate
     for first from start <= first < stop by step:
@@ -244,7 +253,9 @@ cdef Py_ssize_t pass_over_block(
                 leave_to_emission(tile, emission.n_components)
             list_active(tile, emission.n_components)
             share_rows(tile)
-            emission.accumulate(tile, &statistics[2 + K + latent.statistics_size])
+            emission.accumulate(tile, sums)
+    if sums != end:
+        memcpy(end, sums, of_emission)
     return impossible
 
 

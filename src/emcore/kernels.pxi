@@ -10,6 +10,7 @@ from cpython.buffer cimport (
 )
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport INFINITY, exp, log, sqrt
+from libc.string cimport memcpy
 
 include "lanes.pxi"
 

@@ -78,6 +78,7 @@ cdef inline void add_block(
     cdef vreal* product = tile.scratch
     cdef const real* row = tile.rows_of_x
     cdef double* out
+    cdef int n
     cdef Py_ssize_t row_stride = tile.row_stride, vectors = tile.vectors, r_stride = tile.r_stride
     cdef Py_ssize_t i, h, j, lane, a0 = t[0].a, b0 = t[0].b, a1 = t[n_t - 1].a, b1 = t[n_t - 1].b
     for h in range(n_k * n_t):
@@ -107,12 +108,10 @@ cdef inline void add_block(
         r += r_stride
     for j in range(n_t):
         out = sums + k * stride + t[j].f
-        if t[j].left >= LANES:
-            for h in range(n_k):
-                vadd_to(out + h * stride, acc[h * n_t + j])
-        else:
-            for h in range(n_k):
-                add_lanes(acc[h * n_t + j], 0, t[j].left, out + h * stride)
+        # No branch for whole vectors: it costs more than the mask.
+        n = <int> min(t[j].left, <Py_ssize_t> LANES)
+        for h in range(n_k):
+            vadd_first_to(out + h * stride, acc[h * n_t + j], n)
 
 
 cdef inline void add_group(
@@ -135,8 +134,7 @@ cdef inline void add_components(
     double* sums, Py_ssize_t stride,
 ) noexcept nogil:
     cdef Py_ssize_t k = 0
-    # A square is made as fast as it is stored and loaded.
-    cdef bint keeping = K > (COLUMNS if t[0].a != t[0].b else 2 * COLUMNS)
+    cdef bint keeping = K > COLUMNS
     while K - k >= COLUMNS:
         add_group(tile, k, COLUMNS, t, n_t, products, keeping, sums, stride)
         k += COLUMNS
