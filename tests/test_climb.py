@@ -277,7 +277,7 @@ def test_a_component_that_a_part_lacks_is_left_to_a_larger_one():
     assert objective(problem, found) > maximum(problem, begin) - 3e-5
 
 
-@pytest.mark.parametrize("seed", [10, 18, 24, 57])
+@pytest.mark.parametrize("seed", [10, 18, 35, 57])
 def test_fits_do_not_end_degenerate_for_it(seed, monkeypatch):
     """Whole numbers: the likelihood of a component on one of them has no bound."""
     rng = np.random.default_rng(seed)

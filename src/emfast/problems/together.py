@@ -41,6 +41,10 @@ def runs_together(problem: GridProblem, models: Sequence[Model]) -> bool:
     return len(models) > 1 and has_plain_components(problem) and not problem.emission.shared
 
 
+# Why a run has no end.
+Failure = ImpossibleRowError | SingularComponentError
+
+
 class Together:
     """Several models side by side, as a problem of the driver.
 
@@ -82,7 +86,7 @@ class Together:
 
 def maximize_each(
     problem: GridProblem, models: Sequence[Model], *, tol: float, max_iter: int
-) -> list[em.Trace[Model] | SingularComponentError]:
+) -> list[em.Trace[Model] | Failure]:
     """Run EM from each of several models; the trace of each, or why it ended.
 
     Together, if components are plain and share nothing: all end when the mean of their gains is
@@ -119,8 +123,8 @@ def _trace(
 
 def _alone(
     problem: GridProblem, model: Model, tol: float, max_iter: int
-) -> em.Trace[Model] | SingularComponentError:
+) -> em.Trace[Model] | Failure:
     try:
         return em.maximize(problem, model, tol=tol, max_iter=max_iter)
-    except SingularComponentError as error:
+    except (ImpossibleRowError, SingularComponentError) as error:
         return error

@@ -19,7 +19,7 @@ from emfast.inputs.rows import as_numbers, take
 from emfast.parts.known import components_given
 from emfast.passes import Model, expectation
 from emfast.problems.grid import GridProblem
-from emfast.problems.together import maximize_each
+from emfast.problems.together import Failure, maximize_each
 from emfast.starts.kmeans import KMeans, spread, squared_distances
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")
@@ -184,7 +184,7 @@ def _best_short_run(
 
 
 def best_trace(
-    problem: GridProblem, traces: Sequence[em.Trace[Model] | SingularComponentError]
+    problem: GridProblem, traces: Sequence[em.Trace[Model] | Failure]
 ) -> em.Trace[Model]:
     """The best of some runs, if any could end."""
     ended = [trace for trace in traces if isinstance(trace, em.Trace)]

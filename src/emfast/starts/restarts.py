@@ -21,7 +21,7 @@ from emfast import em
 from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
-from emfast.problems.together import maximize_each
+from emfast.problems.together import Failure, maximize_each
 from emfast.starts.climb import climbing, parts_for
 from emfast.starts.initialize import SHORT_RUN_TOL, TRIAL_ITER, best_trace
 from emfast.starts.records import Restart, Run, Starts
@@ -292,7 +292,7 @@ def _sound_run(problem: GridProblem, run: Run, starter: Starter) -> em.Trace[Mod
 
     They may have led to where the likelihood has no bound, and components become degenerate.
     """
-    traces: list[em.Trace[Model] | SingularComponentError] = []
+    traces: list[em.Trace[Model] | Failure] = []
     # A checkpoint knows the first model by the state of its run.
     models = [run.model] if run.before is None else [run.model, run.before]
     for model in models:

@@ -3,13 +3,14 @@ r"""Out of a local maximum: one component is split in two, and another removed.
 EM cannot move a component through a region where it would be worse. Where two components share what
 one could do, and another does what needs two, a better maximum is that far away [1]_.
 
-What the log-likelihood loses if component k is removed, and the others share its rows, follows
-from responsibilities: :math:`-\log(1 - r_{nk})` of every row, on average. What a split gains is
-measured. Every row is given to a component, which is drawn with its responsibilities, and a mixture
-of twice as many components, of which each row may only have the two that replace its own, is fitted
-to them: one short run tries all splits. The pairs that promise most run for some iterations, the
-best of them for some more, and the very best is kept if it is better, or if fewer of its components
-have lost their rows.
+What the log-likelihood loses at most if component k is removed, and the others share its rows,
+follows from responsibilities: :math:`-\log(1 - r_{nk})` of every row, on average. The components of
+which that is least are removed, each by itself, and short runs of the others tell what is lost once
+they have moved. What a split gains is measured, too. Every row is given to a component, which is
+drawn with its responsibilities, and a mixture of twice as many components, of which each row may
+only have the two that replace its own, is fitted to them: one short run tries all splits. The pairs
+that promise most run for some iterations, the best of them for some more, and the very best is kept
+if it is better, or if fewer of its components have lost their rows.
 
 References
 ----------
@@ -38,13 +39,17 @@ MOVE_ROWS = 5_000
 # what looks better is so more often than not, and all rows of the problem have the last word.
 BETTER = 0.25
 
-# How many pairs of a split and a removal are run, and for how many iterations; the best go on. A
-# removal is made up for slowly.
-STAGES = ((6, 4), (2, 12))
+# How many pairs of a split and a removal are run, and for how many iterations; the best go on.
+STAGES = ((4, 4), (2, 12))
 MOVE_TOL = 1e-4
 
 # Iterations that tell splits apart.
 SPLIT_ITER = 3
+
+# Removals that are tried at most, and the iterations that tell them apart: a removal is made up for
+# slowly.
+MOST_REMOVALS = 6
+REMOVAL_ITER = 5
 
 # Lloyd steps that a split begins with.
 HALVING_STEPS = 2
@@ -53,6 +58,21 @@ HALVING_STEPS = 2
 MOST_MOVES = 10
 SETTLE_TOL = 1e-4
 SETTLE_ITER = 20
+
+
+class Removal(NamedTuple):
+    """A component removed.
+
+    Attributes
+    ----------
+    removed : int
+    model : Model, the other components, once they have moved
+    loss : float, in nats per unit of weight
+    """
+
+    removed: int
+    model: Model
+    loss: float
 
 
 class Splits(NamedTuple):
@@ -175,26 +195,49 @@ def _moves(problem: GridProblem, model: Model, random_state: np.random.RandomSta
     # Where one component explains a row alone, rounding hides how much worse the others do.
     others = np.maximum(1 - responsibilities, np.finfo(batch.dtype).eps)
     losses = -np.average(np.log(others), axis=0, weights=batch.weights)
-    promises = splits.gains[:, None] - losses
-    np.fill_diagonal(promises, -np.inf)
-    order = promises.ravel().argsort()[: -STAGES[0][0] - 1 : -1]
+    objective = np.average(log_likelihoods, weights=batch.weights)
+    promising = [
+        (splits.gains[split] - removal.loss, split, removal)
+        for removal in _removals(problem, model, losses.argsort()[:MOST_REMOVALS], objective)
+        for split in range(n_components)
+        if split != removal.removed and np.isfinite(splits.gains[split])
+    ]
+    promising.sort(key=lambda move: move[0], reverse=True)
     return [
-        _move(problem, model, splits.model, pair // n_components, pair % n_components)
-        for pair in order[np.isfinite(promises.ravel()[order])].tolist()
+        _move(problem, removal, splits.model, split)
+        for _, split, removal in promising[: STAGES[0][0]]
     ]
 
 
-def _move(problem: GridProblem, model: Model, splits: Model, split: int, removed: int) -> Model:
-    """The model with one component split, and another removed."""
-    emission, n_components = problem.emission, len(model.latent)
-    rest = np.delete(np.arange(n_components), [split, removed])
+def _removals(
+    problem: GridProblem, model: Model, chosen: np.ndarray, objective: float
+) -> list[Removal]:
+    """The model without each of the chosen components."""
+    models = []
+    for k in chosen:
+        rest = np.delete(np.arange(len(model.latent)), k)
+        weights = model.latent[rest] / model.latent[rest].sum()
+        models.append(Model(weights, problem.emission.of_components(model.emission, rest)))
+    traces = maximize_each(problem, models, tol=MOVE_TOL, max_iter=REMOVAL_ITER)
+    return [
+        Removal(int(k), trace.model, objective - trace.objective)
+        for k, trace in zip(chosen, traces, strict=True)
+        if isinstance(trace, em.Trace)
+    ]
+
+
+def _move(problem: GridProblem, removal: Removal, splits: Model, split: int) -> Model:
+    """The model without a component, and with another split."""
+    emission, model = problem.emission, removal.model
+    place = split - (removal.removed < split)
+    rest = np.delete(np.arange(len(model.latent)), place)
     halves = [2 * split, 2 * split + 1]
     parts = (
         emission.of_components(model.emission, rest),
         emission.of_components(splits.emission, halves),
     )
     shares = splits.latent[halves] / splits.latent[halves].sum()
-    weights = np.concatenate([model.latent[rest], model.latent[split] * shares])
+    weights = np.concatenate([model.latent[rest], model.latent[place] * shares])
     return Model(weights / weights.sum(), emission.joined(parts))
 
 

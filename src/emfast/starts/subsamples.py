@@ -14,7 +14,7 @@ from emfast import em
 from emfast.exceptions import SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
-from emfast.problems.together import maximize_each, runs_together
+from emfast.problems.together import Failure, maximize_each, runs_together
 from emfast.starts.initialize import is_scarce, start_size
 
 # The largest subsample is this fraction of the rows, and the next smaller ones about a quarter of
@@ -149,9 +149,7 @@ def _improve_one(problem: GridProblem, model: Model, tol: float, max_iter: int) 
     return carried_over(problem, model, trace)
 
 
-def carried_over(
-    problem: GridProblem, model: Model, trace: em.Trace[Model] | SingularComponentError
-) -> Improved:
+def carried_over(problem: GridProblem, model: Model, trace: em.Trace[Model] | Failure) -> Improved:
     """Where EM goes on with more rows after a run on a subsample from a model: see `improve`."""
     if not isinstance(trace, em.Trace):
         return model, None
