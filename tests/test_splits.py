@@ -1,5 +1,6 @@
 """Local maxima that EM cannot leave, and where splits and removals lead from them."""
 
+import itertools
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -209,3 +210,56 @@ def test_fits_at_once_leave_the_filters_of_warnings_alone():
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda seed: GaussianMixture(4, random_state=seed).fit(X), range(8)))
     assert warnings.filters == before
+
+
+def test_what_a_removal_loses_is_measured_once_the_others_have_moved():
+    problem = gaussians("diag", clusters(4000)[0])
+    # Each of two components has half of a cluster, as if the other were nowhere near.
+    halves = problem.emission.parameters(
+        np.array([[-0.8, 0], [0.8, 0], [0, 6], [6, 3]]),
+        np.array([[0.4, 1], [0.4, 1], [1, 1], [1, 10]]),
+    )
+    model = Model(np.full(4, 0.25), halves)
+    objective = em.maximize(problem, model, max_iter=0).objective
+    removals = splits._removals(problem, model, np.arange(4), objective)
+    assert [removal.component for removal in removals] == [0, 1, 2, 3]
+    for removal in removals:
+        rest = np.delete(np.arange(4), removal.component)
+        weights = model.latent[rest] / model.latent[rest].sum()
+        kept = Model(weights, problem.emission.of_components(halves, rest))
+        unmoved = objective - em.maximize(problem, kept, max_iter=0).objective
+        assert removal.loss < unmoved
+        assert len(removal.model.latent) == 3
+    # One of the two can do what both did, and nearly at once.
+    assert max(removals[k].loss for k in (0, 1)) < 0.01
+
+
+@pytest.mark.parametrize(("split", "removed"), list(itertools.permutations(range(4), 2)))
+def test_a_move_removes_one_component_and_splits_another(split, removed):
+    problem = gaussians("diag", clusters(400)[0])
+
+    def model_of(means, weights):
+        variances = np.ones((len(means), 2))
+        return Model(np.array(weights), problem.emission.parameters(np.array(means), variances))
+
+    weights = np.array([0.1, 0.2, 0.3, 0.4])
+    rest = np.delete(np.arange(4), removed)
+    others = model_of(CENTRES[rest], weights[rest] / weights[rest].sum())
+    halves = model_of(np.repeat(CENTRES, 2, axis=0) + [[0, -1], [0, 1]] * 4, [0.05, 0.2] * 4)
+    found = splits._move(problem, splits.Removal(removed, others, 0.0), halves, split)
+    neither = np.delete(np.arange(4), [split, removed])
+    expected = [*CENTRES[neither], CENTRES[split] + [0, -1], CENTRES[split] + [0, 1]]
+    np.testing.assert_array_equal(found.emission.means, expected)
+    parts = [*weights[neither], 0.2 * weights[split], 0.8 * weights[split]]
+    np.testing.assert_allclose(found.latent, np.array(parts) / weights[rest].sum())
+
+
+def test_a_removal_that_rules_rows_out_fails_alone():
+    """Nobody else can explain rows whose squares no number can hold."""
+    X, _ = clusters(4000)
+    X[-400:] = 1e170
+    problem = gaussians("spherical", X)
+    means = np.vstack([CENTRES[:3], [[1e170, 1e170]]])
+    model = Model(np.full(4, 0.25), problem.emission.parameters(means, np.ones(4)))
+    removals = splits._removals(problem, model, np.arange(4), 0.0)
+    assert [removal.component for removal in removals] == [0, 1, 2]

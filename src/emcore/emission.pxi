@@ -46,6 +46,7 @@ cdef class Emission:
     cdef Py_ssize_t n_words                     # of the bits of a row; 0 where rows are numbers
     cdef Reads reads
     cdef bint in_short_tiles                    # about a level-1 cache, beside sums over terms
+    cdef bint sums_runs                         # of terms; of a product, whether any part does
 
     @property
     def dtype(self):
@@ -71,7 +72,7 @@ cdef class Emission:
         """Have the sums of r t(x) taken over `n_terms` terms, in runs."""
         self.run_length = run_length
         self.n_terms = n_terms
-        self.in_short_tiles = True
+        self.in_short_tiles = self.sums_runs = True
         self.statistics_size = self.n_components * self.n_terms
         self.scratch_per_row = max(
             self.scratch_per_row, scratch_for_terms(run_length, self.n_terms))
@@ -125,6 +126,7 @@ cdef class Product(Emission):
         self.n_features = first.n_features + rest.n_features
         self.statistics_size = first.statistics_size + rest.statistics_size
         self.in_short_tiles = first.in_short_tiles or rest.in_short_tiles
+        self.sums_runs = first.sums_runs or rest.sums_runs
 
     cdef Py_ssize_t reals_per_row(self) noexcept:
         return self.first.reals_per_row() + self.rest.reals_per_row() + self.n_components

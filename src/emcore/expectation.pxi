@@ -59,9 +59,6 @@ cdef class Workspace:
             self.pack_to_lanes(part, rows)
         elif part.reads == CODES:
             self.pack_to_slots(part, rows)
-        if whole is self and emission.in_short_tiles:
-            self.sums = Buffer(emission.statistics_size * sizeof(double) // sizeof(real))
-            self.tile.sums = <double*> self.sums.data
         self.scratch = Buffer(rows * part.scratch_per_row)
         self.tile.scratch = <vreal*> self.scratch.data
         if part.component_vectors > 0:
@@ -70,6 +67,12 @@ cdef class Workspace:
         if isinstance(emission, Product):
             self.next = Workspace((<Product> emission).rest, rows, K, whole)
             self.tile.next = &self.next.tile
+
+    cdef int sum_apart(self, Emission emission) except -1:
+        """Have room for a block's sums of terms where no vector of them need be astride cache lines."""
+        self.sums = Buffer(emission.statistics_size * sizeof(double) // sizeof(real))
+        self.tile.sums = <double*> self.sums.data
+        return 0
 
     cdef int share(self, Py_ssize_t K, Py_ssize_t rows, bint blocks) except -1:
         """What the tiles of all blocks have in common."""
@@ -228,7 +231,7 @@ cdef Py_ssize_t pass_over_block(
     cdef size_t of_emission = emission.statistics_size * sizeof(double)
     cdef double* end = &statistics[2 + K + latent.statistics_size]
     cdef double* sums = end
-    if accumulate and tile.sums != NULL:
+    if tile.sums != NULL:
         sums = tile.sums
         memcpy(sums, end, of_emission)
     tile.each_row = weights != NULL or outputs.log_likelihoods != NULL
@@ -487,6 +490,9 @@ def expectation(
     cdef int team = <int> max(1, min(n_threads, n_blocks, <Py_ssize_t> (work / WORK_OF_A_THREAD)))
     room = (step + ROW_STEP - 1) // ROW_STEP * ROW_STEP
     workspaces = [Workspace(emission, room, K) for _ in range(team)]
+    if accumulate and emission.sums_runs:
+        for workspace in workspaces:
+            (<Workspace> workspace).sum_apart(emission)
     cdef Buffer tile_memory = Buffer(team * (sizeof(Tile) // sizeof(real) + 1))
     cdef Tile* tiles = <Tile*> tile_memory.data
     for i in range(team):

@@ -78,7 +78,6 @@ cdef inline void add_block(
     cdef vreal* product = tile.scratch
     cdef const real* row = tile.rows_of_x
     cdef double* out
-    cdef int n
     cdef Py_ssize_t row_stride = tile.row_stride, vectors = tile.vectors, r_stride = tile.r_stride
     cdef Py_ssize_t i, h, j, lane, a0 = t[0].a, b0 = t[0].b, a1 = t[n_t - 1].a, b1 = t[n_t - 1].b
     for h in range(n_k * n_t):
@@ -108,10 +107,9 @@ cdef inline void add_block(
         r += r_stride
     for j in range(n_t):
         out = sums + k * stride + t[j].f
-        # No branch for whole vectors: it costs more than the mask.
-        n = <int> min(t[j].left, <Py_ssize_t> LANES)
+        # Whole vectors, too, by the mask, where there is one: a branch costs more.
         for h in range(n_k):
-            vadd_first_to(out + h * stride, acc[h * n_t + j], n)
+            add_lanes(acc[h * n_t + j], 0, t[j].left, out + h * stride)
 
 
 cdef inline void add_group(

@@ -51,7 +51,7 @@ ctypedef struct Tile:
     vreal* responsibilities   # (vectors, n_components)   log-densities until normalised
     vreal* log_likelihoods    # (vectors,)                if each_row
     vreal* scratch            # what the emission asked for
-    double* sums              # of a block, the emission's, in whole cache lines; NULL if where they end up
+    double* sums              # of a block, the emission's, from a cache line on; or NULL
     Patterns* missing         # of the rows that have missing entries; NULL if not asked for
     real* rows_of_x           # (rows, run_length)        x by rows; or NULL
     Py_ssize_t row_stride

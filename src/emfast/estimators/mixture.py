@@ -70,10 +70,11 @@ class GaussianMixture(BaseMixture):
     restarts : {"auto", "full", "race"}, default="auto"
         How starts share the work. "full" runs each on all rows. In a "race" all run on a subsample,
         the better half goes on to one twice as large, two at least, and so on; the best two leave
-        local maxima on the second and on the last; the best of the last, and the next unless it is
-        significantly worse there, are measured on all rows, and the winner alone runs on them, so
-        that ten starts cost about three times one. "auto" is "full" up to 50,000 rows and "race"
-        above. Starts with given values that EM may change do not race.
+        local maxima on the second and on the last, there only one if components share covariances;
+        the best of the last, and the next unless it is significantly worse there, are measured on
+        all rows, and the winner alone runs on them, so that ten starts cost about three times one.
+        "auto" is "full" up to 50,000 rows and "race" above. Starts with given values that EM may
+        change do not race.
     random_state : int, RandomState instance or None, default=None
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend

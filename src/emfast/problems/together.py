@@ -41,7 +41,8 @@ def runs_together(problem: GridProblem, models: Sequence[Model]) -> bool:
     return len(models) > 1 and has_plain_components(problem) and not problem.emission.shared
 
 
-# Why a run has no end.
+# Why a run could not end.
+FAILURES = (ImpossibleRowError, SingularComponentError)
 Failure = ImpossibleRowError | SingularComponentError
 
 
@@ -95,7 +96,7 @@ def maximize_each(
     if runs_together(problem, models):
         try:
             return _together(problem, models, tol, max_iter)
-        except (ImpossibleRowError, SingularComponentError):
+        except FAILURES:
             # One of them has failed: which, and how the others go on, they tell alone.
             pass
     return [_alone(problem, model, tol, max_iter) for model in models]
@@ -126,5 +127,5 @@ def _alone(
 ) -> em.Trace[Model] | Failure:
     try:
         return em.maximize(problem, model, tol=tol, max_iter=max_iter)
-    except (ImpossibleRowError, SingularComponentError) as error:
+    except FAILURES as error:
         return error

@@ -4,9 +4,10 @@ A start is a model made on a subsample, led out of local maxima where splitting 
 removing another leads higher, improved on larger subsamples, led up to the maximum of all rows, and
 run on these. Either every start goes all the way, or they race: after each subsample the better
 half goes on to one twice as large, two at least; after the first and before the last the best two
-leave local maxima. Of those on the last, the best and the next, if it is not significantly worse
-(by two standard errors of the paired difference of their log-likelihoods), are measured on all
-rows; the better alone goes up to their maximum, and runs on them.
+leave local maxima, before the last only one if components share something. Of those on the last,
+the best and the next, if it is not significantly worse (by two standard errors of the paired
+difference of their log-likelihoods), are measured on all rows; the better alone goes up to their
+maximum, and runs on them.
 """
 
 import math
@@ -42,9 +43,10 @@ SURVIVORS = 2
 FINALISTS = 2
 
 # So many of the best leave local maxima, once so many subsamples have told them from the others,
-# and again on the last.
+# and again on the last; there fewer if components share something, for then moves run one by one.
 MOVED = 2
 MOVED_AFTER = 1
+SHARING_MOVED_LAST = 1
 
 # A start is worse than another if it is by so many standard errors of the difference.
 SIGNIFICANT = 2.0
@@ -185,13 +187,12 @@ def _survivors(
         # Once to tell the best, which are to move.
         stages = [*stages, *stages]
     last = len(stages) - 1
-    moving = {min(MOVED_AFTER, last), last} if race else {0}
+    moving = _moving(problem, last) if race else {0: 1}
     for i, stage in enumerate(stages):
         starter.watch.tell(f"{len(runs)} start(s) on {stage.source.n_rows:,} rows")
-        if i in moving:
-            for run in runs[:MOVED]:
-                random_state = np.random.RandomState([run.restart.seed, 2])
-                run.model = moved(stage, run.model, random_state)
+        for run in runs[: moving.get(i, 0)]:
+            random_state = np.random.RandomState([run.restart.seed, 2])
+            run.model = moved(stage, run.model, random_state)
         effort = _effort(i, len(stages)) if race else THOROUGH
         _improve(stage, runs, problem.source.n_rows, effort)
         runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
@@ -201,6 +202,14 @@ def _survivors(
     if len(rivals) > 1:
         rivals = _best_on_all(problem, rivals)
     return rivals + _others(runs, rivals)
+
+
+def _moving(problem: GridProblem, last: int) -> dict[int, int]:
+    """How many of the best leave local maxima on the subsample of a number."""
+    return {
+        last: SHARING_MOVED_LAST if problem.emission.shared else MOVED,
+        min(MOVED_AFTER, last): MOVED,
+    }
 
 
 def _lead_up(

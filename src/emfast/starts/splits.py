@@ -24,11 +24,11 @@ from typing import NamedTuple
 import numpy as np
 
 from emfast import em
-from emfast.exceptions import ImpossibleRowError, SingularComponentError
+from emfast.exceptions import ImpossibleRowError
 from emfast.inputs.labels import Labels
 from emfast.passes import Model, posterior
 from emfast.problems.grid import GridProblem
-from emfast.problems.together import has_plain_components, maximize_each
+from emfast.problems.together import FAILURES, has_plain_components, maximize_each
 from emfast.starts.initialize import enough_rows, is_scarce, model_from, sampled
 from emfast.starts.subsamples import carried_over
 
@@ -65,12 +65,12 @@ class Removal(NamedTuple):
 
     Attributes
     ----------
-    removed : int
-    model : Model, the other components, once they have moved
+    component : int
+    model : Model, the others, once they have moved
     loss : float, in nats per unit of weight
     """
 
-    removed: int
+    component: int
     model: Model
     loss: float
 
@@ -128,7 +128,7 @@ def moved(problem: GridProblem, model: Model, random_state: np.random.RandomStat
             best = better
         found, _ = carried_over(part, model, best)
         return max(model, found, key=lambda each: _merit(problem, each))
-    except (ImpossibleRowError, SingularComponentError):
+    except FAILURES:
         return model
 
 
@@ -153,7 +153,7 @@ def _better(
         if found is None or not _is_better(problem, found, best):
             return None
         found = _settled(problem, found.model)
-    except (ImpossibleRowError, SingularComponentError):
+    except FAILURES:
         return None
     return found if _faults(problem, found) <= _faults(problem, best) else None
 
@@ -200,7 +200,7 @@ def _moves(problem: GridProblem, model: Model, random_state: np.random.RandomSta
         (splits.gains[split] - removal.loss, split, removal)
         for removal in _removals(problem, model, losses.argsort()[:MOST_REMOVALS], objective)
         for split in range(n_components)
-        if split != removal.removed and np.isfinite(splits.gains[split])
+        if split != removal.component and np.isfinite(splits.gains[split])
     ]
     promising.sort(key=lambda move: move[0], reverse=True)
     return [
@@ -212,16 +212,19 @@ def _moves(problem: GridProblem, model: Model, random_state: np.random.RandomSta
 def _removals(
     problem: GridProblem, model: Model, chosen: np.ndarray, objective: float
 ) -> list[Removal]:
-    """The model without each of the chosen components."""
-    models = []
-    for k in chosen:
+    """The model without each of the chosen components, where the others can do without it."""
+    components, models = [], []
+    for k in chosen.tolist():
         rest = np.delete(np.arange(len(model.latent)), k)
-        weights = model.latent[rest] / model.latent[rest].sum()
-        models.append(Model(weights, problem.emission.of_components(model.emission, rest)))
+        weights = model.latent[rest]
+        if weights.sum() > 0:
+            components.append(k)
+            emission = problem.emission.of_components(model.emission, rest)
+            models.append(Model(weights / weights.sum(), emission))
     traces = maximize_each(problem, models, tol=MOVE_TOL, max_iter=REMOVAL_ITER)
     return [
-        Removal(int(k), trace.model, objective - trace.objective)
-        for k, trace in zip(chosen, traces, strict=True)
+        Removal(k, trace.model, objective - trace.objective)
+        for k, trace in zip(components, traces, strict=True)
         if isinstance(trace, em.Trace)
     ]
 
@@ -229,7 +232,7 @@ def _removals(
 def _move(problem: GridProblem, removal: Removal, splits: Model, split: int) -> Model:
     """The model without a component, and with another split."""
     emission, model = problem.emission, removal.model
-    place = split - (removal.removed < split)
+    place = split - (removal.component < split)
     rest = np.delete(np.arange(len(model.latent)), place)
     halves = [2 * split, 2 * split + 1]
     parts = (

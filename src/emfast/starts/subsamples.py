@@ -11,10 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from emfast import em
-from emfast.exceptions import SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
-from emfast.problems.together import Failure, maximize_each, runs_together
+from emfast.problems.together import FAILURES, Failure, maximize_each, runs_together
 from emfast.starts.initialize import is_scarce, start_size
 
 # The largest subsample is this fraction of the rows, and the next smaller ones about a quarter of
@@ -144,7 +143,7 @@ def improve(
 def _improve_one(problem: GridProblem, model: Model, tol: float, max_iter: int) -> Improved:
     try:
         trace = em.maximize(problem, model, tol=tol, max_iter=max_iter, accelerate=True)
-    except SingularComponentError:
+    except FAILURES:
         return model, None
     return carried_over(problem, model, trace)
 
