@@ -32,9 +32,9 @@ import numpy as np
 
 from emfast import em
 from emfast.acceleration import measured
-from emfast.exceptions import ImpossibleRowError, SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
+from emfast.problems.together import FAILURES
 from emfast.starts.initialize import is_scarce
 from emfast.statistics import Statistics
 
@@ -226,7 +226,7 @@ def _directions(problem: GridProblem, part: GridProblem, place: Place) -> Direct
             return None
         here = after(np.zeros_like(ahead))
         return _arnoldi(lambda v: v - (after(probe * v) - here) / probe, ahead)
-    except (ImpossibleRowError, SingularComponentError, np.linalg.LinAlgError):
+    except (*FAILURES, np.linalg.LinAlgError):
         return None
 
 
