@@ -318,6 +318,7 @@ EMCORE_INLINE vreal vlog(vreal x)
 #if EMCORE_HAS_VECTORS
 #define LOW_INDEX(j, w) ((j) & (w) ? LANE_COUNT + ((j) ^ (w)) : (j))
 #define HIGH_INDEX(j, w) ((j) & (w) ? LANE_COUNT + (j) : ((j) ^ (w)) % LANE_COUNT)
+#define LANE_INDEX(j, w) (j)
 #define INDEX_2(f, j, w) f(j, w), f((j) + 1, w)
 #define INDEX_4(f, j, w) INDEX_2(f, j, w), INDEX_2(f, (j) + 2, w)
 #define INDEX_8(f, j, w) INDEX_4(f, j, w), INDEX_4(f, (j) + 4, w)
@@ -341,9 +342,9 @@ EMCORE_INLINE vreal vlog(vreal x)
 #else
 #define VSHUFFLE(a, b, f, w) __builtin_shuffle(a, b, (vbits){INDICES(f, w)})
 #endif
-#define TRANSPOSE_STEP(w)                                                    \
-    if (w < LANES)                                                           \
-        for (int i = 0; i < LANES; i++)                                      \
+#define TRANSPOSE_STEP(w, n)                                                 \
+    if (w < n)                                                               \
+        for (int i = 0; i < n; i++)                                          \
             if (!(i & w)) {                                                  \
                 vreal low = VSHUFFLE(a[i], a[(i + w) % LANES], LOW_INDEX, w);          \
                 a[(i + w) % LANES] = VSHUFFLE(a[i], a[(i + w) % LANES], HIGH_INDEX, w); \
@@ -360,10 +361,20 @@ EMCORE_INLINE vreal vlog(vreal x)
 EMCORE_INLINE void vtranspose(vreal *a)
 {
 #if EMCORE_HAS_VECTORS
-    TRANSPOSE_STEP(1)
-    TRANSPOSE_STEP(2)
-    TRANSPOSE_STEP(4)
-    TRANSPOSE_STEP(8)
+    TRANSPOSE_STEP(1, LANES)
+    TRANSPOSE_STEP(2, LANES)
+    TRANSPOSE_STEP(4, LANES)
+    TRANSPOSE_STEP(8, LANES)
+#endif
+}
+
+/* Transpose both halves of LANES / 2 vectors in place, each by itself. */
+EMCORE_INLINE void vtranspose_halves(vreal *a)
+{
+#if EMCORE_HAS_VECTORS
+    TRANSPOSE_STEP(1, LANES / 2)
+    TRANSPOSE_STEP(2, LANES / 2)
+    TRANSPOSE_STEP(4, LANES / 2)
 #endif
 }
 
@@ -397,6 +408,23 @@ EMCORE_INLINE vreal vload(const real *from)
     vreal a;
     memcpy(&a, from, sizeof a);
     return a;
+}
+
+/* A vector of two halves, each LANES / 2 adjacent numbers from memory of any alignment. */
+EMCORE_INLINE vreal vload_halves(const real *low, const real *high)
+{
+#if EMCORE_HAS_VECTORS && (defined(__clang__) || __GNUC__ >= 12)
+    typedef real vhalf __attribute__((vector_size(EMCORE_VECTOR / 2)));
+    vhalf first, second;
+    memcpy(&first, low, sizeof first);
+    memcpy(&second, high, sizeof second);
+    return __builtin_shufflevector(first, second, INDICES(LANE_INDEX, 0));
+#else
+    real lanes[LANES];
+    memcpy(lanes, low, sizeof lanes / 2);
+    memcpy(lanes + LANES / 2, high, sizeof lanes / 2);
+    return vload(lanes);
+#endif
 }
 
 /* Ask for memory that will be read soon. */

@@ -29,6 +29,8 @@ cdef extern from "lanes.h" nogil:
     double vsum(vreal)
     vreal vreduce(vreal*)
     void vtranspose(vreal*)
+    void vtranspose_halves(vreal*)
+    vreal vload_halves(const real*, const real*)
     unsigned vpositive_lanes(vreal)
     int vlist_positive(vreal, int32_t first, real* values, int32_t* numbers)
     vbits vno_counts()

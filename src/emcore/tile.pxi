@@ -162,6 +162,25 @@ cdef inline void pack_adjacent_features(
         d = min(d, max(<Py_ssize_t> 0, D - LANES))
 
 
+cdef void pack_few_features(
+    const Rows* rows, const real* centre, Py_ssize_t D, Tile* tile, Py_ssize_t i,
+) noexcept nogil:
+    """Vector i where adjacent features are no more than half the lanes: two rows in each register."""
+    cdef Py_ssize_t lane, stride = rows.row_stride
+    cdef const char* source = rows.data + (tile.first + i * LANES) * stride
+    cdef vreal* out = tile.x + i * tile.x_stride
+    cdef vreal block[LANES]
+    cdef vreal origin = vload_halves(centre, centre)
+    for lane in range(LANES // 2):
+        block[lane] = vload_halves(
+            <const real*> (source + lane * stride),
+            <const real*> (source + (lane + LANES // 2) * stride)) - origin
+    vtranspose_halves(block)
+    for lane in range(LANES // 2):
+        if lane < D:
+            out[lane] = block[lane]
+
+
 cdef void pack(
     const Rows* rows,           # IN
     const real* centre,         # IN   (D,), padded to whole vectors
@@ -171,6 +190,8 @@ cdef void pack(
     """Transpose rows into lanes, subtracting the centre in the precision of the input."""
     cdef Py_ssize_t i, d, size = sizeof(real)
     cdef Py_ssize_t whole = tile.rows // LANES
+    cdef bint by_halves = is_narrow(D) and tile.rows_of_x == NULL
+    cdef Py_ssize_t width = LANES // 2 if by_halves else LANES
     cdef const char* source
     if rows.row_stride == <Py_ssize_t> sizeof(real) and not rows.is_bytes:
         for i in range(whole):
@@ -181,15 +202,17 @@ cdef void pack(
             if tile.rows_of_x != NULL:
                 transpose_to_rows(tile, D, i)
     elif rows.column_stride == size and not rows.is_bytes:
-        # Vectors of fewer features than lanes are read beyond their rows, but not beyond the last.
+        # What is read of a row goes on beyond its features, but not beyond those of the last row.
         source = rows.data + tile.first * rows.row_stride
-        if D < LANES and rows.row_stride < 0:
+        if D < width and rows.row_stride < 0:
             whole = 0
-        while (D < LANES and whole > 0
-                and source + (whole * LANES - 1) * rows.row_stride + LANES * size > rows.end):
+        while (D < width and whole > 0
+                and source + (whole * LANES - 1) * rows.row_stride + width * size > rows.end):
             whole -= 1
         for i in range(whole):
-            if tile.rows_of_x == NULL:
+            if by_halves:
+                pack_few_features(rows, centre, D, tile, i)
+            elif tile.rows_of_x == NULL:
                 pack_adjacent_features(rows, centre, D, tile, i, False, False)
             elif tile.wrapped > 0:
                 pack_adjacent_features(rows, centre, D, tile, i, True, True)

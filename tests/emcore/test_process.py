@@ -54,6 +54,40 @@ def test_variable_chooses_the_instruction_set(name):
     assert result.stdout.split() == [name, f"emcore._{name}_float32"], result.stderr
 
 
+AT_THE_END_OF_MEMORY = """
+import ctypes, mmap, sys
+import numpy as np
+from emfast import GaussianMixture
+page = mmap.PAGESIZE
+pages = mmap.mmap(-1, 64 * page)
+whole = np.frombuffer(pages, np.uint8)
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.mprotect(ctypes.c_void_p(whole.ctypes.data + 63 * page), page, 0) == 0
+rng = np.random.default_rng(0)
+for D in range(1, 35):
+    for dtype in ("float32", "float64"):
+        X = rng.normal(size=(200, D)).astype(dtype)
+        last = whole[63 * page - X.nbytes : 63 * page].view(dtype).reshape(X.shape)
+        last[:] = X
+        for kind in ("diag", "spherical"):
+            found = [
+                GaussianMixture(2, covariance_type=kind, random_state=0, max_iter=2, tol=0)
+                .fit(rows)
+                .means_
+                for rows in (X, last, X[::-1], last[::-1])
+            ]
+            np.testing.assert_array_equal(found[0], found[1])
+            np.testing.assert_array_equal(found[2], found[3])
+print("read to the end")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mprotect of the C library")
+def test_nothing_is_read_beyond_the_last_row():
+    result = run(AT_THE_END_OF_MEMORY)
+    assert result.stdout == "read to the end\n", result.stderr[-2000:]
+
+
 def test_empty_variable_is_no_choice():
     result = run("import emcore; print(emcore.instruction_set)", EMFAST_INSTRUCTION_SET="")
     assert result.stdout.split() == [emcore.runnable_instruction_sets()[0]], result.stderr
