@@ -177,6 +177,15 @@ def test_all_rows_have_the_last_word(monkeypatch):
     assert moved(problem, best) is best
 
 
+def test_pairs_that_promise_far_too_little_are_not_run(monkeypatch):
+    problem = gaussians("diag", clusters(4000)[0])
+    stuck = at(problem, STUCK)
+    assert splits._better(problem, stuck, np.random.RandomState(0)) is not None
+    monkeypatch.setattr(splits, "LEAST_PROMISE", 10.0)
+    assert splits._moves(problem, stuck.model, np.random.RandomState(0)) == []
+    assert splits._better(problem, stuck, np.random.RandomState(0)) is None
+
+
 @pytest.mark.parametrize("where", ["_settled", "_better", "carried_over"])
 def test_what_fails_leaves_the_model_as_it_is(where, monkeypatch):
     problem = gaussians("diag", clusters(4000)[0])
