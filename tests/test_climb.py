@@ -61,7 +61,7 @@ def maximum(problem, model):
 
 def climbed(problem, parts, model):
     """Where the steps end."""
-    return [model, *climb.climbing(problem, parts, model)][-1]
+    return [*climb.climbing(problem, parts, model)][-1].model
 
 
 @pytest.fixture
@@ -253,6 +253,70 @@ def test_parts_are_large_and_not_scarce():
     assert climb.parts_for(problem, [], 2) == []
     hard = replace(problem, latent=MixtureWeights(assignment="hard"))
     assert climb.parts_for(hard, parts, 2) == []
+
+
+def three_clusters(n_rows=60_000):
+    """Rows of three clusters, the third far from the other two, which overlap."""
+    rng = np.random.default_rng(0)
+    centres = np.array([[0.0, 0.0], [2.0, 0.0], [8.0, 0.0]])
+    return centres[rng.integers(3, size=n_rows)] + rng.normal(size=(n_rows, 2))
+
+
+def test_side_by_side_each_goes_where_it_goes_alone():
+    problem = gaussians(overlapping()[0])
+    models = [of_means(problem, [[0, 0], [1, 0]]), of_means(problem, [[0, 0], [1.2, 0.1]])]
+    parts = [part_of(problem)]
+    found = [[], []]
+    for i, place in climb.side_by_side(problem, parts, models):
+        found[i].append(place.objective)
+    for model, objectives in zip(models, found, strict=True):
+        alone = [place.objective for place in climb.climbing(problem, parts, model)]
+        assert objectives == alone
+        assert len(alone) > 2
+
+
+def test_the_lower_one_ends_once_it_gains_too_little():
+    """Two components on the far cluster: a local maximum."""
+    problem = gaussians(three_clusters(), "spherical")
+    parts = [part_of(problem)]
+    good = of_means(problem, [[0, 0], [1.5, 0], [8, 0]])
+    bad = of_means(problem, [[1, 0], [7, 0], [9, 0]])
+    alone = len([*climb.climbing(problem, parts, bad)])
+    found = [i for i, _ in climb.side_by_side(problem, parts, [bad, good])]
+    assert found.count(1) == len([*climb.climbing(problem, parts, good)])
+    assert 2 <= found.count(0) < alone
+
+
+def test_rows_that_one_rules_out_leave_the_others(monkeypatch):
+    problem, estep = gaussians(overlapping()[0]), GridProblem.estep
+    models = [of_means(problem, [[0, 0], [1, 0]]), of_means(problem, [[0, 0], [1.2, 0.1]])]
+
+    def rules_out(self, model):
+        if model is models[0]:
+            raise ImpossibleRowError()
+        return estep(self, model)
+
+    monkeypatch.setattr(GridProblem, "estep", rules_out)
+    found = [*climb.side_by_side(problem, [part_of(problem)], models)]
+    (place,) = [place for i, place in found if i == 0]
+    assert (place.statistics, place.objective) == (None, -np.inf)
+    assert [i for i, _ in found].count(1) > 2
+
+
+def test_em_begins_from_what_the_steps_have_seen(monkeypatch):
+    """Each model is measured on all rows once."""
+    X, _ = overlapping(60_000)
+    seen, estep = [], GridProblem.estep
+
+    def measured(self, model):
+        if self.source.n_rows == len(X):
+            seen.append(model)
+        return estep(self, model)
+
+    monkeypatch.setattr(GridProblem, "estep", measured)
+    GaussianMixture(2, covariance_type="diag", random_state=0, max_iter=3, tol=0).fit(X)
+    assert len({id(model) for model in seen}) == len(seen)
+    assert len(seen) > 4
 
 
 def test_no_step_is_measured_twice(passes):

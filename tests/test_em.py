@@ -125,6 +125,23 @@ def test_at_most_max_iter_m_steps_and_one_e_step_more(max_iter):
     assert not trace.converged
 
 
+def test_statistics_that_are_known_save_an_e_step():
+    script = Script(gains(0.0, *[1.0] * 10))
+    known = script.estep(0)
+    script.calls.clear()
+    saved = em.maximize(script, 0, tol=0, max_iter=4, statistics=known)
+    assert [kind for kind, _ in script.calls] == ["M", "E"] * 4
+    assert saved == em.maximize(Script(gains(0.0, *[1.0] * 10)), 0, tol=0, max_iter=4)
+
+
+def test_a_state_knows_better_than_statistics_of_another_model():
+    states = []
+    whole = em.maximize(Script(gains(0.0, 1, 1, 1)), 0, tol=0, max_iter=3, keep=states.append)
+    script = Script(gains(0.0, 1, 1, 1))
+    rest = em.maximize(script, 0, tol=0, max_iter=3, statistics=script.estep(0), state=states[2])
+    assert rest == whole
+
+
 def test_max_iter_0_returns_the_start():
     script = Script([-3.0])
     trace = em.maximize(script, 0, tol=1e-3, max_iter=0)

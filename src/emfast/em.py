@@ -199,6 +199,7 @@ def maximize(
     accelerate: bool = False,
     keep: Callable[[State[Model]], object] | None = None,
     state: State[Model] | None = None,
+    statistics: Any = None,
 ) -> Trace[Model]:
     """Run EM from `model` until convergence or `max_iter` iterations.
 
@@ -223,7 +224,10 @@ def maximize(
         Called with a `State` before the first iteration and after each.
     state : State, optional
         What `keep` was given in an earlier call with the same arguments: the run goes on from
-        there and ends as that one would have, to the bit. `model` and `history` are not used then.
+        there and ends as that one would have, to the bit. `model`, `history` and `statistics` are
+        not used then.
+    statistics : optional
+        What the problem's E-step says of `model`, if that is known.
 
     Returns
     -------
@@ -269,7 +273,8 @@ def maximize(
         model, history = state.model, state.history[:-1]
         if state.carried is not None:
             problem.go_on(model, state.carried)
-    statistics = problem.estep(model)
+    if statistics is None or state is not None:
+        statistics = problem.estep(model)
     trace = Trace(model, finite(problem.objective(statistics, model)), statistics)
     trace.history = [*history[-2:], trace.objective]
     squarem = Squarem(problem, _step) if accelerate else None

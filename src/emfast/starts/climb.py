@@ -13,7 +13,8 @@ negative, the objective curves upwards, and Newton's step leads back; its modulu
 limit of the stretch is lowered after steps that lead down, until none is longer than that of EM.
 
 These steps make a start better, as subsamples do; where they end EM on all rows begins, and tells
-whether it has converged.
+whether it has converged. Several starts take them side by side, each as long as it may come to the
+highest maximum: which one that is no subsample tells where maxima are almost as high.
 
 References
 ----------
@@ -60,6 +61,10 @@ LARGEST_PART = 1 / 4
 MOST_DIRECTIONS = 20
 UNEXPLAINED = 0.1
 
+# One of several goes on as long as it is not lower than the highest by more than so many times what
+# its last step has gained.
+PROMISE = 10.0
+
 # The length of a change of coordinates that shows what an iteration makes of its direction.
 PROBE = {"float32": 1e-2, "float64": 1e-4}
 
@@ -68,10 +73,10 @@ NO_DIRECTION = 1e-9
 
 
 class Place(NamedTuple):
-    """A model, and what all rows say of it."""
+    """A model, and what all rows say of it: no statistics, and -inf, where they rule it out."""
 
     model: Model
-    statistics: Statistics
+    statistics: Statistics | None
     objective: float
 
 
@@ -137,23 +142,61 @@ def parts_for(
     ]
 
 
-def climbing(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -> Iterator[Model]:
+def side_by_side(
+    problem: GridProblem, parts: Sequence[GridProblem], models: Sequence[Model]
+) -> Iterator[tuple[int, Place]]:
+    """Where Newton's steps lead from several models, each as long as it may lead highest.
+
+    Parameters
+    ----------
+    problem, parts : see `climbing`
+    models : sequence of Model
+
+    Yields
+    ------
+    number : int, of the model
+    place : Place, see `climbing`
+    """
+    paths = {i: climbing(problem, parts, model) for i, model in enumerate(models)}
+    histories: list[list[float]] = [[] for _ in models]
+    while paths:
+        for i, path in list(paths.items()):
+            place = next(path, None)
+            if place is None:
+                del paths[i]
+                continue
+            histories[i].append(place.objective)
+            yield i, place
+        highest = max(history[-1] for history in histories)
+        paths = {i: path for i, path in paths.items() if _is_promising(histories[i], highest)}
+
+
+def _is_promising(history: Sequence[float], highest: float) -> bool:
+    """Whether steps that have led to these objectives may lead above another one."""
+    if len(history) < 2:
+        return True
+    return highest - history[-1] <= PROMISE * (history[-1] - history[-2])
+
+
+def climbing(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -> Iterator[Place]:
     """Where Newton's steps lead from a model, one by one, each to a higher objective of all rows.
 
     Parameters
     ----------
     problem : GridProblem, on all rows
-    parts : sequence of GridProblem, see `parts_for`
+    parts : sequence of GridProblem, see `parts_for`; without any no step is taken
     model : Model, what EM on a subsample has led to
 
     Yields
     ------
-    Model
-        No component of it is degenerate, or has lost its rows.
+    Place
+        That of the model itself first. In those after it no component is degenerate, or has lost
+        its rows.
     """
     parts, limit = list(parts), LIMIT
-    place = _place(problem, model) if parts else None
-    if place is None:
+    place = _place(problem, model)
+    yield place
+    if not parts or place.statistics is None or problem.faulty(place.statistics, model):
         return
     history = [place.objective]
     for _ in range(MOST_STEPS):
@@ -161,7 +204,7 @@ def climbing(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -
         if step.place is not None:
             place = step.place
             history.append(place.objective)
-            yield place.model
+            yield place
             if not step.shortened and _is_done(history):
                 return
         if step.shortened and len(parts) > 1:
@@ -178,12 +221,16 @@ def _is_done(history: Sequence[float]) -> bool:
     return history[-1] - history[-2] < LEAST_GAIN or (left is not None and left < LEAST_LEFT)
 
 
-def _place(problem: GridProblem, model: Model | None) -> Place | None:
-    """What all rows say of a model; None if it is none, or one to keep away from."""
+def _place(problem: GridProblem, model: Model) -> Place:
     statistics, objective = measured(problem, model)
-    if not math.isfinite(objective) or problem.faulty(statistics, model):
-        return None
     return Place(model, statistics, objective)
+
+
+def _is_higher(problem: GridProblem, found: Place, place: Place) -> bool:
+    """Whether a place is one to go to from another."""
+    if not place.objective < found.objective < math.inf:
+        return False
+    return not problem.faulty(found.statistics, found.model)
 
 
 def _step(problem: GridProblem, part: GridProblem, place: Place, limit: float) -> Step:
@@ -196,8 +243,9 @@ def _step(problem: GridProblem, part: GridProblem, place: Place, limit: float) -
     while True:
         step = directions.stretched(tried)
         step *= min(1.0, problem.furthest / np.abs(step).max())
-        found = _place(problem, problem.displaced(step, place.model))
-        if found is not None and found.objective > place.objective:
+        model = problem.displaced(step, place.model)
+        found = None if model is None else _place(problem, model)
+        if found is not None and _is_higher(problem, found, place):
             trusted = limit if tried == first else tried
             return Step(found, tried < first, min(RAISED * trusted, FURTHEST_LIMIT))
         if tried == 1:

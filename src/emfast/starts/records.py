@@ -70,8 +70,11 @@ class Restart:
         self.n_rows = problem.source.n_rows
         self.weigh(problem, statistics, model)
 
-    def weigh(self, problem: GridProblem, statistics: Statistics, model: Model) -> None:
-        """The same by statistics of other rows."""
+    def weigh(self, problem: GridProblem, statistics: Statistics | None, model: Model) -> None:
+        """The same by statistics of other rows, which are None where they rule the model out."""
+        if statistics is None:
+            self.score = -np.inf
+            return
         self.score = problem.objective(statistics, model)
         self.starved = problem.starved(statistics, model)
         self.degenerate = problem.degenerate(statistics, model)
@@ -86,7 +89,8 @@ class Restart:
 class Run:
     """A start under way: its record and number, the model it has come to, its run on all rows.
 
-    And, if Newton's steps have led to the model, the one `before` them.
+    And the model `before` Newton's steps, if they have led to the one it has come to; the
+    `statistics` of all rows under that, if they are known.
     """
 
     restart: Restart
@@ -94,6 +98,7 @@ class Run:
     model: Model | None = None
     begun: bool = False
     before: Model | None = None
+    statistics: Statistics | None = None
     trace: em.Trace[Model] | None = None
 
 

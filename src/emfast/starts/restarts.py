@@ -6,8 +6,8 @@ run on these. Either every start goes all the way, or they race: after each subs
 half goes on to one twice as large, two at least; after the first and before the last the best two
 leave local maxima, before the last only one if components share something. Of those on the last,
 the best and the next, if it is not significantly worse (by two standard errors of the paired
-difference of their log-likelihoods), are measured on all rows; the better alone goes up to their
-maximum, and runs on them.
+difference of their log-likelihoods), go up to maxima of all rows, each as long as it may come to
+the higher one; the better alone runs on them.
 """
 
 import math
@@ -19,11 +19,12 @@ from itertools import islice
 import numpy as np
 
 from emfast import em
-from emfast.exceptions import ImpossibleRowError, SingularComponentError
+from emfast.acceleration import measured
+from emfast.exceptions import SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.problems.together import Failure, maximize_each
-from emfast.starts.climb import climbing, parts_for
+from emfast.starts.climb import parts_for, side_by_side
 from emfast.starts.initialize import SHORT_RUN_TOL, TRIAL_ITER, best_trace
 from emfast.starts.records import Restart, Run, Starts
 from emfast.starts.splits import moved
@@ -38,7 +39,7 @@ from emfast.statistics import Statistics
 from emfast.watch import Watch
 
 # Of the starts on a subsample, one in so many goes on to the next, but at least so many; at most as
-# many are measured on all rows, which costs each a pass.
+# many go up to maxima of all rows.
 SURVIVORS = 2
 FINALISTS = 2
 
@@ -69,7 +70,8 @@ class Starter:
     trial : callable, part of a subsample, where the starts of a race with a seed are tried
     begin : callable, the models that a start may begin with, made on the first subsample if there
         is one; of a race, where several are tried, on the part of it on which they are
-    maximize : callable, EM on all rows from the model of the start of a number
+    maximize : callable, EM on all rows from the model of the start of a number, and what they say
+        of it if that is known
     refine : callable, the trace of the winner of a number, gone on until less is left to gain
     """
 
@@ -78,7 +80,7 @@ class Starter:
     evaluation: Callable[[int], GridProblem]
     trial: Callable[[GridProblem, int], GridProblem]
     begin: Callable[[Restart, list[GridProblem], GridProblem | None], list[Model]]
-    maximize: Callable[[Model, int], em.Trace[Model]]
+    maximize: Callable[[Model, int, Statistics | None], em.Trace[Model]]
     refine: Callable[[em.Trace[Model], int], em.Trace[Model]]
 
 
@@ -166,18 +168,19 @@ def _how_far(run: Run) -> tuple[bool, int, tuple[bool, float]]:
 def _finalists(problem: GridProblem, group: list[Run], starter: Starter) -> list[Run]:
     """The starts that are to run on all rows until one can, the best first."""
     subsamples = starter.subsamples(group[0].restart.seed)
-    runs = _survivors(problem, group, subsamples, starter)
-    if runs:
-        _lead_up(problem, subsamples, runs[0], starter)
+    runs, last = _survivors(problem, group, subsamples, starter)
+    rivals = runs if len(runs) < 2 else _not_worse(last, runs)[:FINALISTS]
+    chosen = _lead_up(problem, subsamples, rivals, starter)
+    chosen += _others(runs, chosen)
     # The others run if these cannot.
     able = [run for run in group if run.restart.error is None]
-    return runs + _best(_others(able, runs))
+    return chosen + _best(_others(able, chosen))
 
 
 def _survivors(
     problem: GridProblem, group: list[Run], subsamples: list[GridProblem], starter: Starter
-) -> list[Run]:
-    """Those of a group that have come through all subsamples, the best first."""
+) -> tuple[list[Run], GridProblem | None]:
+    """Those of a group that have come through all subsamples, the best first; the last of these."""
     race, stages = len(group) > 1, subsamples
     if race and not stages:
         # Too few rows to draw from: short runs on all of them.
@@ -196,12 +199,7 @@ def _survivors(
         effort = _effort(i, len(stages)) if race else THOROUGH
         _improve(stage, runs, problem.source.n_rows, effort)
         runs = _distinct(problem, _best(runs))[: max(FINALISTS, math.ceil(len(runs) / SURVIVORS))]
-    if len(runs) < 2:
-        return runs
-    rivals = _not_worse(stages[-1], runs)[:FINALISTS]
-    if len(rivals) > 1:
-        rivals = _best_on_all(problem, rivals)
-    return rivals + _others(runs, rivals)
+    return runs, stages[-1] if stages else None
 
 
 def _moving(problem: GridProblem, last: int) -> dict[int, int]:
@@ -213,16 +211,22 @@ def _moving(problem: GridProblem, last: int) -> dict[int, int]:
 
 
 def _lead_up(
-    problem: GridProblem, subsamples: list[GridProblem], run: Run, starter: Starter
-) -> None:
-    """Lead a run up to the maximum of all rows."""
-    n_components = problem.latent.n_components(run.model.latent)
-    parts = parts_for(problem, subsamples, n_components)
-    if parts:
-        starter.watch.tell(f"Newton's steps on {problem.source.n_rows:,} rows")
-        before = run.model
-        for run.model in climbing(problem, parts, before):
-            run.before = before
+    problem: GridProblem, subsamples: list[GridProblem], rivals: list[Run], starter: Starter
+) -> list[Run]:
+    """Lead runs up to maxima of all rows, each as long as it may be the best; the best first."""
+    models = [run.model for run in rivals]
+    parts = []
+    if rivals:
+        parts = parts_for(problem, subsamples, problem.latent.n_components(models[0].latent))
+    if not parts and len(rivals) < 2:
+        return rivals
+    starter.watch.tell(f"Newton's steps on {problem.source.n_rows:,} rows")
+    for i, place in side_by_side(problem, parts, models):
+        run = rivals[i]
+        run.model, run.statistics = place.model, place.statistics
+        run.before = None if place.model is models[i] else models[i]
+        run.restart.weigh(problem, place.statistics, place.model)
+    return _best(rivals)
 
 
 def _others(runs: list[Run], chosen: list[Run]) -> list[Run]:
@@ -256,15 +260,6 @@ def _choose(trial: GridProblem, options: list[tuple[Run, list[Model]]]) -> None:
             run.model = best_trace(trial, list(islice(traces, len(models)))).model
 
 
-def _best_on_all(problem: GridProblem, runs: list[Run]) -> list[Run]:
-    """The runs, best first on all rows."""
-    for run in runs:
-        statistics = _statistics(problem, run)
-        if statistics is not None:
-            run.restart.weigh(problem, statistics, run.model)
-    return _best(runs)
-
-
 def _effort(number: int, n_subsamples: int) -> Effort:
     """How long starts that race run on the subsample of a number."""
     return LAST if 0 < number == n_subsamples - 1 else BEGINNING
@@ -289,7 +284,7 @@ def _run_one(problem: GridProblem, finalists: list[Run], starter: Starter) -> No
         run = finalists[0]
         with _failure_recorded(run.restart):
             run.trace = _sound_run(problem, run, starter)
-            run.model, run.before = run.trace.model, None
+            run.model, run.before, run.statistics = run.trace.model, None, None
             run.restart.take(problem, run.trace)
             run.restart.converged = run.trace.converged
             return
@@ -303,10 +298,12 @@ def _sound_run(problem: GridProblem, run: Run, starter: Starter) -> em.Trace[Mod
     """
     traces: list[em.Trace[Model] | Failure] = []
     # A checkpoint knows the first model by the state of its run.
-    models = [run.model] if run.before is None else [run.model, run.before]
-    for model in models:
+    begun = [(run.model, run.statistics)]
+    if run.before is not None:
+        begun.append((run.before, None))
+    for model, statistics in begun:
         try:
-            trace = starter.maximize(model, run.number)
+            trace = starter.maximize(model, run.number, statistics)
         except SingularComponentError as error:
             traces.append(error)
             continue
@@ -336,19 +333,7 @@ def _score(evaluation: GridProblem, runs: list[Run]) -> None:
     """Score every start on the same rows, which none of them has chosen."""
     for run in runs:
         if run.restart.error is None:
-            statistics = _statistics(evaluation, run)
-            if statistics is not None:
-                run.restart.score = evaluation.objective(statistics, run.model)
-
-
-def _statistics(problem: GridProblem, run: Run) -> Statistics | None:
-    """What rows say of a start; its score is -inf where they say that it is impossible."""
-    try:
-        return problem.estep(run.model)
-    except ImpossibleRowError:
-        # What it has found to be impossible among other rows.
-        run.restart.score = -np.inf
-        return None
+            _, run.restart.score = measured(evaluation, run.model)
 
 
 def _improve(subsample: GridProblem, runs: list[Run], n_rows: int, effort: Effort) -> None:

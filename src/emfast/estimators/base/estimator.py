@@ -51,6 +51,7 @@ from emfast.starts.records import Restart, Run, Starts
 from emfast.starts.restarts import Starter, best_of
 from emfast.starts.splits import can_be_moved
 from emfast.starts.subsamples import nested, sizes, trial_size
+from emfast.statistics import Statistics
 from emfast.storage.checkpoint import Checkpoint, digest, of_source
 from emfast.storage.stored import Maybe, Names, Numbers, Record, Whole
 from emfast.threads import SingleThreadedBlas, resolve_threads
@@ -299,7 +300,7 @@ class EMEstimator(FittedModel):
                 if model is None
                 else [model]
             ),
-            lambda model, number: watch.maximize(
+            lambda model, number, statistics: watch.maximize(
                 self._driven(problem.with_draws(starts.restarts[number].seed)),
                 model,
                 number,
@@ -307,6 +308,7 @@ class EMEstimator(FittedModel):
                 max_iter=self.max_iter,
                 history=history,
                 accelerate=self.accelerate,
+                statistics=self._as_driven(problem, statistics),
             ),
             lambda trace, number: self._refine(problem, trace, number, watch),
         )
@@ -352,6 +354,10 @@ class EMEstimator(FittedModel):
     def _driven(self, problem: GridProblem) -> GridProblem | IncrementalProblem:
         """The problem as the driver iterates on all rows."""
         return IncrementalProblem(problem) if self._is_incremental else problem
+
+    def _as_driven(self, problem: GridProblem, statistics: Statistics | None) -> Statistics | None:
+        """What the problem's E-step has said of a model, if it is what the driver would hear."""
+        return None if self._is_incremental or problem.latent.draws else statistics
 
     @property
     def _tol(self) -> float:
