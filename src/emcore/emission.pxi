@@ -148,16 +148,21 @@ cdef class Product(Emission):
         self.rest.accumulate(tile.next, statistics + self.first.statistics_size)
 
 
+cdef bint reads_rows_of_x(Emission emission) noexcept:
+    """Whether terms are in the lanes when they are summed, hence a tile has its rows by rows, too."""
+    return emission.n_terms > 0 and not is_narrow(emission.run_length)
+
+
 cdef Py_ssize_t wrapped_columns(Emission emission) noexcept:
     """Columns that terms need once more after the last: as many as the last run is shifted by."""
-    if emission.n_terms == 0 or is_narrow(emission.run_length):
+    if not reads_rows_of_x(emission):
         return 0
     return max(<Py_ssize_t> 0, (emission.n_terms - 1) // emission.run_length - 1)
 
 
 cdef Py_ssize_t row_stride(Emission emission) noexcept:
     """Reals from row to row: whole vectors, with room for one that starts at the last of them."""
-    if emission.n_terms == 0 or is_narrow(emission.run_length):
+    if not reads_rows_of_x(emission):
         return 0
     columns = emission.run_length + wrapped_columns(emission)
     return odd_stride((columns + 2 * LANES - 2) // LANES) * LANES

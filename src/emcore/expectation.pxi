@@ -143,7 +143,7 @@ def tile_rows(Emission emission):
     rows = TILE_BYTES // per_row
     if emission.in_short_tiles:
         least = 64
-        if sizeof(real) == 4 and 0 < emission.run_length and is_narrow(emission.run_length):
+        if sizeof(real) == 4 and emission.n_terms > 0 and not reads_rows_of_x(emission):
             least = 192
         elif sizeof(real) == 4 and emission.statistics_size >= MANY_SUMS * emission.n_components:
             least = 128

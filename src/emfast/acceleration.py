@@ -25,7 +25,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from emfast.exceptions import ImpossibleRowError, SingularComponentError
+from emfast.exceptions import FAILURES
 
 Model = TypeVar("Model")
 
@@ -127,7 +127,7 @@ class Squarem(Generic[Model]):
     def _come_back(self, trace: Any, ahead: Model, statistics: Any) -> None:
         """Go on with an EM step from where the last leap has led to, if that makes up for it."""
         self._ahead = None
-        with suppress(SingularComponentError, ImpossibleRowError):
+        with suppress(*FAILURES):
             model = self._problem.mstep(statistics, ahead)
             statistics, objective = measured(self._problem, model)
             if objective > trace.objective:
@@ -142,7 +142,7 @@ class Squarem(Generic[Model]):
 def measured(problem: Any, model: Model | None) -> tuple[Any, float]:
     """Statistics and objective of a model; -inf where it is none that rows can come from."""
     if model is not None:
-        with suppress(SingularComponentError, ImpossibleRowError):
+        with suppress(*FAILURES):
             statistics = problem.estep(model)
             return statistics, float(problem.objective(statistics, model))
     return None, -math.inf

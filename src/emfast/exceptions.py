@@ -52,6 +52,11 @@ class ImpossibleRowError(ValueError):
     """A row has zero likelihood under every component that its label allows."""
 
 
+# Why a run could not end.
+FAILURES = (ImpossibleRowError, SingularComponentError)
+Failure = ImpossibleRowError | SingularComponentError
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C in a run of EM.
 

@@ -71,8 +71,9 @@ class GaussianMixture(BaseMixture):
         How starts share the work. "full" runs each on all rows. In a "race" all run on a subsample,
         the better half goes on to one twice as large, two at least, and so on; the best two leave
         local maxima on the second and on the last, there only one if components share covariances;
-        the best of the last, and the next unless it is significantly worse there, are measured on
-        all rows, and the winner alone runs on them, so that ten starts cost about three times one.
+        the best of the last, and the next unless it is significantly worse there, go up to maxima
+        of all rows by Newton's steps, and the winner alone runs on them, so that ten starts cost
+        about three times one.
         "auto" is "full" up to 50,000 rows and "race" above. Starts with given values that EM may
         change do not race.
     random_state : int, RandomState instance or None, default=None

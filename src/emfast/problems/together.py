@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from emfast import em
-from emfast.exceptions import ImpossibleRowError, SingularComponentError
+from emfast.exceptions import FAILURES, Failure
 from emfast.latent.mixture import MixtureWeights
 from emfast.latent.side_by_side import SideBySide
 from emfast.passes import Model
@@ -39,11 +39,6 @@ def has_plain_components(problem: GridProblem) -> bool:
 def runs_together(problem: GridProblem, models: Sequence[Model]) -> bool:
     """Whether several models can be improved together: their components share nothing."""
     return len(models) > 1 and has_plain_components(problem) and not problem.emission.shared
-
-
-# Why a run could not end.
-FAILURES = (ImpossibleRowError, SingularComponentError)
-Failure = ImpossibleRowError | SingularComponentError
 
 
 class Together:

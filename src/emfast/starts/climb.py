@@ -33,9 +33,9 @@ import numpy as np
 
 from emfast import em
 from emfast.acceleration import measured
+from emfast.exceptions import FAILURES
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
-from emfast.problems.together import FAILURES
 from emfast.starts.initialize import is_scarce
 from emfast.statistics import Statistics
 

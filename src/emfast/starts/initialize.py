@@ -13,13 +13,13 @@ import numpy as np
 from emfast import em
 from emfast.data import Batch
 from emfast.emissions.base import Emission
-from emfast.exceptions import SingularComponentError
+from emfast.exceptions import Failure, SingularComponentError
 from emfast.inputs.labels import Labels
 from emfast.inputs.rows import as_numbers, take
 from emfast.parts.known import components_given
 from emfast.passes import Model, expectation
 from emfast.problems.grid import GridProblem
-from emfast.problems.together import Failure, maximize_each
+from emfast.problems.together import maximize_each
 from emfast.starts.kmeans import KMeans, spread, squared_distances
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "neighbourhood", "short_em")

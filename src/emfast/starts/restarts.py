@@ -20,10 +20,10 @@ import numpy as np
 
 from emfast import em
 from emfast.acceleration import measured
-from emfast.exceptions import SingularComponentError
+from emfast.exceptions import Failure, SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
-from emfast.problems.together import Failure, maximize_each
+from emfast.problems.together import maximize_each
 from emfast.starts.climb import parts_for, side_by_side
 from emfast.starts.initialize import SHORT_RUN_TOL, TRIAL_ITER, best_trace
 from emfast.starts.records import Restart, Run, Starts

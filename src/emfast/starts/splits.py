@@ -24,11 +24,11 @@ from typing import NamedTuple
 import numpy as np
 
 from emfast import em
-from emfast.exceptions import ImpossibleRowError
+from emfast.exceptions import FAILURES, ImpossibleRowError
 from emfast.inputs.labels import Labels
 from emfast.passes import Model, posterior
 from emfast.problems.grid import GridProblem
-from emfast.problems.together import FAILURES, has_plain_components, maximize_each
+from emfast.problems.together import has_plain_components, maximize_each
 from emfast.starts.initialize import enough_rows, is_scarce, model_from, sampled
 from emfast.starts.subsamples import carried_over
 

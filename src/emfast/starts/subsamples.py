@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from emfast import em
+from emfast.exceptions import FAILURES, Failure
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
-from emfast.problems.together import FAILURES, Failure, maximize_each, runs_together
+from emfast.problems.together import maximize_each, runs_together
 from emfast.starts.initialize import is_scarce, start_size
 
 # The largest subsample is this fraction of the rows, and the next smaller ones about a quarter of
