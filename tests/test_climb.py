@@ -52,11 +52,16 @@ def objective(problem, model):
     return problem.objective(problem.estep(model), model)
 
 
-def maximum(problem, model):
-    """What EM reaches if it has all the time it needs."""
+def run_to_the_end(problem, model):
+    """EM with all the time it needs."""
     run = em.maximize(problem, model, tol=1e-11, max_iter=20_000, accelerate=True)
     assert run.converged
-    return run.objective
+    return run
+
+
+def maximum(problem, model):
+    """What EM reaches if it has all the time it needs."""
+    return run_to_the_end(problem, model).objective
 
 
 def climbed(problem, parts, model):
@@ -301,6 +306,41 @@ def test_rows_that_one_rules_out_leave_the_others(monkeypatch):
     (place,) = [place for i, place in found if i == 0]
     assert (place.statistics, place.objective) == (None, -np.inf)
     assert [i for i, _ in found].count(1) > 2
+
+
+def test_an_unsound_model_holds_no_other_back(monkeypatch):
+    """Likelihood that a degenerate component owes to few rows is no sign of a higher maximum."""
+    problem, faulty = gaussians(overlapping()[0]), GridProblem.faulty
+    models = [
+        of_means(problem, [[0, 0], [1, 0]]),
+        run_to_the_end(problem, of_means(problem, [[0, 0], [1, 0]])).model,
+    ]
+
+    def only_the_first_is_sound(self, statistics, model):
+        return [1] if model is models[1] else faulty(self, statistics, model)
+
+    monkeypatch.setattr(GridProblem, "faulty", only_the_first_is_sound)
+    parts = [part_of(problem)]
+    found = [i for i, _ in climb.side_by_side(problem, parts, models)]
+    assert found.count(0) == len([*climb.climbing(problem, parts, models[0])])
+    assert found.count(1) == 1
+
+
+@pytest.mark.parametrize("how", [{"incremental": True}, {"assignment": "stochastic"}])
+@pytest.mark.parametrize("n_init", [1, 4])
+def test_drivers_of_another_kind_take_an_e_step_of_their_own(how, n_init, monkeypatch):
+    X, _ = overlapping(60_000)
+    given, maximize = [], em.maximize
+
+    def seen(problem, model, **options):
+        if "statistics" in options:
+            given.append(options["statistics"])
+        return maximize(problem, model, **options)
+
+    monkeypatch.setattr(em, "maximize", seen)
+    model = GaussianMixture(2, random_state=0, n_init=n_init, max_iter=3, tol=0, **how)
+    model.fit(X)
+    assert given == [None]
 
 
 def test_em_begins_from_what_the_steps_have_seen(monkeypatch):

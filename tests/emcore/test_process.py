@@ -66,7 +66,8 @@ assert libc.mprotect(ctypes.c_void_p(whole.ctypes.data + 63 * page), page, 0) ==
 rng = np.random.default_rng(0)
 for D in range(1, 35):
     for dtype in ("float32", "float64"):
-        X = rng.normal(size=(200, D)).astype(dtype)
+        # Whole vectors, the last of which ends with the last row.
+        X = rng.normal(size=(208, D)).astype(dtype)
         last = whole[63 * page - X.nbytes : 63 * page].view(dtype).reshape(X.shape)
         last[:] = X
         for kind in ("diag", "spherical"):
@@ -83,8 +84,9 @@ print("read to the end")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mprotect of the C library")
-def test_nothing_is_read_beyond_the_last_row():
-    result = run(AT_THE_END_OF_MEMORY)
+@pytest.mark.parametrize("name", emcore.runnable_instruction_sets())
+def test_nothing_is_read_beyond_the_last_row(name):
+    result = run(AT_THE_END_OF_MEMORY, **{emcore.INSTRUCTION_SET_VARIABLE: name})
     assert result.stdout == "read to the end\n", result.stderr[-2000:]
 
 

@@ -73,11 +73,20 @@ NO_DIRECTION = 1e-9
 
 
 class Place(NamedTuple):
-    """A model, and what all rows say of it: no statistics, and -inf, where they rule it out."""
+    """A model, and what all rows say of it.
+
+    Attributes
+    ----------
+    model : Model
+    statistics : Statistics, or None where they rule it out
+    objective : float, -inf where they do
+    sound : bool, whether a step may begin or end there: no component is degenerate, or starved
+    """
 
     model: Model
     statistics: Statistics | None
     objective: float
+    sound: bool
 
 
 class Step(NamedTuple):
@@ -165,9 +174,10 @@ def side_by_side(
             if place is None:
                 del paths[i]
                 continue
-            histories[i].append(place.objective)
+            if place.sound:
+                histories[i].append(place.objective)
             yield i, place
-        highest = max(history[-1] for history in histories)
+        highest = max((history[-1] for history in histories if history), default=-math.inf)
         paths = {i: path for i, path in paths.items() if _is_promising(histories[i], highest)}
 
 
@@ -190,13 +200,12 @@ def climbing(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -
     Yields
     ------
     Place
-        That of the model itself first. In those after it no component is degenerate, or has lost
-        its rows.
+        That of the model itself first; those after it are sound.
     """
     parts, limit = list(parts), LIMIT
     place = _place(problem, model)
     yield place
-    if not parts or place.statistics is None or problem.faulty(place.statistics, model):
+    if not parts or not place.sound:
         return
     history = [place.objective]
     for _ in range(MOST_STEPS):
@@ -223,14 +232,8 @@ def _is_done(history: Sequence[float]) -> bool:
 
 def _place(problem: GridProblem, model: Model) -> Place:
     statistics, objective = measured(problem, model)
-    return Place(model, statistics, objective)
-
-
-def _is_higher(problem: GridProblem, found: Place, place: Place) -> bool:
-    """Whether a place is one to go to from another."""
-    if not place.objective < found.objective < math.inf:
-        return False
-    return not problem.faulty(found.statistics, found.model)
+    sound = math.isfinite(objective) and not problem.faulty(statistics, model)
+    return Place(model, statistics, objective, sound)
 
 
 def _step(problem: GridProblem, part: GridProblem, place: Place, limit: float) -> Step:
@@ -245,7 +248,7 @@ def _step(problem: GridProblem, part: GridProblem, place: Place, limit: float) -
         step *= min(1.0, problem.furthest / np.abs(step).max())
         model = problem.displaced(step, place.model)
         found = None if model is None else _place(problem, model)
-        if found is not None and _is_higher(problem, found, place):
+        if found is not None and found.sound and found.objective > place.objective:
             trusted = limit if tried == first else tried
             return Step(found, tried < first, min(RAISED * trusted, FURTHEST_LIMIT))
         if tried == 1:

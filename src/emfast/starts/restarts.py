@@ -213,20 +213,27 @@ def _moving(problem: GridProblem, last: int) -> dict[int, int]:
 def _lead_up(
     problem: GridProblem, subsamples: list[GridProblem], rivals: list[Run], starter: Starter
 ) -> list[Run]:
-    """Lead runs up to maxima of all rows, each as long as it may be the best; the best first."""
+    """Lead runs up to maxima of all rows, each as long as it may be the best; the best first.
+
+    Where no step can be taken several are measured on all rows.
+    """
     models = [run.model for run in rivals]
     parts = []
     if rivals:
         parts = parts_for(problem, subsamples, problem.latent.n_components(models[0].latent))
     if not parts and len(rivals) < 2:
         return rivals
-    starter.watch.tell(f"Newton's steps on {problem.source.n_rows:,} rows")
+    if parts:
+        starter.watch.tell(f"Newton's steps on {problem.source.n_rows:,} rows")
     for i, place in side_by_side(problem, parts, models):
         run = rivals[i]
         run.model, run.statistics = place.model, place.statistics
         run.before = None if place.model is models[i] else models[i]
         run.restart.weigh(problem, place.statistics, place.model)
-    return _best(rivals)
+    best, *others = _best(rivals)
+    for run in others:
+        run.statistics = None
+    return [best, *others]
 
 
 def _others(runs: list[Run], chosen: list[Run]) -> list[Run]:
