@@ -39,7 +39,8 @@ cdef class Workspace:
     cdef Buffer x, weights, responsibilities, log_likelihoods, scratch, rows_of_x, words, columns
     cdef Buffer densities, sums
     cdef PatternMemory missing
-    cdef object every, listed, n_active, slots
+    cdef Buffer n_active
+    cdef object every, listed, slots
     cdef Workspace next
     cdef Tile tile              # points into the buffers
 
@@ -78,7 +79,6 @@ cdef class Workspace:
         """What the tiles of all blocks have in common."""
         cdef Py_ssize_t vectors = rows // LANES, n_pairs = (K + 1) // 2
         cdef int32_t[::1] every, listed
-        cdef Py_ssize_t[::1] n_active
         self.tile.r_stride = odd_stride(K)
         self.weights = Buffer(rows)
         self.responsibilities = Buffer(rows * self.tile.r_stride)
@@ -90,10 +90,11 @@ cdef class Workspace:
         self.tile.densities = <vreal*> self.densities.data
         self.every = every = array("i", range(vectors))
         self.listed = listed = array("i", [0]) * ((vectors + 1) * n_pairs)
-        self.n_active = n_active = array("q", [0]) * n_pairs
+        # Written for every tile, hence in no cache line of another thread.
+        self.n_active = Buffer(n_pairs * sizeof(Py_ssize_t) // sizeof(real))
         self.tile.every = &every[0]
         self.tile.listed = &listed[0]
-        self.tile.n_active = &n_active[0]
+        self.tile.n_active = <Py_ssize_t*> self.n_active.data
         return 0
 
     cdef void share_with(self, const Tile* tile) noexcept:
@@ -224,7 +225,7 @@ cdef void write_outputs(const Tile* tile, const Outputs* outputs, Py_ssize_t K) 
 
 
 cdef Py_ssize_t pass_over_block(
-    Latent latent, Emission emission, Tile* tile,
+    Latent latent, Emission emission, const Tile* of_thread,
     const char* weights, Py_ssize_t weight_stride, const Labels* labels,
     const Outputs* outputs, bint accumulate,
     Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step,
@@ -235,6 +236,9 @@ cdef Py_ssize_t pass_over_block(
     cdef size_t of_emission = emission.statistics_size * sizeof(double)
     cdef double* end = &statistics[2 + K + latent.statistics_size]
     cdef double* sums = end
+    # What is written for every tile is on the stack, in no cache line that another thread reads.
+    cdef Tile mine = of_thread[0]
+    cdef Tile* tile = &mine
     if tile.sums != NULL:
         sums = tile.sums
         memcpy(sums, end, of_emission)

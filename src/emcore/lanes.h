@@ -626,7 +626,7 @@ EMCORE_INLINE void transpose_bits(vbits *a)
 /* Zeroed memory on a cache-line boundary; NULL where there is none. */
 EMCORE_INLINE void *lanes_alloc(size_t bytes, void **handle)
 {
-    *handle = calloc(bytes + ALIGNMENT, 1);
+    *handle = calloc((bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + ALIGNMENT, 1);
     if (*handle == NULL)
         return NULL;
     return (void *)(((uintptr_t)*handle + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
