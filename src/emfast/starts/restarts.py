@@ -217,11 +217,11 @@ def _lead_up(
 
     Where no step can be taken several are measured on all rows.
     """
+    if not rivals:
+        return []
     models = [run.model for run in rivals]
-    parts = []
-    if rivals:
-        parts = parts_for(problem, subsamples, problem.latent.n_components(models[0].latent))
-    if not parts and len(rivals) < 2:
+    parts = parts_for(problem, subsamples, problem.latent.n_components(models[0].latent))
+    if not parts and len(rivals) == 1:
         return rivals
     if parts:
         starter.watch.tell(f"Newton's steps on {problem.source.n_rows:,} rows")

@@ -201,10 +201,11 @@ def _moves(problem: GridProblem, model: Model, random_state: np.random.RandomSta
     losses = -np.average(np.log(others), axis=0, weights=batch.weights)
     objective = np.average(log_likelihoods, weights=batch.weights)
     promising = [
-        (splits.gains[split] - removal.loss, split, removal)
+        (promise, split, removal)
         for removal in _removals(problem, model, losses.argsort()[:MOST_REMOVALS], objective)
         for split in range(n_components)
-        if split != removal.component and splits.gains[split] - removal.loss > LEAST_PROMISE
+        if split != removal.component
+        and (promise := splits.gains[split] - removal.loss) > LEAST_PROMISE
     ]
     promising.sort(key=lambda move: move[0], reverse=True)
     return [
