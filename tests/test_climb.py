@@ -61,7 +61,19 @@ def maximum(problem, model):
 
 def climbed(problem, parts, model):
     """Where the steps end."""
-    return [*climb.climbing(problem, parts, model)][-1].model
+    return places(problem, parts, model)[-1].model
+
+
+def places(problem, parts, model):
+    """Where the steps lead from one model alone."""
+    return [place for _, place in climb.side_by_side(problem, parts, [model])]
+
+
+def ended(generator):
+    """What a generator that asks nothing ends with."""
+    with pytest.raises(StopIteration) as end:
+        next(generator)
+    return end.value.value
 
 
 @pytest.fixture
@@ -209,7 +221,7 @@ def test_a_part_of_more_rows_follows_a_step_that_has_led_down(monkeypatch):
 
     def of_part(problem, part, place):
         asked.append(part.source.n_rows)
-        found = directions(problem, part, place)
+        found = yield from directions(problem, part, place)
         # The first leads far beyond the maximum.
         return found._replace(eigenvalues=0.1 * found.eigenvalues) if len(asked) == 1 else found
 
@@ -220,12 +232,24 @@ def test_a_part_of_more_rows_follows_a_step_that_has_led_down(monkeypatch):
     assert set(asked[1:]) == {20_000}
 
 
+def images(A, asked=None):
+    """The product with a matrix, as steps ask for it."""
+
+    def product(v):
+        yield from ()
+        if asked is not None:
+            asked.append(v)
+        return A @ v
+
+    return product
+
+
 def test_directions_divide_a_step_by_a_symmetric_matrix():
     rng = np.random.default_rng(0)
     axes, _ = np.linalg.qr(rng.normal(size=(8, 8)))
     eigenvalues = np.array([1.0, 0.5, 0.2, 0.1, 0.02, 0.01, -0.05, -0.3])
     A, step = axes * eigenvalues @ axes.T, axes @ np.ones(8)
-    directions = climb._arnoldi(lambda v: A @ v, step)
+    directions = ended(climb._arnoldi(images(A), step))
     assert_allclose(directions.vectors @ directions.shares @ directions.basis, step, rtol=1e-8)
     # All but what the tolerance leaves; the modulus of negative eigenvalues.
     found = np.sort(directions.eigenvalues.real)
@@ -239,7 +263,7 @@ def test_directions_divide_a_step_by_a_symmetric_matrix():
 def test_directions_end_where_a_step_is_explained():
     step = np.array([1.0, 2.0, 0.0, 0.0])
     calls = []
-    directions = climb._arnoldi(lambda v: calls.append(v) or 0.25 * v, step)
+    directions = ended(climb._arnoldi(images(0.25 * np.eye(4), calls), step))
     assert len(calls) == 1
     assert_allclose(directions.stretched(100.0), 4 * step)
 
@@ -270,9 +294,57 @@ def test_side_by_side_each_goes_where_it_goes_alone():
     for i, place in climb.side_by_side(problem, parts, models):
         found[i].append(place.objective)
     for model, objectives in zip(models, found, strict=True):
-        alone = [place.objective for place in climb.climbing(problem, parts, model)]
-        assert objectives == alone
+        alone = [place.objective for place in places(problem, parts, model)]
+        assert_allclose(objectives, alone, rtol=1e-9)
         assert len(alone) > 2
+
+
+def test_what_several_ask_of_a_part_one_pass_answers(monkeypatch):
+    problem, iterate_each = gaussians(overlapping()[0]), climb.iterate_each
+    models = [of_means(problem, [[0, 0], [1 + 0.1 * i, 0]]) for i in range(3)]
+    asked = []
+
+    def counted(part, models):
+        asked.append(len(models))
+        return iterate_each(part, models)
+
+    monkeypatch.setattr(climb, "iterate_each", counted)
+    parts = [part_of(problem)]
+    assert [i for i, _ in climb.side_by_side(problem, parts, models)][:6] == [0, 1, 2] * 2
+    # Until the first of them has its directions.
+    assert asked[:4] == [3] * 4
+
+
+def test_the_better_half_goes_on_after_a_step():
+    problem = gaussians(overlapping()[0])
+    models = [of_means(problem, [[0, 0], [0.6 + 0.2 * i, 0]]) for i in range(6)]
+    steps, objectives = [0] * 6, [0.0] * 6
+    after_one = {}
+    for i, place in climb.side_by_side(problem, [part_of(problem)], models):
+        steps[i] += 1
+        objectives[i] = place.objective
+        if steps[i] == 2:
+            after_one[i] = place.objective
+    assert len(after_one) == 6
+    best = sorted(after_one, key=after_one.get, reverse=True)
+    going_on = {i for i in range(6) if steps[i] > 2}
+    assert going_on
+    assert going_on <= set(best[:3])
+    assert sum(n > 3 for n in steps) <= 2
+
+
+def test_a_part_that_one_cannot_iterate_on_leaves_the_others(monkeypatch):
+    problem, iterate_each = gaussians(overlapping()[0]), climb.iterate_each
+    models = [of_means(problem, [[0, 0], [1 + 0.1 * i, 0]]) for i in range(2)]
+
+    def first_fails(part, asked):
+        found = iterate_each(part, asked)
+        return [SingularComponentError("singular", (0,)), *found[1:]] if len(asked) == 2 else found
+
+    monkeypatch.setattr(climb, "iterate_each", first_fails)
+    found = [i for i, _ in climb.side_by_side(problem, [part_of(problem)], models)]
+    assert found.count(0) == 1
+    assert found.count(1) > 2
 
 
 def test_the_lower_one_ends_once_it_gains_too_little():
@@ -281,9 +353,9 @@ def test_the_lower_one_ends_once_it_gains_too_little():
     parts = [part_of(problem)]
     good = of_means(problem, [[0, 0], [1.5, 0], [8, 0]])
     bad = of_means(problem, [[1, 0], [7, 0], [9, 0]])
-    alone = len([*climb.climbing(problem, parts, bad)])
+    alone = len(places(problem, parts, bad))
     found = [i for i, _ in climb.side_by_side(problem, parts, [bad, good])]
-    assert found.count(1) == len([*climb.climbing(problem, parts, good)])
+    assert found.count(1) == len(places(problem, parts, good))
     assert 2 <= found.count(0) < alone
 
 
@@ -319,7 +391,7 @@ def test_an_unsound_model_holds_no_other_back(monkeypatch):
     monkeypatch.setattr(GridProblem, "faulty", only_the_first_is_sound)
     monkeypatch.setattr(climb, "measured", the_other_is_high)
     parts = [part_of(problem)]
-    alone = len([*climb.climbing(problem, parts, models[0])])
+    alone = len(places(problem, parts, models[0]))
     found = [i for i, _ in climb.side_by_side(problem, parts, models)]
     assert (found.count(0), found.count(1)) == (alone, 1)
     assert alone > 2

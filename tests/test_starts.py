@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,15 +14,17 @@ from emfast import BernoulliMixture, GaussianMixture
 from emfast.data import ArraySource, Batch
 from emfast.datasets import load_faithful, make_gaussian_mixture
 from emfast.emissions import Gaussian
+from emfast.estimators.base import estimator
 from emfast.exceptions import SingularComponentError
 from emfast.inputs.labels import Labels
 from emfast.latent import MarkovChain, MixtureWeights
 from emfast.latent.markov import ChainParameters
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
-from emfast.starts import initialize, restarts
+from emfast.starts import initialize, race
 from emfast.starts.initialize import START_ROWS
 from emfast.starts.kmeans import spread
+from emfast.starts.records import Restart, Run
 from emfast.starts.subsamples import LARGEST, RACE_RATIO, RATIO, sizes
 from repeats import assert_repeats
 
@@ -259,10 +262,10 @@ def raced(X, *means):
     runs = []
     for number, mean in enumerate(means):
         parameters = problem.emission.parameters(np.array([[-mean], [mean]]), np.ones((2, 1)))
-        run = restarts.Run(restarts.Restart(number), number, Model(np.full(2, 0.5), parameters))
+        run = Run(Restart(number), number, Model(np.full(2, 0.5), parameters))
         run.restart.judge(problem, problem.estep(run.model), run.model)
         runs.append(run)
-    return problem, restarts._best(runs)
+    return problem, race._best(runs)
 
 
 def test_starts_are_told_apart_where_rows_are_enough_to():
@@ -271,7 +274,7 @@ def test_starts_are_told_apart_where_rows_are_enough_to():
     numbers = {}
     for n_rows in (200, 20_000):
         problem, runs = raced(X[:n_rows], 1.5, 1.6, 3.0)
-        numbers[n_rows] = {run.number for run in restarts._not_worse(problem, runs)}
+        numbers[n_rows] = {run.number for run in race._not_worse(problem, runs, 2.0)}
     # On few rows 1.6 may be right; 3 is wrong on any.
     assert numbers == {200: {0, 1}, 20_000: {0}}
 
@@ -561,8 +564,116 @@ def test_a_start_of_many_rows_leaves_local_maxima(seed, monkeypatch):
     mixture = GaussianMixture(16, init_params="random_from_data", **given)
     best = GaussianMixture(16, means_init=centres, **given).fit(X).score(X)
     assert mixture.fit(X).score(X) > best - 1e-3
-    monkeypatch.setattr(restarts, "moved", lambda _, model, __: model)
+    monkeypatch.setattr(race, "moved", lambda _, model, *__: model)
     assert mixture.fit(X).score(X) < best - 0.05
+
+
+# Maxima of all rows, where subsamples have few
+
+
+def grid_of_clusters(n_rows=60_000):
+    """Rows of nine clusters that overlap, and a model at their middles."""
+    centres = 3.0 * np.stack(np.meshgrid(range(3), range(3)), axis=-1).reshape(-1, 2)
+    rng = np.random.default_rng(0)
+    return centres[rng.integers(9, size=n_rows)] + rng.normal(size=(n_rows, 2)), centres
+
+
+def late(X, centres, monkeypatch, **options):
+    """A run at a maximum of all rows, what `_leave_late` says to it, and its merit before."""
+    problem = GridProblem(MixtureWeights(), Gaussian("spherical"), ArraySource(Batch(X)), 1)
+    parts = [problem.on(problem.source.batch.take(np.arange(0, len(X), 6)))]
+    parameters = problem.emission.parameters(centres, np.ones(len(centres)))
+    run = Run(Restart(0), 0, Model(np.full(len(centres), 1 / len(centres)), parameters))
+    starter = SimpleNamespace(watch=SimpleNamespace(tell=lambda text: None))
+    (run,) = race._lead_up(problem, parts, [run], starter)
+    before = replace(run, restart=replace(run.restart))
+    for name, value in options.items():
+        monkeypatch.setattr(race, name, value)
+    race._leave_late(problem, parts, [run], starter)
+    return before, run
+
+
+def test_a_maximum_of_all_rows_is_left_for_a_higher_one(monkeypatch):
+    X, centres = grid_of_clusters()
+    stuck = centres.copy()
+    # Two share the first cluster, and one has two at the far corner.
+    stuck[8], stuck[7] = centres[0] + 0.3, (centres[7] + centres[8]) / 2
+    before, after = late(X, stuck, monkeypatch)
+    assert after.restart.score > before.restart.score + 1e-3
+    assert after.number == 0
+    problem = GridProblem(MixtureWeights(), Gaussian("spherical"), ArraySource(Batch(X)), 1)
+    assert problem.objective(after.statistics, after.model) == after.restart.score
+    same = problem.estep(after.model)
+    assert problem.objective(same, after.model) == after.restart.score
+
+
+def test_a_lower_maximum_of_all_rows_is_not_taken(monkeypatch):
+    """Part of the rows may like what all of them do not."""
+    X, centres = grid_of_clusters()
+    lower = {}
+
+    def to_a_lower_one(part, model, *_):
+        means = model.emission.means.copy()
+        means[8] = means[0] + 0.3
+        lower["model"] = part.with_groups(model, {"means": means})
+        return lower["model"]
+
+    before, after = late(X, centres, monkeypatch, moved=to_a_lower_one)
+    assert lower
+    assert after.model is before.model
+    assert after.restart == before.restart
+    assert after.statistics is before.statistics
+
+
+@pytest.mark.parametrize(("n_rows", "n_stages"), [(60_000, 0), (200_000, 2)])
+def test_few_rows_of_a_subsample_leave_maxima_late(n_rows, n_stages, monkeypatch):
+    X, _ = make_gaussian_mixture(n_rows, 2, 4, separation=3.0, random_state=0)
+    seen = {"early": [], "late": []}
+    leave_maxima, leave_late = race._leave_maxima, race._leave_late
+
+    def early(subsample, runs):
+        seen["early"].append(len(runs))
+        leave_maxima(subsample, runs)
+
+    def at_last(problem, parts, runs, starter):
+        seen["late"].append(len(runs))
+        leave_late(problem, parts, runs, starter)
+
+    monkeypatch.setattr(race, "_leave_maxima", early)
+    monkeypatch.setattr(race, "_leave_late", at_last)
+    for n_init in (1, 10):
+        seen["early"].clear()
+        seen["late"].clear()
+        GaussianMixture(4, n_init=n_init, random_state=0).fit(X)
+        assert (sum(seen["early"]) > 0) == (n_stages > 0)
+        assert (sum(seen["late"]) > 0) == (n_stages == 0)
+        assert max(seen["late"], default=0) <= (1 if n_init == 1 else 2)
+
+
+def test_few_rows_send_up_to_six_starts_up(monkeypatch):
+    """Components that hardly differ: no start is significantly worse than another."""
+    X, _ = make_gaussian_mixture(60_000, 2, 5, separation=2.0, random_state=0)
+    sent, lead_up = [], race._lead_up
+
+    def seen(problem, parts, rivals, starter):
+        sent.append(len(rivals))
+        return lead_up(problem, parts, rivals, starter)
+
+    monkeypatch.setattr(race, "_lead_up", seen)
+    GaussianMixture(5, n_init=10, random_state=0).fit(X)
+    assert 2 < sent[0] <= 6
+    assert set(sent[1:]) <= {1}
+
+
+def test_subsamples_know_components_from_features():
+    """More features than are counted in full, and few components."""
+    X = np.random.default_rng(0).normal(size=(60_000, 60))
+    model = GaussianMixture(30, covariance_type="spherical", max_iter=0, random_state=0)
+    asked, sizes_of = [], estimator.sizes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimator, "sizes", lambda *a: asked.append(a) or sizes_of(*a))
+        model.fit(X)
+    assert asked == [(60_000, 30, 60, 1)]
 
 
 @pytest.mark.parametrize("n_counted", [3, 1500])
@@ -576,7 +687,25 @@ def test_rows_of_no_weight_do_not_count_in_a_race(n_counted):
         assert np.isfinite(mixture.fit(X, sample_weight=weights).lower_bound_)
 
 
-def test_short_runs_of_em_begin_a_race_that_asks_for_them(monkeypatch):
+def test_a_race_that_asks_for_short_runs_of_em_is_some(monkeypatch):
+    """The first start is the best of short runs; the others begin as these do."""
+    calls, best_short_run = [], initialize._best_short_run
+    monkeypatch.setattr(
+        initialize, "_best_short_run", lambda *a: calls.append(a) or best_short_run(*a)
+    )
+    X, _ = make_gaussian_mixture(60_000, 2, 4, random_state=0)
+    settings = {"init_params": "short_em", "random_state": 0}
+    mixture = GaussianMixture(4, n_init=6, **settings).fit(X)
+    assert len(calls) == 1
+    kinds = [restart.init_params for restart in mixture.restarts_]
+    assert kinds[0] == "short_em"
+    assert kinds[1:5] == list(initialize.SHORT_RUN_PARAMS)
+    assert kinds[5] == kinds[1]
+    full = GaussianMixture(4, n_init=3, restarts="full", **settings).fit(X)
+    assert [restart.init_params for restart in full.restarts_] == ["short_em"] * 3
+
+
+def test_short_runs_of_em_begin_every_start_where_rows_are_few(monkeypatch):
     calls, best_short_run = [], initialize._best_short_run
     monkeypatch.setattr(
         initialize, "_best_short_run", lambda *a: calls.append(a) or best_short_run(*a)

@@ -16,6 +16,7 @@ from emfast.passes import Model
 from emfast.problems.together import (
     Together,
     has_plain_components,
+    iterate_each,
     maximize_each,
     runs_together,
 )
@@ -110,6 +111,30 @@ def test_a_model_that_fails_fails_alone():
     failed, fine = maximize_each(own, [Model(np.full(2, 0.5), singular), model], tol=0, max_iter=5)
     assert isinstance(failed, SingularComponentError)
     assert fine.objective == em.maximize(own, model, tol=0, max_iter=5).objective
+
+
+@over_separate
+def test_an_iteration_of_several_is_one_of_each(family):
+    own, models = several(family, family.precisions[0], 3)
+    tolerance = TOLERANCE[own.source.dtype]
+    for found, model in zip(iterate_each(own, models), models, strict=True):
+        expected = own.mstep(own.estep(model), model)
+        np.testing.assert_allclose(found.latent, expected.latent, rtol=tolerance)
+        for name, value in vars(found.emission).items():
+            other = getattr(expected.emission, name)
+            np.testing.assert_allclose(value, other, rtol=tolerance, atol=tolerance)
+
+
+def test_an_iteration_that_fails_fails_alone():
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    X[:50] = 4.0
+    own, (model, *_) = several(GaussianFamily("diag"), "float64", 2, n_models=1)
+    batch = replace(own.source.batch, X=X)
+    own = replace(own, source=own.source.of(batch), emission=Gaussian("diag", reg_covar=0))
+    singular = own.emission.parameters(np.array([[4.0] * 3, [0.0] * 3]), np.full((2, 3), 1e-30))
+    failed, fine = iterate_each(own, [Model(np.full(2, 0.5), singular), model])
+    assert isinstance(failed, SingularComponentError)
+    np.testing.assert_array_equal(fine.latent, own.mstep(own.estep(model), model).latent)
 
 
 def test_components_that_something_is_known_of_are_not_plain():

@@ -24,7 +24,8 @@ from emfast import (
 from emfast.datasets import make_gaussian_mixture
 from emfast.emissions import Gaussian
 from emfast.landscape import landscape
-from emfast.starts import restarts
+from emfast.starts import race
+from emfast.starts.records import Restart
 from emfast.theory import iterations
 from gaussians import blobs
 
@@ -229,7 +230,7 @@ def test_ctrl_c_within_an_iteration_keeps_the_last_complete_one(X, monkeypatch):
 
 def test_ctrl_c_in_a_race_measures_the_best_start(monkeypatch):
     X, _ = make_gaussian_mixture(20_000, 2, 3, random_state=0)
-    improve = restarts.improve
+    improve = race.improve
 
     def impatient(*arguments):
         for number, improved in enumerate(improve(*arguments)):
@@ -237,7 +238,7 @@ def test_ctrl_c_in_a_race_measures_the_best_start(monkeypatch):
                 raise KeyboardInterrupt
             yield improved
 
-    monkeypatch.setattr(restarts, "improve", impatient)
+    monkeypatch.setattr(race, "improve", impatient)
     mixture = GaussianMixture(3, n_init=5, restarts="race", random_state=0)
     with pytest.raises(KeyboardInterrupt):
         mixture.fit(X)
@@ -252,7 +253,7 @@ def test_ctrl_c_in_a_race_measures_the_best_start(monkeypatch):
 
 def test_ctrl_c_before_there_is_a_model_leaves_the_estimator_as_it_was(X, monkeypatch):
     mixture = GaussianMixture(2, random_state=0)
-    monkeypatch.setattr(restarts.Restart, "take", lambda *arguments: None)
+    monkeypatch.setattr(Restart, "take", lambda *arguments: None)
     monkeypatch.setattr(GaussianMixture, "_start", lambda *arguments: interrupt())
     with pytest.raises(KeyboardInterrupt):
         mixture.fit(X)

@@ -5,6 +5,7 @@ what Python does, however many models there are. Each goes the way it would go a
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -95,6 +96,26 @@ def maximize_each(
             # One of them has failed: which, and how the others go on, they tell alone.
             pass
     return [_alone(problem, model, tol, max_iter) for model in models]
+
+
+def iterate_each(problem: GridProblem, models: Sequence[Model]) -> list[Model | Failure]:
+    """Take one iteration of EM from each of several models; the model after it, or why it failed.
+
+    Together, if components are plain and share nothing.
+    """
+    if runs_together(problem, models):
+        together = Together(problem)
+        joined = together.joined(models)
+        with suppress(*FAILURES):
+            return together.apart(together.mstep(together.estep(joined), joined))
+    return [_iterated(problem, model) for model in models]
+
+
+def _iterated(problem: GridProblem, model: Model) -> Model | Failure:
+    try:
+        return problem.mstep(problem.estep(model), model)
+    except FAILURES as error:
+        return error
 
 
 def _together(

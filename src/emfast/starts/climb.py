@@ -26,16 +26,17 @@ References
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from emfast import em
 from emfast.acceleration import measured
-from emfast.exceptions import FAILURES
+from emfast.exceptions import FAILURES, Failure
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
+from emfast.problems.together import iterate_each
 from emfast.starts.initialize import is_scarce
 from emfast.statistics import Statistics
 
@@ -89,6 +90,13 @@ class Place(NamedTuple):
     sound: bool
 
 
+class Ask(NamedTuple):
+    """A question of a path: where an iteration of EM on part of the rows leads from a model."""
+
+    part: GridProblem
+    model: Model
+
+
 class Step(NamedTuple):
     """Where a step has led.
 
@@ -132,6 +140,12 @@ class Directions(NamedTuple):
         return (self.vectors @ (self.shares * stretch)).real @ self.basis
 
 
+# A path, or part of one that asks on its way to a result: see `_next_places`.
+Path = Generator[Place | Ask, Model | None, None]
+Result = TypeVar("Result")
+Asking = Generator[Ask, Model, Result]
+
+
 def parts_for(
     problem: GridProblem, subsamples: Sequence[GridProblem], n_components: int
 ) -> list[GridProblem]:
@@ -158,27 +172,72 @@ def side_by_side(
 
     Parameters
     ----------
-    problem, parts : see `climbing`
-    models : sequence of Model
+    problem : GridProblem, on all rows
+    parts : sequence of GridProblem, see `parts_for`; without any no step is taken
+    models : sequence of Model, what EM on a subsample has led to
 
     Yields
     ------
     number : int, of the model
-    place : Place, see `climbing`
+    place : Place
+        That of the model itself first; those after it are sound, each with a higher objective.
     """
-    paths = {i: climbing(problem, parts, model) for i, model in enumerate(models)}
+    paths = {i: _path(problem, parts, model) for i, model in enumerate(models)}
     histories: list[list[float]] = [[] for _ in models]
     while paths:
-        for i, path in list(paths.items()):
-            place = next(path, None)
+        for i, place in _next_places(paths):
             if place is None:
                 del paths[i]
                 continue
             if place.sound:
                 histories[i].append(place.objective)
             yield i, place
-        highest = max((history[-1] for history in histories if history), default=-math.inf)
-        paths = {i: path for i, path in paths.items() if _is_promising(histories[i], highest)}
+        paths = {i: paths[i] for i in _promising(histories, list(paths))}
+
+
+def _promising(histories: Sequence[Sequence[float]], under_way: list[int]) -> list[int]:
+    """The paths that may lead above the highest place so far; after a step, the better half."""
+    highest = max((history[-1] for history in histories if history), default=-math.inf)
+    going_on = [i for i in under_way if _is_promising(histories[i], highest)]
+    if max(map(len, histories)) < 2:
+        return going_on
+    going_on.sort(key=lambda i: histories[i][-1:], reverse=True)
+    return going_on[: max(2, math.ceil(len(under_way) / 2))]
+
+
+def _next_places(paths: dict[int, Path]) -> list[tuple[int, Place | None]]:
+    """Where the next step of every path leads; None for one that has ended.
+
+    What paths ask of the same rows is answered together.
+    """
+    places: dict[int, Place | None] = {}
+    answers: dict[int, Model | Failure | None] = dict.fromkeys(paths)
+    while answers:
+        asked = {}
+        for i, answer in answers.items():
+            said = _said(paths[i], answer)
+            if isinstance(said, Ask):
+                asked[i] = said
+            else:
+                places[i] = said
+        answers = _answers(asked)
+    return sorted(places.items())
+
+
+def _said(path: Path, answer: Model | Failure | None) -> Place | Ask | None:
+    """What a path says to an answer; None if it ends."""
+    try:
+        return path.throw(answer) if isinstance(answer, Exception) else path.send(answer)
+    except StopIteration:
+        return None
+
+
+def _answers(asked: dict[int, Ask]) -> dict[int, Model | Failure]:
+    answers: dict[int, Model | Failure] = {}
+    for part in {id(ask.part): ask.part for ask in asked.values()}.values():
+        models = {i: ask.model for i, ask in asked.items() if ask.part is part}
+        answers.update(zip(models, iterate_each(part, list(models.values())), strict=True))
+    return answers
 
 
 def _is_promising(history: Sequence[float], highest: float) -> bool:
@@ -188,20 +247,8 @@ def _is_promising(history: Sequence[float], highest: float) -> bool:
     return highest - history[-1] <= PROMISE * (history[-1] - history[-2])
 
 
-def climbing(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -> Iterator[Place]:
-    """Where Newton's steps lead from a model, one by one, each to a higher objective of all rows.
-
-    Parameters
-    ----------
-    problem : GridProblem, on all rows
-    parts : sequence of GridProblem, see `parts_for`; without any no step is taken
-    model : Model, what EM on a subsample has led to
-
-    Yields
-    ------
-    Place
-        That of the model itself first; those after it are sound.
-    """
+def _path(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -> Path:
+    """The places that Newton's steps lead to from a model, that of the model itself first."""
     parts, limit = list(parts), LIMIT
     place = _place(problem, model)
     yield place
@@ -209,7 +256,7 @@ def climbing(problem: GridProblem, parts: Sequence[GridProblem], model: Model) -
         return
     history = [place.objective]
     for _ in range(MOST_STEPS):
-        step = _step(problem, parts[0], place, limit)
+        step = yield from _step(problem, parts[0], place, limit)
         if step.place is not None:
             place = step.place
             history.append(place.objective)
@@ -236,9 +283,9 @@ def _place(problem: GridProblem, model: Model) -> Place:
     return Place(model, statistics, objective, sound)
 
 
-def _step(problem: GridProblem, part: GridProblem, place: Place, limit: float) -> Step:
+def _step(problem: GridProblem, part: GridProblem, place: Place, limit: float) -> Asking[Step]:
     """A step, as far as it leads higher."""
-    directions = _directions(problem, part, place)
+    directions = yield from _directions(problem, part, place)
     if directions is None:
         return Step(None, True, LIMIT)
     # No two limits beyond what directions ask for are two steps.
@@ -256,32 +303,37 @@ def _step(problem: GridProblem, part: GridProblem, place: Place, limit: float) -
         tried = max(1.0, LOWERED * tried)
 
 
-def _directions(problem: GridProblem, part: GridProblem, place: Place) -> Directions | None:
+def _directions(problem: GridProblem, part: GridProblem, place: Place) -> Asking[Directions | None]:
     """Those of the step from a place, as part of the rows says; None if it cannot say."""
     model, probe = place.model, PROBE[part.source.dtype]
 
-    def after(displacement: np.ndarray) -> np.ndarray:
+    def after(displacement: np.ndarray) -> Asking[np.ndarray]:
         """Where an iteration on the part leads from there."""
         there = part.displaced(displacement, model)
         if there is None:
             raise np.linalg.LinAlgError
-        found = part.displacement(part.mstep(part.estep(there), there), model)
+        found = part.displacement((yield Ask(part, there)), model)
         if not np.isfinite(found).all():
             # A component has lost the few rows of the part that it had.
             raise np.linalg.LinAlgError
         return found
 
+    def product(v: np.ndarray) -> Asking[np.ndarray]:
+        return v - ((yield from after(probe * v)) - here) / probe
+
     try:
         ahead = problem.displacement(problem.mstep(place.statistics, model), model)
         if not np.isfinite(ahead).all() or not ahead.any():
             return None
-        here = after(np.zeros_like(ahead))
-        return _arnoldi(lambda v: v - (after(probe * v) - here) / probe, ahead)
+        here = yield from after(np.zeros_like(ahead))
+        return (yield from _arnoldi(product, ahead))
     except (*FAILURES, np.linalg.LinAlgError):
         return None
 
 
-def _arnoldi(product: Callable[[np.ndarray], np.ndarray], step: np.ndarray) -> Directions:
+def _arnoldi(
+    product: Callable[[np.ndarray], Asking[np.ndarray]], step: np.ndarray
+) -> Asking[Directions]:
     r"""Eigenvectors of a matrix in the Krylov space of a step, enough to divide the step by it.
 
     With an orthonormal basis Q of that space, and the images :math:`A Q_n = Q_{n+1} H`, what is
@@ -296,7 +348,7 @@ def _arnoldi(product: Callable[[np.ndarray], np.ndarray], step: np.ndarray) -> D
     basis, H = np.zeros((most + 1, step.size)), np.zeros((most + 1, most))
     basis[0] = step / length
     for n in range(1, most + 1):
-        image = product(basis[n - 1])
+        image = yield from product(basis[n - 1])
         # Twice, for what is left after once may be rounding of what was taken.
         for _ in range(2):
             shares = basis[:n] @ image

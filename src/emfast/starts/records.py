@@ -1,11 +1,14 @@
 """What is known of starts: how each has gone, and how far all have come."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from emfast import em
+from emfast.exceptions import SingularComponentError
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.statistics import Statistics
@@ -85,6 +88,16 @@ class Restart:
         return not self.degenerate, self.score
 
 
+@contextmanager
+def failure_recorded(restart: Restart) -> Iterator[None]:
+    """A start that ends in singular covariances fails alone."""
+    try:
+        yield
+    except SingularComponentError as error:
+        restart.error, restart.singular = str(error), list(error.components)
+        restart.score = -np.inf
+
+
 @dataclass
 class Run:
     """A start under way: its record and number, the model it has come to, its run on all rows.
@@ -100,6 +113,11 @@ class Run:
     before: Model | None = None
     statistics: Statistics | None = None
     trace: em.Trace[Model] | None = None
+
+    def go_on_from(self, other: "Run") -> None:
+        """Be where another one has come to."""
+        self.restart, self.model = other.restart, other.model
+        self.before, self.statistics = other.before, other.statistics
 
 
 @dataclass

@@ -99,7 +99,13 @@ def can_be_moved(problem: GridProblem, n_components: int) -> bool:
     )
 
 
-def moved(problem: GridProblem, model: Model, random_state: np.random.RandomState) -> Model:
+def moved(
+    problem: GridProblem,
+    model: Model,
+    random_state: np.random.RandomState,
+    n_rows: int = MOVE_ROWS,
+    n_removals: int = MOST_REMOVALS,
+) -> Model:
     """A model, from a maximum to better ones for as long as they are better.
 
     Parameters
@@ -107,6 +113,8 @@ def moved(problem: GridProblem, model: Model, random_state: np.random.RandomStat
     problem : GridProblem, with rows in memory
     model : Model
     random_state : RandomState
+    n_rows : int, on how many of them, if these are not few for all parameters
+    n_removals : int, how many removals are tried at most
 
     Returns
     -------
@@ -118,7 +126,7 @@ def moved(problem: GridProblem, model: Model, random_state: np.random.RandomStat
     n_components = problem.latent.n_components(model.latent)
     if not can_be_moved(problem, n_components):
         return model
-    size = max(MOVE_ROWS, enough_rows(problem, n_components))
+    size = max(n_rows, enough_rows(problem, n_components))
     part = sampled(problem, size, n_components, random_state)
     # Rows of no weight are gone.
     if is_scarce(part, n_components):
@@ -126,7 +134,7 @@ def moved(problem: GridProblem, model: Model, random_state: np.random.RandomStat
     try:
         best = _settled(part, model)
         for _ in range(MOST_MOVES):
-            better = _better(part, best, random_state)
+            better = _better(part, best, random_state, n_removals)
             if better is None:
                 break
             best = better
@@ -149,11 +157,14 @@ def _settled(problem: GridProblem, model: Model) -> em.Trace[Model]:
 
 
 def _better(
-    problem: GridProblem, best: em.Trace[Model], random_state: np.random.RandomState
+    problem: GridProblem,
+    best: em.Trace[Model],
+    random_state: np.random.RandomState,
+    n_removals: int = MOST_REMOVALS,
 ) -> em.Trace[Model] | None:
     """Where the best of some moves leads; None if that is not better."""
     try:
-        found = _best_run(problem, _moves(problem, best.model, random_state))
+        found = _best_run(problem, _moves(problem, best.model, random_state, n_removals))
         if found is None or not _is_better(problem, found, best):
             return None
         found = _settled(problem, found.model)
@@ -186,7 +197,12 @@ def _faults(problem: GridProblem, trace: em.Trace[Model]) -> int:
     return len(problem.faulty(trace.statistics, trace.model))
 
 
-def _moves(problem: GridProblem, model: Model, random_state: np.random.RandomState) -> list[Model]:
+def _moves(
+    problem: GridProblem,
+    model: Model,
+    random_state: np.random.RandomState,
+    n_removals: int = MOST_REMOVALS,
+) -> list[Model]:
     """The moves that promise most, the best first."""
     batch, n_components = problem.source.batch, len(model.latent)
     responsibilities = np.empty((batch.n_rows, n_components), batch.dtype)
@@ -202,7 +218,7 @@ def _moves(problem: GridProblem, model: Model, random_state: np.random.RandomSta
     objective = np.average(log_likelihoods, weights=batch.weights)
     promising = [
         (promise, split, removal)
-        for removal in _removals(problem, model, losses.argsort()[:MOST_REMOVALS], objective)
+        for removal in _removals(problem, model, losses.argsort()[:n_removals], objective)
         for split in range(n_components)
         if split != removal.component
         and (promise := splits.gains[split] - removal.loss) > LEAST_PROMISE

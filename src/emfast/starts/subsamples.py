@@ -69,6 +69,10 @@ THOROUGH = Effort(1e-4, 1.0, 15, n_scarce=2)
 BEGINNING = Effort(1e-4, 0.0, 10, n_scarce=3, n_together=20)
 LAST = Effort(1e-5, 2.0, 15, n_scarce=1)
 
+# The same where few rows tell little, and maxima of all rows more.
+BRIEF_BEGINNING = BEGINNING._replace(n_together=10)
+BRIEF_LAST = LAST._replace(tol=1e-4, passes=1.0, n_iter=8)
+
 
 def sizes(n_rows: int, n_components: int, n_features: int, n_starts: int = 1) -> list[int]:
     """How many rows the subsamples have, smallest first; none where there are few rows."""

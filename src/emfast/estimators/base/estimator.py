@@ -7,9 +7,10 @@ parameters, and says how rows and what is known of them become a `Batch`.
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from itertools import cycle, islice
 from numbers import Integral, Real
 from typing import Any
 
@@ -40,6 +41,7 @@ from emfast.problems.together import has_plain_components
 from emfast.starts.initialize import (
     INIT_PARAMS,
     NO_TRIALS,
+    SHORT_RUN_PARAMS,
     Trials,
     candidates,
     is_scarce,
@@ -47,8 +49,9 @@ from emfast.starts.initialize import (
     start_model,
     start_size,
 )
+from emfast.starts.race import Starter
 from emfast.starts.records import Restart, Run, Starts
-from emfast.starts.restarts import Starter, best_of
+from emfast.starts.restarts import best_of
 from emfast.starts.splits import can_be_moved
 from emfast.starts.subsamples import nested, sizes, trial_size
 from emfast.statistics import Statistics
@@ -74,8 +77,8 @@ TRIALS = Trials(("random_from_data", "kmeans") * 3 + ("random_from_data",), 1 / 
 FEW_TRIALS = Trials(("random_from_data", "kmeans"), 1 / 3)
 RACE_TRIALS = Trials(("random_from_data",), 1 / 2)
 
-# How starts begin on subsamples of many rows, in turn.
-SUBSAMPLE_PARAMS = ("kmeans", "k-means++", "kmeans", "random_from_data", "kmeans")
+# How starts after the first begin on subsamples of many rows, in turn.
+LATER_PARAMS = ("k-means++", "kmeans", "random_from_data", "kmeans", "kmeans")
 
 
 class EMEstimator(FittedModel):
@@ -277,10 +280,11 @@ class EMEstimator(FittedModel):
         n_init = self.n_init if model is None else 1
         race = subsampled and n_init > 1 and self._races(problem.source.n_rows)
         rows = self._subsample_sizes(problem, n_init if race else 1) if subsampled else []
-        K = int(self.n_components)
+        K, kinds = int(self.n_components), self._init_params(n_init, bool(rows), race)
+        seeds = _seeds(self.random_state, n_init)
         runs = [
-            Run(Restart(seed, self._init_params(number, bool(rows)), problem.source.n_rows), number)
-            for number, seed in enumerate(_seeds(self.random_state, n_init))
+            Run(Restart(seed, init_params, problem.source.n_rows), number)
+            for number, (seed, init_params) in enumerate(zip(seeds, kinds, strict=True))
         ]
         starts = Starts(runs, race)
         checkpoint = self._checkpoint(problem, starts, model)
@@ -343,7 +347,7 @@ class EMEstimator(FittedModel):
     def _subsample_sizes(self, problem: GridProblem, n_starts: int) -> list[int]:
         """How many rows the subsamples have that starts are improved on; see `sizes`."""
         source = problem.source
-        wanted = sizes(source.n_rows, source.n_features, int(self.n_components), n_starts)
+        wanted = sizes(source.n_rows, int(self.n_components), source.n_features, n_starts)
         return sorted({min(size, source.n_kept) for size in wanted})
 
     @property
@@ -367,11 +371,25 @@ class EMEstimator(FittedModel):
     def _races(self, n_rows: int) -> bool:
         return self.restarts == "race" or (self.restarts == "auto" and n_rows > RACE_ABOVE)
 
-    def _init_params(self, number: int, subsampled: bool) -> str:
-        """How a start begins; those after the first differ in kind, where it is k-means."""
-        if self.init_params != "kmeans" or number == 0:
-            return self.init_params
-        return SUBSAMPLE_PARAMS[number % len(SUBSAMPLE_PARAMS)] if subsampled else "short_em"
+    def _init_params(self, n_init: int, subsampled: bool, race: bool) -> list[str]:
+        """How each start begins."""
+        first, later = (
+            self._first_init_params(subsampled),
+            self._later_init_params(subsampled, race),
+        )
+        return [first, *islice(cycle(later), n_init - 1)]
+
+    def _first_init_params(self, subsampled: bool) -> str:
+        return self.init_params
+
+    def _later_init_params(self, subsampled: bool, race: bool) -> Sequence[str]:
+        """How the others begin, in turn; they differ in kind where the first is k-means."""
+        if self.init_params == "kmeans":
+            return LATER_PARAMS if subsampled else ["short_em"]
+        if self.init_params == "short_em" and race and subsampled:
+            # The race is a short run of each.
+            return SHORT_RUN_PARAMS
+        return [self.init_params]
 
     def _start(
         self,
@@ -412,7 +430,8 @@ class EMEstimator(FittedModel):
         if race:
             # Components that share parameters do not run side by side.
             costly = is_scarce(first, K) or first.emission.shared
-            others, share = NO_TRIALS if costly else RACE_TRIALS
+            enough = costly or self.init_params == "short_em"
+            others, share = NO_TRIALS if enough else RACE_TRIALS
         else:
             others, share = FEW_TRIALS if can_be_moved(first, K) else TRIALS
         if (self.init_params if race else init_params) != "kmeans":

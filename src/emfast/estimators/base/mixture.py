@@ -226,11 +226,11 @@ class BaseMixture(TakesStatistics, MixtureOfFeatures):
         K = int(self.n_components)
         return {"weights": check_mixture_weights(self.weights_init, K, self._has_noise)}
 
-    def _init_params(self, number: int, subsampled: bool) -> str:
-        if number == 0 and self.init_params == "kmeans" and self._has_noise:
+    def _first_init_params(self, subsampled: bool) -> str:
+        if self.init_params == "kmeans" and self._has_noise:
             # Outliers would be clusters of their own.
             return "neighbourhood" if subsampled else "short_em"
-        return super()._init_params(number, subsampled)
+        return super()._first_init_params(subsampled)
 
     def _set_fitted(self, problem: GridProblem, best: em.Trace, restarts: list[Restart]) -> None:
         super()._set_fitted(problem, best, restarts)
