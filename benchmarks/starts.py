@@ -87,6 +87,9 @@ RACES = (
     Workload("tied", 200_000, 8, 8),
     Uneven("spherical", 500_000, 2, 12, separation=6.0),
     Uneven("diag", 60_000, 8, 10),
+    Workload("full", 60_000, 4, 8, separation=3.0),
+    Uneven("full", 60_000, 4, 8, separation=5.0),
+    Uneven("diag", 100_000, 5, 12, separation=6.0),
 )
 # Starts race above as many rows.
 LEAST_RACE = 50_001

@@ -93,7 +93,10 @@ def forked(name: str, path: Path | None, out: Path) -> int:
         checkpoint.INTERVAL, checkpoint.SHARE = 0.01, 1e9
         model, data = KILLED[name]
         model.set_params(checkpoint=path, n_threads=1).fit(*data())
-        out.write_text(result(model))
+        # As a whole, or a kill leaves half of it.
+        written = out.with_suffix(".part")
+        written.write_text(result(model))
+        written.replace(out)
         os._exit(0)
     except BaseException as error:
         print(f"{name}: {error!r}", file=sys.stderr)

@@ -347,6 +347,21 @@ def test_a_part_that_one_cannot_iterate_on_leaves_the_others(monkeypatch):
     assert found.count(1) > 2
 
 
+@pytest.mark.parametrize("n_models", [1, 2])
+def test_a_part_on_which_algebra_fails_says_nothing(n_models, monkeypatch):
+    problem, mstep = gaussians(overlapping()[0]), GridProblem.mstep
+    models = [of_means(problem, [[0, 0], [1 + 0.1 * i, 0]]) for i in range(n_models)]
+
+    def fails(self, statistics, model):
+        if self.source.n_rows < 40_000:
+            raise np.linalg.LinAlgError
+        return mstep(self, statistics, model)
+
+    monkeypatch.setattr(GridProblem, "mstep", fails)
+    found = climb.side_by_side(problem, [part_of(problem)], models)
+    assert [i for i, _ in found] == [*range(n_models)]
+
+
 def test_the_lower_one_ends_once_it_gains_too_little():
     """Two components on the far cluster: a local maximum."""
     problem = gaussians(three_clusters(), "spherical")

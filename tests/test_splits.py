@@ -180,10 +180,10 @@ def test_all_rows_have_the_last_word(monkeypatch):
 def test_pairs_that_promise_far_too_little_are_not_run(monkeypatch):
     problem = gaussians("diag", clusters(4000)[0])
     stuck = at(problem, STUCK)
-    assert splits._better(problem, stuck, np.random.RandomState(0)) is not None
+    assert splits._better(problem, stuck, np.random.RandomState(0), 6) is not None
     monkeypatch.setattr(splits, "LEAST_PROMISE", 10.0)
-    assert splits._moves(problem, stuck.model, np.random.RandomState(0)) == []
-    assert splits._better(problem, stuck, np.random.RandomState(0)) is None
+    assert splits._moves(problem, stuck.model, np.random.RandomState(0), 6) == []
+    assert splits._better(problem, stuck, np.random.RandomState(0), 6) is None
 
 
 @pytest.mark.parametrize("where", ["_settled", "_better", "carried_over"])

@@ -625,29 +625,60 @@ def test_a_lower_maximum_of_all_rows_is_not_taken(monkeypatch):
     assert after.statistics is before.statistics
 
 
-@pytest.mark.parametrize(("n_rows", "n_stages"), [(60_000, 0), (200_000, 2)])
-def test_few_rows_of_a_subsample_leave_maxima_late(n_rows, n_stages, monkeypatch):
+@pytest.mark.parametrize(
+    ("n_rows", "telling"), [(60_000, False), (159_999, False), (160_000, True)]
+)
+@pytest.mark.parametrize("settings", [{}, {"n_init": 10}, {"n_init": 2, "restarts": "full"}])
+def test_few_rows_of_a_subsample_leave_maxima_late(n_rows, telling, settings, monkeypatch):
     X, _ = make_gaussian_mixture(n_rows, 2, 4, separation=3.0, random_state=0)
-    seen = {"early": [], "late": []}
-    leave_maxima, leave_late = race._leave_maxima, race._leave_late
+    model = GaussianMixture(4, covariance_type="spherical", random_state=0, **settings)
+    late, leave_late, asked, moved = [False], race._leave_late, [], race.moved
 
-    def early(subsample, runs):
-        seen["early"].append(len(runs))
-        leave_maxima(subsample, runs)
+    def at_last(*arguments):
+        late[0] = True
+        leave_late(*arguments)
+        late[0] = False
 
-    def at_last(problem, parts, runs, starter):
-        seen["late"].append(len(runs))
-        leave_late(problem, parts, runs, starter)
+    def seen(part, *arguments):
+        asked.append((late[0], part.source.n_rows))
+        return moved(part, *arguments)
 
-    monkeypatch.setattr(race, "_leave_maxima", early)
     monkeypatch.setattr(race, "_leave_late", at_last)
-    for n_init in (1, 10):
-        seen["early"].clear()
-        seen["late"].clear()
-        GaussianMixture(4, n_init=n_init, random_state=0).fit(X)
-        assert (sum(seen["early"]) > 0) == (n_stages > 0)
-        assert (sum(seen["late"]) > 0) == (n_stages == 0)
-        assert max(seen["late"], default=0) <= (1 if n_init == 1 else 2)
+    monkeypatch.setattr(race, "moved", seen)
+    model.fit(X)
+    assert {is_late for is_late, _ in asked} == {not telling}
+    assert 1 <= len(asked) <= 4
+    if not telling:
+        assert [n for _, n in asked] == pytest.approx([10_000] * len(asked), rel=0.05)
+
+
+def test_late_moves_have_rows_enough_for_all_parameters(monkeypatch):
+    X, _ = make_gaussian_mixture(150_000, 12, 15, separation=4.0, random_state=0)
+    scarce, moved = [], race.moved
+
+    def seen(part, *arguments):
+        scarce.append(initialize.is_scarce(part, 15))
+        return moved(part, *arguments)
+
+    monkeypatch.setattr(race, "moved", seen)
+    GaussianMixture(15, n_init=3, random_state=0, max_iter=1, tol=1e-2).fit(X)
+    assert scarce
+    assert not any(scarce)
+
+
+@pytest.mark.parametrize("n_init", [1, 4])
+def test_streamed_rows_leave_maxima_late(n_init, many, tmp_path, monkeypatch):
+    X, _ = many
+    files = []
+    for number, rows in enumerate(np.split(X, 4)):
+        files.append(tmp_path / f"{number}.npy")
+        np.save(files[-1], rows)
+    moved, asked = race.moved, []
+    monkeypatch.setattr(race, "moved", lambda *a: asked.append(a) or moved(*a))
+    settings = {"n_init": n_init, "random_state": 0}
+    streamed = GaussianMixture(5, **settings).fit(files)
+    assert asked
+    assert streamed.score(X) > GaussianMixture(5, **settings).fit(X).score(X) - 1e-3
 
 
 def test_few_rows_send_up_to_six_starts_up(monkeypatch):
@@ -665,14 +696,12 @@ def test_few_rows_send_up_to_six_starts_up(monkeypatch):
     assert set(sent[1:]) <= {1}
 
 
-def test_subsamples_know_components_from_features():
-    """More features than are counted in full, and few components."""
+def test_subsamples_know_components_from_features(monkeypatch):
     X = np.random.default_rng(0).normal(size=(60_000, 60))
     model = GaussianMixture(30, covariance_type="spherical", max_iter=0, random_state=0)
     asked, sizes_of = [], estimator.sizes
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimator, "sizes", lambda *a: asked.append(a) or sizes_of(*a))
-        model.fit(X)
+    monkeypatch.setattr(estimator, "sizes", lambda *a: asked.append(a) or sizes_of(*a))
+    model.fit(X)
     assert asked == [(60_000, 30, 60, 1)]
 
 

@@ -58,24 +58,28 @@ class GaussianMixture(BaseMixture):
 "short_em"}, default="kmeans"
         How rows are assigned to components at the start; for many rows, a subsample of them.
         On a subsample the best of several after a few iterations of EM goes on, of this kind, or
-        for "kmeans" half of them "random_from_data". There it leaves local maxima where splitting
-        one component and removing another leads higher, if nothing is known of any component,
-        there are three at least, and rows are not few for all parameters.
-        "neighbourhood" gives one component the rows nearest to one drawn at random, and the others
-        those nearest to k-means++ centres; "short_em" is the best of four short runs of EM, from
-        the other kinds but "kmeans". Of several "kmeans" starts, all but the first are "short_em",
-        because k-means tends to lead to the same maximum every time; with many rows k-means takes
-        turns with "k-means++" and "random_from_data". With `noise` the first is not k-means either,
-        which takes outliers for clusters, but "short_em", or with many rows "neighbourhood".
+        for "kmeans" half of them "random_from_data". "neighbourhood" gives one component the rows
+        nearest to one drawn at random, and the others those nearest to k-means++ centres;
+        "short_em" is the best of four short runs of EM, from the other kinds but "kmeans". Of
+        several "kmeans" starts, all but the first are "short_em", because k-means tends to lead to
+        the same maximum every time; with many rows k-means takes turns with "k-means++" and
+        "random_from_data". With `noise` the first is not k-means either, which takes outliers for
+        clusters, but "short_em", or with many rows "neighbourhood". Of several "short_em" starts in
+        a race on subsamples, all but the first begin as its runs do, for the race is short runs.
     restarts : {"auto", "full", "race"}, default="auto"
         How starts share the work. "full" runs each on all rows. In a "race" all run on a subsample,
-        the better half goes on to one twice as large, two at least, and so on; the best two leave
-        local maxima on the second and on the last, there only one if components share covariances;
-        the best of the last, and the next unless it is significantly worse there, go up to maxima
-        of all rows by Newton's steps, and the winner alone runs on them, so that ten starts cost
-        about three times one.
-        "auto" is "full" up to 50,000 rows and "race" above. Starts with given values that EM may
-        change do not race.
+        the better half goes on to one twice as large, and so on up to an eighth of the rows; the
+        best, and some that are not significantly worse there, go up to maxima of all rows by
+        Newton's steps, and the winner alone runs on them, so that ten starts cost two to three
+        times what one does. "auto" is "full" up to 50,000 rows and "race" above. Starts with given
+        values that EM may change do not race.
+
+        Starts of many rows leave local maxima where splitting one component and removing another
+        leads higher, if nothing is known of any component, there are three at least, and rows are
+        not few for all parameters. Where an eighth of the rows is 20,000 or more, these are maxima
+        of a subsample: one start leaves those of the first, and the best two of a race those of the
+        second and of the last, only one there if components share covariances. Elsewhere they are
+        those of all rows, which one start leaves, or the best two of a race.
     random_state : int, RandomState instance or None, default=None
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend

@@ -41,7 +41,8 @@ class LinearRegressionMixture(BaseRegressionMixture):
         parameters, drawn at random ("random_from_data") or the next ones by the squares of their
         residuals ("k-means++"), or on neighbouring rows ("neighbourhood"). "random" assigns rows at
         random, "kmeans" clusters rows and targets together. "short_em" is the best of short runs of
-        EM from the first four kinds.
+        EM from the first four kinds; in a race on subsamples, all starts but the first begin as
+        these runs do.
     restarts, random_state, n_threads : see `GaussianMixture`
     reg_covar : float, default=1e-6
         Added to the noise variances. With 0, a start with a component that is fitted exactly fails.

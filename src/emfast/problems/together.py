@@ -98,23 +98,23 @@ def maximize_each(
     return [_alone(problem, model, tol, max_iter) for model in models]
 
 
-def iterate_each(problem: GridProblem, models: Sequence[Model]) -> list[Model | Failure]:
+def iterate_each(problem: GridProblem, models: Sequence[Model]) -> list[Model | Exception]:
     """Take one iteration of EM from each of several models; the model after it, or why it failed.
 
-    Together, if components are plain and share nothing.
+    Together, if components are plain and share nothing. The models may be of no use to anyone.
     """
     if runs_together(problem, models):
         together = Together(problem)
         joined = together.joined(models)
-        with suppress(*FAILURES):
+        with suppress(*FAILURES, np.linalg.LinAlgError):
             return together.apart(together.mstep(together.estep(joined), joined))
     return [_iterated(problem, model) for model in models]
 
 
-def _iterated(problem: GridProblem, model: Model) -> Model | Failure:
+def _iterated(problem: GridProblem, model: Model) -> Model | Exception:
     try:
         return problem.mstep(problem.estep(model), model)
-    except FAILURES as error:
+    except (*FAILURES, np.linalg.LinAlgError) as error:
         return error
 
 

@@ -14,7 +14,8 @@ limit of the stretch is lowered after steps that lead down, until none is longer
 
 These steps make a start better, as subsamples do; where they end EM on all rows begins, and tells
 whether it has converged. Several starts take them side by side, each as long as it may come to the
-highest maximum: which one that is no subsample tells where maxima are almost as high.
+highest maximum, and the better half after each step: which one that is no subsample tells where
+maxima are almost as high.
 
 References
 ----------
@@ -33,7 +34,7 @@ import numpy as np
 
 from emfast import em
 from emfast.acceleration import measured
-from emfast.exceptions import FAILURES, Failure
+from emfast.exceptions import FAILURES
 from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.problems.together import iterate_each
@@ -62,8 +63,8 @@ LARGEST_PART = 1 / 4
 MOST_DIRECTIONS = 20
 UNEXPLAINED = 0.1
 
-# One of several goes on as long as it is not lower than the highest by more than so many times what
-# its last step has gained.
+# One of several ends where it is lower than the highest by more than so many times what its last
+# step has gained.
 PROMISE = 10.0
 
 # The length of a change of coordinates that shows what an iteration makes of its direction.
@@ -211,7 +212,7 @@ def _next_places(paths: dict[int, Path]) -> list[tuple[int, Place | None]]:
     What paths ask of the same rows is answered together.
     """
     places: dict[int, Place | None] = {}
-    answers: dict[int, Model | Failure | None] = dict.fromkeys(paths)
+    answers: dict[int, Model | Exception | None] = dict.fromkeys(paths)
     while answers:
         asked = {}
         for i, answer in answers.items():
@@ -224,7 +225,7 @@ def _next_places(paths: dict[int, Path]) -> list[tuple[int, Place | None]]:
     return sorted(places.items())
 
 
-def _said(path: Path, answer: Model | Failure | None) -> Place | Ask | None:
+def _said(path: Path, answer: Model | Exception | None) -> Place | Ask | None:
     """What a path says to an answer; None if it ends."""
     try:
         return path.throw(answer) if isinstance(answer, Exception) else path.send(answer)
@@ -232,8 +233,9 @@ def _said(path: Path, answer: Model | Failure | None) -> Place | Ask | None:
         return None
 
 
-def _answers(asked: dict[int, Ask]) -> dict[int, Model | Failure]:
-    answers: dict[int, Model | Failure] = {}
+def _answers(asked: dict[int, Ask]) -> dict[int, Model | Exception]:
+    """What each path has asked for, or the error that is raised there."""
+    answers: dict[int, Model | Exception] = {}
     for part in {id(ask.part): ask.part for ask in asked.values()}.values():
         models = {i: ask.model for i, ask in asked.items() if ask.part is part}
         answers.update(zip(models, iterate_each(part, list(models.values())), strict=True))

@@ -1,17 +1,19 @@
 """The way of starts to maxima of all rows, alone or in a race.
 
 A start is a model made on a subsample, improved on larger ones, and led up to a maximum of all
-rows. In a race the better half goes on after each subsample, to one twice as large. Of those on the
-last, the best and what is not significantly worse, by standard errors of the paired difference of
-the log-likelihoods, go up side by side, each as long as it may be the best.
+rows. In a race the better half goes on after each subsample, to one twice as large, but as many at
+least as are to go up. Of those on the last, the best and what is not significantly worse, by
+standard errors of the paired difference of the log-likelihoods, go up side by side, each as long as
+it may be the best.
 
 Local maxima are left where splitting one component and removing another leads higher. If the last
 subsample has many rows, its maxima are nearly those of all rows: a start that is alone leaves those
 of the first; the best two of a race those of the second and of the last, there only one if
-components share something; and two go up. If it has few, what is higher there tells little. Six of
-a race go up, after no more than some iterations, and maxima are left late: moves on part of the
-rows from a maximum of all rows, and the steps up from there, lead to another one, which is taken if
-it is higher. So goes a start that is alone, and the best two of a race.
+components share something; and two go up. If it has few, what is higher there tells little. Then
+nothing moves there, a race takes fewer iterations, and six go up. Maxima of all rows are left
+instead, by a start that is alone, and by the best two of a race: moves on part of the rows, or EM
+on these alone, lead elsewhere, and the steps up from there to another maximum, which is taken if it
+is higher.
 """
 
 import math
@@ -27,13 +29,20 @@ from emfast.passes import Model
 from emfast.problems.grid import GridProblem
 from emfast.problems.together import maximize_each
 from emfast.starts.climb import parts_for, side_by_side
-from emfast.starts.initialize import SHORT_RUN_TOL, TRIAL_ITER, best_trace, sampled
+from emfast.starts.initialize import (
+    SHORT_RUN_TOL,
+    TRIAL_ITER,
+    best_trace,
+    enough_rows,
+    sampled,
+)
 from emfast.starts.records import Restart, Run, failure_recorded
 from emfast.starts.splits import can_be_moved, moved
 from emfast.starts.subsamples import (
     BEGINNING,
     BRIEF_BEGINNING,
     BRIEF_LAST,
+    LARGEST,
     LAST,
     THOROUGH,
     Effort,
@@ -57,6 +66,9 @@ TELLING_ROWS = 20_000
 LATE_MOVE_ROWS = 10_000
 LATE_REMOVALS = 4
 
+# A sample has about as many rows as are asked for, and may have fewer.
+ABOUT = 1.05
+
 # Runs whose objectives, in nats, and whose weights of components differ by less are at one maximum.
 ALIKE_SCORES = 3e-4
 ALIKE_WEIGHTS = 0.02
@@ -70,7 +82,8 @@ class Race(NamedTuple):
     beginning, last : Effort, of EM on all subsamples but the last, and on that
     n_moved : int, how many of the best leave local maxima of subsamples
     significant : float, by how many standard errors a start is worse that does not go up
-    n_finalists : int, how many go up to maxima of all rows at most
+    n_finalists : int
+        How many go up to maxima of all rows at most; no subsample leaves fewer.
     n_moved_late : int, how many of the best leave these
     """
 
@@ -150,11 +163,11 @@ def _alone(
     starter: Starter,
 ) -> list[Run]:
     """One start or none, on every subsample and up."""
-    telling = _tell_maxima_apart(stages, parts)
+    telling = _subsamples_tell(problem, parts)
     if telling and stages:
         _leave_maxima(stages[0], runs)
     for stage in stages:
-        starter.watch.tell(f"1 start on {stage.source.n_rows:,} rows")
+        _tell(starter, runs, stage)
         _improve(stage, runs, problem.source.n_rows, THOROUGH)
     runs = _lead_up(problem, parts, runs, starter)
     if not telling:
@@ -170,7 +183,7 @@ def _raced(
     starter: Starter,
 ) -> list[Run]:
     """Starts that have come through all subsamples, those first that have gone up from there."""
-    race = BY_SUBSAMPLES if _tell_maxima_apart(stages, parts) else BY_ALL_ROWS
+    race = BY_SUBSAMPLES if _subsamples_tell(problem, parts) else BY_ALL_ROWS
     runs = _survivors(problem, runs, stages, race, starter)
     rivals = _not_worse(stages[-1], runs, race.significant)[: race.n_finalists]
     chosen = _lead_up(problem, parts, rivals, starter)
@@ -178,12 +191,12 @@ def _raced(
     return _ranked(chosen) + _others(runs, chosen)
 
 
-def _tell_maxima_apart(subsamples: list[GridProblem], parts: list[GridProblem]) -> bool:
-    """Whether the maxima of the last subsample are nearly those of all rows.
+def _subsamples_tell(problem: GridProblem, parts: list[GridProblem]) -> bool:
+    """Whether maxima of the largest subsample are nearly those of all rows.
 
-    Or are to be taken for them, where no steps lead up.
+    Or are taken for them, where no steps lead up.
     """
-    return not parts or subsamples[-1].source.n_rows >= TELLING_ROWS
+    return not parts or LARGEST * problem.source.n_rows >= TELLING_ROWS
 
 
 def _survivors(
@@ -200,7 +213,7 @@ def _survivors(
     last = len(stages) - 1
     moving = _moving(problem, race, last)
     for i, stage in enumerate(stages):
-        starter.watch.tell(f"{len(runs)} start(s) on {stage.source.n_rows:,} rows")
+        _tell(starter, runs, stage)
         _leave_maxima(stage, runs[: moving.get(i, 0)])
         _improve(stage, runs, problem.source.n_rows, race.last if i == last else race.beginning)
         n_left = max(race.n_finalists, math.ceil(len(runs) / SURVIVORS))
@@ -214,6 +227,10 @@ def _moving(problem: GridProblem, race: Race, last: int) -> dict[int, int]:
     return {last: min(on_last, race.n_moved), min(MOVED_AFTER, last): race.n_moved}
 
 
+def _tell(starter: Starter, runs: list[Run], stage: GridProblem) -> None:
+    starter.watch.tell(f"{len(runs)} start(s) on {stage.source.n_rows:,} rows")
+
+
 def _leave_maxima(subsample: GridProblem, runs: list[Run]) -> None:
     """Lead runs from local maxima of a subsample to better ones."""
     for run in runs:
@@ -224,14 +241,16 @@ def _leave_maxima(subsample: GridProblem, runs: list[Run]) -> None:
 def _leave_late(
     problem: GridProblem, parts: list[GridProblem], runs: list[Run], starter: Starter
 ) -> None:
-    """Lead runs from maxima of all rows to better ones, where moves on part of them do."""
-    if not runs or not can_be_moved(problem, _n_components(problem, runs)):
+    """Lead runs from maxima of all rows to better ones, by way of those of part of them."""
+    if not runs or not can_be_moved(parts[-1], _n_components(problem, runs)):
         return
+    K = _n_components(problem, runs)
     random_state = np.random.RandomState([runs[0].restart.seed, 4])
-    part = sampled(problem, LATE_MOVE_ROWS, _n_components(problem, runs), random_state)
+    n_rows = max(LATE_MOVE_ROWS, math.ceil(ABOUT * enough_rows(problem, K)))
+    part = sampled(problem, n_rows, K, random_state)
     starter.watch.tell(f"moves on {part.source.n_rows:,} rows")
     for run in runs:
-        model = moved(part, run.model, random_state, LATE_MOVE_ROWS, LATE_REMOVALS)
+        model = moved(part, run.model, random_state, n_rows, LATE_REMOVALS)
         if model is run.model:
             continue
         rival = replace(run, model=model, statistics=None, restart=replace(run.restart))

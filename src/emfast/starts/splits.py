@@ -119,9 +119,9 @@ def moved(
     Returns
     -------
     Model
-        That of more likelihood on the rows of the problem: the one that was given, or where moves
-        on some of these rows lead. They lead nowhere if components cannot be moved, or the model
-        fails.
+        That of more likelihood on the rows of the problem: the one that was given, or where EM and
+        moves on some of these rows lead. They lead nowhere if components cannot be moved, or the
+        model fails.
     """
     n_components = problem.latent.n_components(model.latent)
     if not can_be_moved(problem, n_components):
@@ -160,7 +160,7 @@ def _better(
     problem: GridProblem,
     best: em.Trace[Model],
     random_state: np.random.RandomState,
-    n_removals: int = MOST_REMOVALS,
+    n_removals: int,
 ) -> em.Trace[Model] | None:
     """Where the best of some moves leads; None if that is not better."""
     try:
@@ -201,7 +201,7 @@ def _moves(
     problem: GridProblem,
     model: Model,
     random_state: np.random.RandomState,
-    n_removals: int = MOST_REMOVALS,
+    n_removals: int,
 ) -> list[Model]:
     """The moves that promise most, the best first."""
     batch, n_components = problem.source.batch, len(model.latent)
