@@ -101,7 +101,8 @@ def maximize_each(
 def iterate_each(problem: GridProblem, models: Sequence[Model]) -> list[Model | Exception]:
     """Take one iteration of EM from each of several models; the model after it, or why it failed.
 
-    Together, if components are plain and share nothing. The models may be of no use to anyone.
+    Together, if components are plain and share nothing. Where a model is far from the rows, algebra
+    may fail, too.
     """
     if runs_together(problem, models):
         together = Together(problem)

@@ -373,11 +373,9 @@ class EMEstimator(FittedModel):
 
     def _init_params(self, n_init: int, subsampled: bool, race: bool) -> list[str]:
         """How each start begins."""
-        first, later = (
-            self._first_init_params(subsampled),
-            self._later_init_params(subsampled, race),
-        )
-        return [first, *islice(cycle(later), n_init - 1)]
+        first = self._first_init_params(subsampled)
+        later = cycle(self._later_init_params(subsampled, race))
+        return [first, *islice(later, n_init - 1)]
 
     def _first_init_params(self, subsampled: bool) -> str:
         return self.init_params
