@@ -652,6 +652,21 @@ def test_few_rows_of_a_subsample_leave_maxima_late(n_rows, telling, settings, mo
         assert [n for _, n in asked] == pytest.approx([10_000] * len(asked), rel=0.05)
 
 
+def test_one_start_moves_where_components_do_not_share_rows(many, monkeypatch):
+    asked, leave_maxima = [], race._leave_maxima
+
+    def seen(subsample, runs):
+        asked.append(len(runs))
+        leave_maxima(subsample, runs)
+
+    monkeypatch.setattr(race, "_leave_maxima", seen)
+    for assignment in ("hard", "stochastic"):
+        asked.clear()
+        settings = {"assignment": assignment, "max_iter": 3, "tol": 0}
+        GaussianMixture(5, n_init=10, random_state=0, **settings).fit(many[0])
+        assert max(asked) == 1
+
+
 def test_late_moves_have_rows_enough_for_all_parameters(monkeypatch):
     X, _ = make_gaussian_mixture(150_000, 12, 15, separation=4.0, random_state=0)
     scarce, moved = [], race.moved

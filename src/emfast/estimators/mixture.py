@@ -79,7 +79,8 @@ class GaussianMixture(BaseMixture):
         not few for all parameters. Where an eighth of the rows is 20,000 or more, these are maxima
         of a subsample: one start leaves those of the first, and the best two of a race those of the
         second and of the last, only one there if components share covariances. Elsewhere they are
-        those of all rows, which one start leaves, or the best two of a race.
+        those of all rows, which one start leaves, or the best two of a race. Where `assignment` is
+        not "soft" they always are maxima of subsamples, and the best one of a race leaves them.
     random_state : int, RandomState instance or None, default=None
     n_threads : int or None, default=None
         None takes ``OMP_NUM_THREADS``, else the CPUs this process may use. Results do not depend

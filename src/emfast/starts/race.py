@@ -8,12 +8,12 @@ it may be the best.
 
 Local maxima are left where splitting one component and removing another leads higher. If the last
 subsample has many rows, its maxima are nearly those of all rows: a start that is alone leaves those
-of the first; the best two of a race those of the second and of the last, there only one if
-components share something; and two go up. If it has few, what is higher there tells little. Then
-nothing moves there, a race takes fewer iterations, and six go up. Maxima of all rows are left
-instead, by a start that is alone, and by the best two of a race: moves on part of the rows, or EM
-on these alone, lead elsewhere, and the steps up from there to another maximum, which is taken if it
-is higher.
+of the first; the best two of a race those of the second and of the last, only the best where
+components do not share rows, and on the last where they share something else; and two go up. If it
+has few, what is higher there tells little. Then nothing moves there, a race takes fewer iterations,
+and six go up. Maxima of all rows are left instead, by a start that is alone, and by the best two of
+a race: moves on part of the rows, or EM on these alone, lead elsewhere, and the steps up from there
+to another maximum, which is taken if it is higher.
 """
 
 import math
@@ -100,6 +100,9 @@ BY_ALL_ROWS = Race(
     BRIEF_BEGINNING, BRIEF_LAST, n_moved=0, significant=4.0, n_finalists=6, n_moved_late=2
 )
 
+# Where components do not share rows, moves are most of what a start costs.
+WITHOUT_SHARING = BY_SUBSAMPLES._replace(n_moved=1)
+
 
 @dataclass(frozen=True)
 class Starter:
@@ -183,12 +186,18 @@ def _raced(
     starter: Starter,
 ) -> list[Run]:
     """Starts that have come through all subsamples, those first that have gone up from there."""
-    race = BY_SUBSAMPLES if _subsamples_tell(problem, parts) else BY_ALL_ROWS
+    race = _race(problem, parts)
     runs = _survivors(problem, runs, stages, race, starter)
     rivals = _not_worse(stages[-1], runs, race.significant)[: race.n_finalists]
     chosen = _lead_up(problem, parts, rivals, starter)
     _leave_late(problem, parts, _distinct(problem, chosen)[: race.n_moved_late], starter)
     return _ranked(chosen) + _others(runs, chosen)
+
+
+def _race(problem: GridProblem, parts: list[GridProblem]) -> Race:
+    if problem.latent.assignment != "soft":
+        return WITHOUT_SHARING
+    return BY_SUBSAMPLES if _subsamples_tell(problem, parts) else BY_ALL_ROWS
 
 
 def _subsamples_tell(problem: GridProblem, parts: list[GridProblem]) -> bool:
