@@ -4,7 +4,8 @@
                                  [--scale 1] [--dtype float64] [--json FILE]
 
 All peers run in this process, in turn, from the same start, on the same rows. A row of the table
-says the least and the median time of an iteration (one M-step and one E-step). The log-likelihoods
+says the least and the median time of an iteration (one M-step and one E-step), and the ratios to
+those of emfast. The log-likelihoods
 of emfast, NumPy and scikit-learn after equally many M-steps must agree, or the row is void and the
 command fails; the deviation of other peers is printed beside their time.
 """
@@ -93,6 +94,7 @@ def judge(workload: Workload, results: dict[str, dict], dtype: str) -> dict:
         result["deviation"] = (result["log_likelihood"] - values[0]) / abs(values[0])
         if "emfast" in fitted:
             result["ratio"] = result["least_ms"] / fitted["emfast"]["least_ms"]
+            result["median_ratio"] = result["median_ms"] / fitted["emfast"]["median_ms"]
     spread = float(np.ptp(exact) / abs(exact[0])) if exact else 0.0
     # A log-likelihood that is not a number agrees with nothing.
     void = not spread <= AGREEMENT[dtype]
@@ -109,7 +111,9 @@ def columns(peer: str) -> dict[str, Callable[[dict], str]]:
     """Headers of a peer's columns, and how each shows a result."""
     shown = {f"{peer} ms": lambda result: f"{result['least_ms']:.1f} ({result['median_ms']:.1f})"}
     if peer != "emfast":
-        shown["ratio"] = lambda result: f"{result['ratio']:.1f}" if "ratio" in result else "-"
+        shown["ratio"] = lambda result: (
+            f"{result['ratio']:.1f} ({result['median_ratio']:.1f})" if "ratio" in result else "-"
+        )
     shown["MiB"] = lambda result: (
         "?" if result["memory_mib"] is None else f"{result['memory_mib']:.0f}"
     )
@@ -194,8 +198,8 @@ def print_head(
     for peer in missing:
         print(f"{peer}: not installed, skipped ({INSTALL})")
     print(
-        f"{dtype}, separation {separation:g}; ms per iteration: least (median); "
-        "MiB: peak memory beyond the data\n"
+        f"{dtype}, separation {separation:g}; ms per iteration and ratios: "
+        "least (median); MiB: peak memory beyond the data\n"
     )
     print("| " + " | ".join(header(peers)) + " |")
     print("|" + "---|" * len(header(peers)), flush=True)
