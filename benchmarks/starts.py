@@ -1,6 +1,7 @@
 """How soon and how well a fit starts: whole fits, races, and the optima of small data.
 
-    python benchmarks/starts.py [--parts fit,race,small] [--scale 0.2] [--seeds 10] [--json FILE]
+    python benchmarks/starts.py [--parts fit,race,small,drawn] [--scale 0.2] [--seeds 10]
+                                [--draw 0] [--json FILE]
 
 fit
     `fit` with default arguments beside scikit-learn's, over seeds: median seconds of each, how many
@@ -13,6 +14,9 @@ race
     differences of the log-likelihoods per row, the share of them above -1e-4, and the median cost
     of a race and of ten full starts, in single starts. Cost is seconds, and rows that the kernels
     went over, whatever was computed of them.
+drawn
+    Races on a dozen sets of rows whose kinds, sizes and distances are drawn, by the seed `--draw`:
+    nobody has looked at them before. Not among the parts that run unless they are named.
 small
     How many of 20 seeds reach the best optimum known that no degenerate component explains, with
     ten starts, default `tol` and as many iterations as they need.
@@ -25,7 +29,7 @@ most of it scikit-learn's; with ``--scale 0.1`` less than three.
 import argparse
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,6 +97,8 @@ RACES = (
 )
 # Starts race above as many rows.
 LEAST_RACE = 50_001
+
+N_DRAWN = 12
 
 # Log-likelihoods. That of Old Faithful with K=3, full, has a component of 35 short eruptions with a
 # standard deviation of 0.06 minutes; the next lower maximum is -1119.21.
@@ -175,13 +181,27 @@ def fits(scale: float, seeds: int, step: Step) -> list[dict]:
     return results
 
 
-def races(scale: float, seeds: int, step: Step) -> list[dict]:
+def drawn(seed: int) -> list[Workload]:
+    """Sets of rows of components that overlap, more or less."""
+    generator = np.random.default_rng(seed)
+    found = []
+    for number in range(N_DRAWN):
+        kind = (Workload, Uneven)[number % 2]
+        family = generator.choice(["full", "diag", "tied", "spherical"])
+        n_samples = int(generator.choice([55_000, 70_000, 100_000, 140_000, 180_000, 250_000]))
+        n_features, n_components = int(generator.integers(1, 13)), int(generator.integers(3, 11))
+        separation = round(generator.uniform(2.5, 6.0), 1)
+        found.append(kind(str(family), n_samples, n_features, n_components, separation=separation))
+    return found
+
+
+def races(workloads: Sequence[Workload], scale: float, seeds: int, step: Step) -> list[dict]:
     """Races beside ten full starts and one."""
     results = []
     print(f"{'race - ten full starts':<28}{'least':>10}{'lower q.':>10}{'median':>10}", end="")
     print(f"{'upper q.':>10}{'most':>10}{'close':>7}", end="")
     print(f"{'cost s':>8}{'rows':>6}{'full s':>8}{'rows':>6}")
-    for workload in RACES:
+    for workload in workloads:
         workload = workload.scaled(scale)
         workload = replace(workload, n_samples=max(LEAST_RACE, workload.n_samples))
         X, K, runs = workload.rows(), workload.n_components, []
@@ -242,13 +262,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", default="fit,race,small", help="comma-separated")
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the rows of the data")
-    parser.add_argument("--seeds", type=int, default=10, help="of the parts fit and race")
+    parser.add_argument("--seeds", type=int, default=10, help="of the parts fit, race and drawn")
+    parser.add_argument("--draw", type=int, default=0, help="seed of the sets of the part drawn")
     parser.add_argument("--json", type=Path, help="where to write all numbers")
     arguments = parser.parse_args()
     scale, seeds = arguments.scale, arguments.seeds
     parts = {
         "fit": (len(FITS) * seeds, lambda step: fits(scale, seeds, step)),
-        "race": (len(RACES) * seeds, lambda step: races(scale, seeds, step)),
+        "race": (len(RACES) * seeds, lambda step: races(RACES, scale, seeds, step)),
+        "drawn": (N_DRAWN * seeds, lambda step: races(drawn(arguments.draw), scale, seeds, step)),
         "small": (len(SMALL) * SMALL_SEEDS, small),
     }
     chosen = arguments.parts.split(",")
