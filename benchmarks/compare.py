@@ -5,9 +5,9 @@
 
 All peers run in this process, in turn, from the same start, on the same rows. A row of the table
 says the least and the median time of an iteration (one M-step and one E-step), and the ratios to
-those of emfast. The log-likelihoods
-of emfast, NumPy and scikit-learn after equally many M-steps must agree, or the row is void and the
-command fails; the deviation of other peers is printed beside their time.
+those of emfast. The log-likelihoods of emfast, NumPy and scikit-learn after equally many M-steps
+must agree, or the row is void and the command fails; the deviation of other peers is printed beside
+their time.
 """
 
 import argparse

@@ -101,14 +101,20 @@ def test_what_covariances_are_shared_runs_alone():
     assert [trace.objective for trace in traces] == expected
 
 
-def test_a_model_that_fails_fails_alone():
+def one_that_fails(variance):
+    """A problem, a model that ends in singular covariances, and one that does not."""
     X = np.random.default_rng(0).normal(size=(200, 3))
     X[:50] = 4.0
     own, (model, *_) = several(GaussianFamily("diag"), "float64", 2, n_models=1)
     batch = replace(own.source.batch, X=X)
     own = replace(own, source=own.source.of(batch), emission=Gaussian("diag", reg_covar=0))
-    singular = own.emission.parameters(np.array([[4.0] * 3, [0.0] * 3]), np.full((2, 3), 1e-3))
-    failed, fine = maximize_each(own, [Model(np.full(2, 0.5), singular), model], tol=0, max_iter=5)
+    singular = own.emission.parameters(np.array([[4.0] * 3, [0.0] * 3]), np.full((2, 3), variance))
+    return own, Model(np.full(2, 0.5), singular), model
+
+
+def test_a_model_that_fails_fails_alone():
+    own, singular, model = one_that_fails(1e-3)
+    failed, fine = maximize_each(own, [singular, model], tol=0, max_iter=5)
     assert isinstance(failed, SingularComponentError)
     assert fine.objective == em.maximize(own, model, tol=0, max_iter=5).objective
 
@@ -126,13 +132,8 @@ def test_an_iteration_of_several_is_one_of_each(family):
 
 
 def test_an_iteration_that_fails_fails_alone():
-    X = np.random.default_rng(0).normal(size=(200, 3))
-    X[:50] = 4.0
-    own, (model, *_) = several(GaussianFamily("diag"), "float64", 2, n_models=1)
-    batch = replace(own.source.batch, X=X)
-    own = replace(own, source=own.source.of(batch), emission=Gaussian("diag", reg_covar=0))
-    singular = own.emission.parameters(np.array([[4.0] * 3, [0.0] * 3]), np.full((2, 3), 1e-30))
-    failed, fine = iterate_each(own, [Model(np.full(2, 0.5), singular), model])
+    own, singular, model = one_that_fails(1e-30)
+    failed, fine = iterate_each(own, [singular, model])
     assert isinstance(failed, SingularComponentError)
     np.testing.assert_array_equal(fine.latent, own.mstep(own.estep(model), model).latent)
 

@@ -251,9 +251,11 @@ def _leave_late(
     problem: GridProblem, parts: list[GridProblem], runs: list[Run], starter: Starter
 ) -> None:
     """Lead runs from maxima of all rows to better ones, by way of those of part of them."""
-    if not runs or not can_be_moved(parts[-1], _n_components(problem, runs)):
+    if not runs:
         return
     K = _n_components(problem, runs)
+    if not can_be_moved(parts[-1], K):
+        return
     random_state = np.random.RandomState([runs[0].restart.seed, 4])
     n_rows = max(LATE_MOVE_ROWS, math.ceil(ABOUT * enough_rows(problem, K)))
     part = sampled(problem, n_rows, K, random_state)
